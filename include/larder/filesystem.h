@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Filesystem: what the kernel asks for, without FUSE. One method per request.
+//
+// Every method takes the Reply that the request is owed and either answers before it returns (all that is
+// cached and trusted is) or moves it into what the answer waits for: a flight, a call to the share. None
+// blocks, whatever the share does. Errors are values in the Reply; fuse/ makes an errno of them.
+//
+// Life of a read and of a write: docs/architecture.md.
+// Thread: every method from any thread, any number at once.
+#pragma once
+
+#include <larder/netfs.h>
+#include <larder/reply.h>
+#include <larder/units.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace larder {
+
+struct Caller {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t pid = 0;
+};
+
+struct SetAttributes : AttributeChange {
+  HandleId handle{};  // kNoHandle: by name
+};
+
+// Tells the kernel to forget. Implemented by fuse/notifier.h: queued, never waits, no reply waits for it.
+class KernelCache {
+ public:
+  virtual ~KernelCache() = default;
+  virtual void drop_pages(NodeId node) = 0;
+  virtual void drop_attributes(NodeId node) = 0;
+  virtual void drop_name(NodeId parent, std::string_view name) = 0;
+};
+
+class Filesystem {
+ public:
+  virtual ~Filesystem() = default;
+
+  // names
+  virtual void lookup(NodeId parent, std::string_view name, Reply reply) = 0;
+  virtual void forget(NodeId node, std::uint64_t lookups) = 0;
+  virtual void read_link(NodeId node, Reply reply) = 0;
+  virtual void make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
+                              Reply reply) = 0;
+  virtual void make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
+                         Caller caller, Reply reply) = 0;
+  virtual void make_symlink(NodeId parent, std::string_view name, std::string_view target,
+                            Caller caller, Reply reply) = 0;
+  virtual void make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) = 0;
+  virtual void remove_file(NodeId parent, std::string_view name, Reply reply) = 0;
+  virtual void remove_directory(NodeId parent, std::string_view name, Reply reply) = 0;
+  virtual void rename(NodeId parent, std::string_view name, NodeId new_parent,
+                      std::string_view new_name, unsigned flags, Reply reply) = 0;
+
+  // attributes
+  virtual void get_attributes(NodeId node, HandleId handle, Reply reply) = 0;
+  virtual void set_attributes(NodeId node, const SetAttributes& change, Reply reply) = 0;
+  virtual void access(NodeId node, int mask, Reply reply) = 0;
+  virtual void stat_fs(NodeId node, Reply reply) = 0;
+  // `size` 0 asks for the size only.
+  virtual void get_xattr(NodeId node, std::string_view name, std::size_t size, Reply reply) = 0;
+  virtual void list_xattr(NodeId node, std::size_t size, Reply reply) = 0;
+  virtual void set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value,
+                         int flags, Reply reply) = 0;
+  virtual void remove_xattr(NodeId node, std::string_view name, Reply reply) = 0;
+
+  // files
+  virtual void open(NodeId node, int flags, Caller caller, Reply reply) = 0;
+  virtual void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode,
+                      Caller caller, Reply reply) = 0;
+  virtual void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count, Reply reply) = 0;
+  // `data` lies in the reply's own buffer: valid until the answer.
+  virtual void write(NodeId node, HandleId handle, ByteOffset offset, std::span<const std::byte> data,
+                     Reply reply) = 0;
+  virtual void flush(NodeId node, HandleId handle, Reply reply) = 0;
+  virtual void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) = 0;
+  virtual void release(NodeId node, HandleId handle, Reply reply) = 0;
+
+  // directories
+  virtual void open_directory(NodeId node, Reply reply) = 0;
+  virtual void read_directory(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
+                              Reply reply) = 0;
+  virtual void read_directory_plus(NodeId node, HandleId handle, std::uint64_t offset,
+                                   std::size_t size, Reply reply) = 0;
+  virtual void release_directory(NodeId node, HandleId handle, Reply reply) = 0;
+};
+
+}  // namespace larder

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Netfs: the code that talks to one kind of share. One of the five seams.
+//
+// A Netfs is a set of *blocking* calls with values for errors. It knows no cookie, no store and no FUSE.
+// Nobody above this floor calls it directly: `ShareCalls` (share_calls.h) runs each call on a share
+// thread, asynchronously, under a deadline, and lets the caller walk away from it. So a new kind of share
+// is written as plain system calls, and hanging is dealt with in one place.
+//
+// Paths are relative to the share's root, without a leading slash; "" is the root. A path never leaves
+// the root: not by "..", not by a symbolic link.
+#pragma once
+
+#include <larder/identity.h>
+#include <larder/result.h>
+#include <larder/units.h>
+
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace larder {
+
+struct Attributes {
+  std::uint64_t inode = 0;
+  std::uint64_t device = 0;  // 0: the device of the share's root
+  std::uint32_t mode = 0;    // type and permissions, as st_mode
+  std::uint32_t nlink = 1;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t rdev = 0;
+  std::uint64_t size = 0;        // bytes
+  std::uint64_t blocks_512 = 0;  // in units of 512 bytes
+  std::uint32_t block_size = 4096;
+  std::int64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0;
+  std::int64_t btime_ns = 0;     // 0: none
+  std::uint64_t change = 0;      // 0: none
+
+  bool is_directory() const { return (mode & 0170000) == 0040000; }
+  bool is_regular() const { return (mode & 0170000) == 0100000; }
+  bool is_symlink() const { return (mode & 0170000) == 0120000; }
+};
+
+// Which share this is: kept in the store; when the path shows another one, the share is away.
+struct ShareIdentity {
+  std::string type;    // file system type: "fuse.sshfs", "nfs4", "ext4"
+  std::string source;  // mount source: "server:/export"; f_fsid in hex where it has no mount of its own
+  std::string root;    // the mount's root inside that file system
+  std::string below;   // path from the mount point to SHARE; "" where SHARE is the mount point
+  bool is_mount_point = false;
+
+  std::string key() const;  // the share cookie's key: all of them, length-prefixed
+  friend bool operator==(const ShareIdentity&, const ShareIdentity&) = default;
+};
+
+enum class InodeNumbers : std::uint8_t { kStable, kUnstable };
+
+// What can be relied on. Constant once the share is open.
+struct Traits {
+  std::string netfs = "posix";
+  std::uint32_t version = 0;  // of the keys and aux data below this netfs; another one discards them
+  ShareIdentity share;
+  InodeNumbers inode_numbers = InodeNumbers::kStable;
+  bool has_ctime = true;    // ctime is the file's own, not a copy of mtime
+  bool folds_case = false;  // names that differ only in case are one name
+};
+
+// The version that these attributes describe, by what this share can be trusted with.
+Identity identity_of(const Attributes& attributes, const Traits& traits);
+// The file, where the share's own numbers tell it; nullopt where larder must give one.
+std::optional<FileId> file_id_of(const Attributes& attributes, const Traits& traits);
+
+struct Dirent {
+  std::string name;
+  std::uint64_t inode = 0;
+  std::uint8_t type = 0;  // DT_*
+};
+
+// An open file of the share. Made, used and destroyed on share threads only: the deleter that ShareCalls
+// gives it takes care of the last.
+class NetfsFile {
+ public:
+  virtual ~NetfsFile() = default;
+};
+
+struct OpenedFile {
+  std::shared_ptr<NetfsFile> file;
+  Attributes attributes;  // asked of the server after the open, not from a client's cache
+};
+
+// How fresh attributes have to be: a cache below us (NFS client, FUSE share) may answer, or the server must.
+enum class Freshness : std::uint8_t { kCached, kServer };
+
+struct AttributeChange {
+  std::optional<std::uint32_t> mode, uid, gid;
+  std::optional<std::uint64_t> size;
+  // kNow lets the share take its own clock
+  static constexpr std::int64_t kNow = INT64_MIN;
+  std::optional<std::int64_t> atime_ns, mtime_ns;
+};
+
+enum class SyncWhat : std::uint8_t { kAll, kDataOnly };
+
+// Errors of every call: kShareAnswer with the errno the share gave (it goes to the user as it is);
+// kShareAway when the share is not there (see RULES on identity); never kNotFound because of that.
+// Thread: share threads only, any number at once.
+class Netfs {
+ public:
+  virtual ~Netfs() = default;
+  virtual const Traits& traits() const = 0;
+
+  virtual Result<Attributes> stat(const std::string& path, Freshness fresh) = 0;
+  virtual Result<std::vector<Dirent>> list(const std::string& path) = 0;  // without "." and ".."
+  virtual Result<std::string> read_link(const std::string& path) = 0;
+  virtual Result<struct statvfs> stat_fs() = 0;
+  virtual Status access(const std::string& path, int mode) = 0;
+
+  // `flags`: O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY; `mode` for O_CREAT.
+  virtual Result<OpenedFile> open(const std::string& path, int flags, std::uint32_t mode) = 0;
+  virtual Result<Attributes> stat(NetfsFile& file, Freshness fresh) = 0;
+  // Less than asked only at the end of the file. Several may run on one file at once.
+  virtual Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) = 0;
+  // All or an error. On a file opened with O_APPEND the share chooses the offset.
+  virtual Result<ByteCount> write(NetfsFile& file, ByteOffset offset, std::span<const std::byte> data) = 0;
+  virtual Status sync(NetfsFile& file, SyncWhat what) = 0;
+  // What close(2) of this file would report now: closes a duplicate.
+  virtual Status flush(NetfsFile& file) = 0;
+
+  // `file` may be null: then by path.
+  virtual Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
+                                            const AttributeChange& change) = 0;
+  virtual Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) = 0;
+  virtual Result<Attributes> make_node(const std::string& path, std::uint32_t mode, std::uint64_t rdev) = 0;
+  virtual Result<Attributes> make_symlink(const std::string& path, const std::string& target) = 0;
+  virtual Result<Attributes> make_link(const std::string& existing, const std::string& path) = 0;
+  virtual Status remove_file(const std::string& path) = 0;
+  virtual Status remove_directory(const std::string& path) = 0;
+  virtual Status rename(const std::string& from, const std::string& to, unsigned flags) = 0;  // RENAME_*
+
+  virtual Result<std::string> get_xattr(const std::string& path, const std::string& name) = 0;
+  virtual Result<std::vector<std::string>> list_xattr(const std::string& path) = 0;
+  virtual Status set_xattr(const std::string& path, const std::string& name,
+                           std::span<const std::byte> value, int flags) = 0;
+  virtual Status remove_xattr(const std::string& path, const std::string& name) = 0;
+};
+
+}  // namespace larder

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store: the single backing file. Floor 4: keeps objects, names and pages; knows no cookie and no share.
+//
+// It is a cache of a share, so it may forget anything at any time and must never return a byte that was
+// not put there: each page has a CRC32C in its extent's record, checked on every read. A fault of any
+// kind makes a miss.
+//
+// Invariants (store_check.cc checks them; tests cite the numbers):
+//   1. Every block of the data area is in exactly one of: free, waiting to be freed, one extent.
+//   2. A block is overwritten only while it is in no extent that any durable record names.
+//   3. A freed block becomes free only when the record that dropped it is durable and no reader or I/O
+//      in flight uses it.
+//   4. Extents of one object do not overlap; every page of an extent has a sum.
+//   5. Replaying any prefix of the journal behind the checkpoint gives a store in which 1 to 4 hold, and
+//      in which each object's pages belong to the version that its aux data names.
+//   6. The file never grows beyond the size it was given, by st_size or by st_blocks.
+//   7. While a write session is open on an object, the durable record of its pages is that of before.
+//
+// Thread: every call from any thread, except where it says otherwise.
+#pragma once
+
+#include <larder/clock.h>
+#include <larder/io_engine.h>
+#include <larder/records.h>
+#include <larder/result.h>
+#include <larder/stats.h>
+#include <larder/units.h>
+#include <larder/work_queue.h>
+
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/device.h"
+
+namespace larder::store {
+
+// An object of the store, in memory; opaque above this floor. Held by ObjectRef, it stays valid after
+// retire(): then it has no pages and takes none.
+class Object;
+void intrusive_ptr_add_ref(Object* object);
+void intrusive_ptr_release(Object* object);
+using ObjectRef = boost::intrusive_ptr<Object>;
+
+struct Options {
+  Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
+  ByteCount fill_limit{64u << 20};  // bytes of fills in flight; above, a fill is dropped and counted
+};
+
+enum class State : std::uint8_t {
+  kOpen,
+  kBypass,  // a write or flush failed: nothing is read or written any more, every call is a miss
+  kClosed,
+};
+
+struct Counters {
+  stats::Counter reads, read_bytes, misses, sum_errors, read_errors;
+  stats::Counter fills, fill_bytes, fills_dropped_full, fills_dropped_stale, fill_errors, fill_in_flight_bytes;
+  stats::Counter zero_pages, evicted_extents, evicted_bytes, quarantined_bytes;
+  stats::Counter commits, flushes, journal_bytes, checkpoints, checkpoint_bytes, replayed_records, discarded_records;
+  stats::Counter objects, names, extents;                    // gauges
+  stats::Counter capacity_bytes, used_bytes, waiting_bytes;  // gauges
+  void register_in(stats::Registry& registry);
+};
+
+// One read from the device that a plan asks for: `pages` pages from `at` in the file into `into`.
+struct ReadSegment {
+  ByteOffset at;
+  std::span<std::byte> into;
+};
+
+// What serves a run of pages: reads to be done by whoever has the ring or the thread, then verified.
+// No allocation: a plan that is full covers less, and the caller plans again behind it.
+class ReadPlan {
+ public:
+  static constexpr std::size_t kMaxSegments = 24;
+  ReadPlan() = default;
+  ~ReadPlan();  // REQUIRES: finish_read() was called if covered() is not 0
+  ReadPlan(const ReadPlan&) = delete;
+  ReadPlan& operator=(const ReadPlan&) = delete;
+
+  // How many pages from the first asked are served; 0: a miss.
+  PageCount covered() const { return covered_; }
+  std::span<const ReadSegment> segments() const { return {segments_.data(), count_}; }
+
+ private:
+  friend class Store;
+  struct Pinned;  // which extent, which of its pages
+  std::array<ReadSegment, kMaxSegments> segments_;
+  std::array<void*, kMaxSegments> extents_{};
+  std::array<PageIndex, kMaxSegments> first_pages_;
+  std::size_t count_ = 0;
+  PageCount covered_{};
+  Object* object_ = nullptr;
+};
+
+// A run of fetched pages on its way into the store. Owned by the caller until `done`.
+struct Fill {
+  ObjectRef object;
+  std::uint64_t generation = 0;        // of the object when the bytes were known to be its current version
+  PageIndex first;
+  std::span<const std::byte> data;     // whole pages, page-aligned; a tail page is padded with zeros
+  ByteCount file_size;                 // at which a tail page is valid
+  // Called once, on an engine's or the machine's thread; must not block. kStale: the generation has
+  // passed; kStoreFull: no room or too many bytes in flight; kStoreIo. After success the pages are
+  // readable at once and durable behind the next commit.
+  void (*done)(Fill& self, Status status) = nullptr;
+
+  void* internal = nullptr;  // the store's
+};
+
+class Store {
+ public:
+  // Opens what lies on `device`, creating a store where there is none (all zero, or an older format).
+  // Time does not grow with the size of the data. Blocks; for set-up.
+  static SetUp<std::unique_ptr<Store>> open(Device device, Options options, IoEngine& engine,
+                                            WorkQueue& machine, const Clock& clock, Seed seed);
+  ~Store();  // REQUIRES: close() was called
+
+  // Commits, writes a checkpoint and stops the committer. Later calls are misses. Blocks.
+  void close();
+
+  State state() const;
+  Counters& counters();
+  std::string uuid() const;
+  ByteCount capacity() const;  // of the data area
+  // One line per fact, for `status`.
+  std::string to_text() const;
+
+  // Makes everything of before this call durable. Blocks; never on a request thread.
+  Status sync();
+
+  // -- objects ---------------------------------------------------------------------------------------
+  ObjectRef root();
+  // Errors: kNotFound, kStoreIo (bypass).
+  Result<ObjectRef> find(const ObjectRef& parent, std::span<const std::byte> key);
+  // Errors: kInvalid (key length), kStale (parent retired, or the key exists), kStoreIo.
+  Result<ObjectRef> create(const ObjectRef& parent, ObjectType type, std::span<const std::byte> key,
+                           std::span<const std::byte> aux, ByteCount size);
+  ObjectRecord record(const ObjectRef& object) const;
+  // New aux data and size; the pages stay. For a version that differs by our own doing only.
+  void update(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
+  // New aux data and size; all pages go, the generation grows: one record. Fills of before are refused.
+  void invalidate(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
+  // It and all below it are gone.
+  void retire(const ObjectRef& object);
+  // To another place; what lay there is retired. Errors: kStale (object or parent retired), kStoreIo.
+  Status rename(const ObjectRef& object, const ObjectRef& new_parent, std::span<const std::byte> new_key);
+
+  // -- names of directory objects --------------------------------------------------------------------
+  void put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record);
+  void remove_name(const ObjectRef& directory, std::string_view name);
+  void move_name(const ObjectRef& from, std::string_view name, const ObjectRef& to,
+                 std::string_view new_name);
+  std::optional<NameRecord> find_name(const ObjectRef& directory, std::string_view name) const;
+  void for_each_name(const ObjectRef& directory,
+                     const std::function<void(std::string_view, const NameRecord&)>& visit) const;
+
+  // -- pages of data objects -------------------------------------------------------------------------
+  std::uint64_t generation(const ObjectRef& object) const;  // of its content in this run; never goes back
+  PageCount cached_pages(const ObjectRef& object) const;
+  // The runs within `range` that are not cached, in order.
+  std::vector<PageRange> missing(const ObjectRef& object, PageRange range) const;
+
+  // The warm read in three steps: plan, the caller's I/O, finish. `into` is page-aligned and holds the
+  // range. Zero pages are written by plan itself. No allocation, no waiting.
+  void plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  // Checks every page and lets the extents go. Any error means that none of the pages may be used:
+  // kStoreSum (quarantined, will be refetched), kStoreIo (when `io` was an error).
+  Status finish_read(ReadPlan& plan, Status io);
+  // The three steps on this thread with IoEngine::read_now. How many pages from the first were read and
+  // verified; 0 is a miss.
+  PageCount read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into);
+
+  void fill(Fill& fill);
+  // These pages are no longer cached.
+  void drop(const ObjectRef& object, PageRange range);
+  // The file is now `size` bytes long: pages beyond go, and the page in which it ends.
+  void truncate(const ObjectRef& object, ByteCount size);
+
+  // -- write sessions ----------------------------------------------------------------------------------
+  // From here on, changes of this object's pages enter no record; a session mark does, lazily.
+  void begin_session(const ObjectRef& object);
+  // Records identity and pages as they are now: one commit makes both durable.
+  void end_session(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace larder::store
