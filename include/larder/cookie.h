@@ -70,7 +70,8 @@ struct Operation {
   Sharing sharing = Sharing::kShareable;
   OperationKind kind = OperationKind::kOther;
   // kFast, kSlow, and a kMyThread that had to wait: the work itself, when the object gives the go. It, or
-  // whatever it starts, calls FsCache::complete() once.
+  // whatever it starts, calls FsCache::complete() once. A kMyThread without run() is never queued: kLater
+  // then means "not taken, it would have to wait" (the warm read tries so first, from its stack).
   void (*run)(Operation& self) = nullptr;
   // It was cancelled before it ran: the object died or was invalidated. Instead of run(); no complete().
   void (*cancelled)(Operation& self) = nullptr;

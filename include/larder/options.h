@@ -45,17 +45,20 @@ struct MountOptions {
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;
+  bool direct_io = false;       // the kernel keeps no pages: every read reaches larder; for measuring
 };
 
 // One row of the table.
 struct OptionSpec {
+  std::string_view group;        // "Store": rows of a group stand together
   std::string_view name;         // "attr_timeout"
   std::string_view value;        // "SECONDS", "PATH", "cto|ttl=N"; empty: a flag without a value
   std::string_view fallback;     // the default, as text
   std::string_view description;  // one sentence
-  // Sets it; false when `value` is malformed.
+  std::string_view accepts;      // what a value must be, for complaints: "a number from 1 to 64"
+  // Sets it; false when `value` is malformed. A flag takes "" and "yes", and "no" takes it back.
   bool (*set)(MountOptions& options, std::string_view value);
-  // As text, as a user would write it.
+  // As text, as a user would write it; set() takes it back to the same.
   std::string (*get)(const MountOptions& options);
 };
 

@@ -55,8 +55,8 @@ class ReplySlot {
  public:
   virtual ~ReplySlot() = default;
 
-  // Where the kernel takes the bytes of a read, listing, link or xattr from; page-aligned, as large as the
-  // largest request. Valid until the answer.
+  // Where the kernel takes the bytes of a read, listing, link or xattr from: page-aligned, and larger than
+  // the largest request by a page, so that whole pages around any request fit. Valid until the answer.
   virtual std::span<std::byte> payload() = 0;
   // The request leaves its thread and waits (for the share, a lock, a barrier). A transport whose buffers
   // are bounded makes another one ready; false: at the cap, the request must be refused now.
@@ -69,7 +69,7 @@ class ReplySlot {
   virtual void attributes(std::uint64_t inode, const Attributes& attributes, Nanoseconds ttl_ns) = 0;
   virtual void opened(const OpenReply& open) = 0;
   virtual void created(const Entry& entry, const OpenReply& open) = 0;
-  virtual void data(ByteCount count) = 0;  // the first `count` bytes of payload()
+  virtual void data(std::size_t skip, ByteCount count) = 0;  // payload() from `skip` on
   virtual void written(ByteCount count) = 0;
   virtual void link(std::string_view target) = 0;
   virtual void xattr_size(ByteCount size) = 0;
@@ -110,7 +110,10 @@ class Reply {
   void created(const Entry& e, const OpenReply& o) {
     answer([&](ReplySlot& s) { s.created(e, o); });
   }
-  void data(ByteCount count) { answer([&](ReplySlot& s) { s.data(count); }); }
+  void data(ByteCount count) { data(0, count); }
+  void data(std::size_t skip, ByteCount count) {
+    answer([&](ReplySlot& s) { s.data(skip, count); });
+  }
   void written(ByteCount count) { answer([&](ReplySlot& s) { s.written(count); }); }
   void link(std::string_view target) { answer([&](ReplySlot& s) { s.link(target); }); }
   void xattr_size(ByteCount size) { answer([&](ReplySlot& s) { s.xattr_size(size); }); }
