@@ -21,6 +21,7 @@ enum class Rank : std::uint8_t {
   kInode = 20,         // vfs: one inode
   kHandle = 25,        // vfs: one open file
   kFlight = 30,        // memo: who waits for what
+  kSequence = 32,      // memo: what was invalidated since
   kCacheTree = 35,     // cache: netfs registry, cookie tree, lists of objects
   kCookie = 40,        // cache: one cookie
   kObject = 45,        // cache: one object and its operations
@@ -54,8 +55,9 @@ class CAPABILITY("mutex") Mutex {
     mutex_.lock();
   }
   void unlock() RELEASE() {
-    mutex_.unlock();
+    // The rank first: once unlocked, another thread may lock, see that all is done, and free this Mutex.
     rank_pop(rank_);
+    mutex_.unlock();
   }
 
  private:
