@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one table of options. A row says how the option is called, what it takes, how it is set and
+// how it is printed; parsing, --help, docs/options.md and `.larder/options` are made of it and of
+// nothing else.
+//
+// Invariant: whatever set() accepts, get() prints, and set() takes that back to the same. "auto"
+// (and "share" for owners) is how a value is printed that nobody chose.
+#include <fmt/format.h>
+#include <larder/options.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <limits>
+#include <system_error>
+
+#include "vfs/options_values.h"
+
+namespace larder {
+namespace {
+
+constexpr ByteCount kLeastSize{16u << 20};
+constexpr Nanoseconds kLongestCommit = 60 * kSecond;
+constexpr std::uint64_t kLastId = std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is "no id"
+
+// -- set and get for each kind of value
+// ---------------------------------------------------------------
+
+template <class T>
+bool keep(const std::optional<T>& value, T& into) {
+  if (value) into = *value;
+  return value.has_value();
+}
+
+bool set_flag(std::string_view value, bool& into) {
+  if (value != "" && value != "yes" && value != "no") return false;
+  into = value != "no";
+  return true;
+}
+std::string flag_text(bool value) { return value ? "yes" : "no"; }
+
+bool set_count(std::string_view value, std::uint64_t most, unsigned& into) {
+  const auto number = parse_number_within(value, 1, most);
+  if (number) into = static_cast<unsigned>(*number);
+  return number.has_value();
+}
+
+bool set_positive(std::string_view value, Nanoseconds& into) {
+  const auto time = parse_duration(value);
+  return time && *time > 0 && keep(time, into);
+}
+
+bool set_id(std::string_view value, std::optional<std::uint32_t>& into) {
+  if (value == "share") {
+    into.reset();
+    return true;
+  }
+  const auto number = parse_number_within(value, 0, kLastId);
+  if (number) into = static_cast<std::uint32_t>(*number);
+  return number.has_value();
+}
+std::string id_text(std::optional<std::uint32_t> id) {
+  return id ? fmt::format("{}", *id) : std::string("share");
+}
+
+// Words for the values of an enum, in one place for both ways.
+template <class E, std::size_t N>
+using Words = std::array<std::pair<std::string_view, E>, N>;
+
+template <class E, std::size_t N>
+bool set_word(const Words<E, N>& words, std::string_view value, E& into) {
+  for (const auto& [word, meaning] : words) {
+    if (word == value) {
+      into = meaning;
+      return true;
+    }
+  }
+  return false;
+}
+template <class E, std::size_t N>
+std::string word_text(const Words<E, N>& words, E value) {
+  for (const auto& [word, meaning] : words) {
+    if (meaning == value) return std::string(word);
+  }
+  return "?";
+}
+
+constexpr Words<Permissions, 2> kPermissions{
+    {{"local", Permissions::kLocal}, {"share", Permissions::kShare}}};
+constexpr Words<ShareInodes, 3> kShareInodes{{{"auto", ShareInodes::kAuto},
+                                              {"stable", ShareInodes::kStable},
+                                              {"unstable", ShareInodes::kUnstable}}};
+constexpr Words<EngineChoice, 3> kEngines{{{"auto", EngineChoice::kAuto},
+                                           {"uring", EngineChoice::kUring},
+                                           {"threads", EngineChoice::kThreads}}};
+constexpr Words<LogLevel, 4> kLogLevels{{{"debug", LogLevel::kDebug},
+                                         {"info", LogLevel::kInfo},
+                                         {"warn", LogLevel::kWarn},
+                                         {"error", LogLevel::kError}}};
+
+// -- options with rules of their own
+// --------------------------------------------------------------------
+
+bool set_store(MountOptions& options, std::string_view value) {
+  if (value.empty() || value.back() == '/') return false;
+  if (value == "auto") {
+    options.store.clear();
+    return true;
+  }
+  // Made absolute here: a daemon has left the directory in which the user wrote it.
+  std::error_code error;
+  const auto path = std::filesystem::absolute(std::filesystem::path(value), error);
+  if (error) return false;
+  options.store = path.string();
+  return true;
+}
+std::string get_store(const MountOptions& options) {
+  return options.store.empty() ? "auto" : options.store;
+}
+
+bool set_size(MountOptions& options, std::string_view value) {
+  if (value == "auto") {
+    options.size = ByteCount{0};
+    return true;
+  }
+  const auto size = parse_size(value);
+  return size && *size >= kLeastSize && keep(size, options.size);
+}
+std::string get_size(const MountOptions& options) {
+  return options.size == ByteCount{0} ? "auto" : size_text(options.size);
+}
+
+// A tag stands in the columns of `objects` and in log lines.
+bool set_tag(MountOptions& options, std::string_view value) {
+  const bool plain = std::all_of(value.begin(), value.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+  if (value.empty() || value.size() > 32 || !plain) return false;
+  options.tag = value;
+  return true;
+}
+
+bool set_coherency(MountOptions& options, std::string_view value) {
+  constexpr std::string_view kTtlPrefix = "ttl=";
+  if (value == "cto") {
+    options.settings.coherency = Coherency::kCloseToOpen;
+    return true;
+  }
+  if (!value.starts_with(kTtlPrefix)) return false;
+  if (!keep(parse_duration(value.substr(kTtlPrefix.size())), options.settings.ttl_ns)) return false;
+  options.settings.coherency = Coherency::kTtl;
+  return true;
+}
+std::string get_coherency(const MountOptions& options) {
+  switch (options.settings.coherency) {
+    case Coherency::kCloseToOpen:
+      return "cto";
+    case Coherency::kTtl:
+      return "ttl=" + duration_text(options.settings.ttl_ns);
+  }
+  return "?";
+}
+
+bool set_umask(MountOptions& options, std::string_view value) {
+  const auto mask = parse_number(value, 8);
+  if (!mask || *mask > 0777) return false;
+  options.settings.umask = static_cast<std::uint32_t>(*mask);
+  return true;
+}
+
+bool set_threads(MountOptions& options, std::string_view value) {
+  if (value == "auto") {
+    options.threads = 0;
+    return true;
+  }
+  return set_count(value, 64, options.threads);
+}
+
+bool set_share_id(MountOptions& options, std::string_view value) {
+  if (value.empty() || value.size() > 255) return false;
+  options.share_id = value == "auto" ? std::string_view() : value;
+  return true;
+}
+
+bool set_commit(MountOptions& options, std::string_view value) {
+  const auto time = parse_duration_in(value, kMillisecond);
+  return time && *time >= kMillisecond && *time <= kLongestCommit && keep(time, options.commit_ns);
+}
+
+bool set_control(MountOptions& options, std::string_view value) {
+  if (value.empty() || value == "." || value == ".." || value.size() > 255) return false;
+  if (value.find('/') != std::string_view::npos) return false;
+  options.control = value;
+  return true;
+}
+
+bool set_debug(MountOptions& options, std::string_view value) {
+  const bool hex = value.starts_with("0x") || value.starts_with("0X");
+  const auto mask = hex ? parse_number(value.substr(2), 16) : parse_number(value, 10);
+  if (!mask || *mask > std::numeric_limits<std::uint32_t>::max()) return false;
+  options.debug = static_cast<std::uint32_t>(*mask);
+  return true;
+}
+
+using Out = MountOptions&;
+using In = const MountOptions&;
+using Text = std::string_view;
+
+constexpr std::string_view kDuration = "a duration such as 5, 1.5, 500ms, 10m or 1h, 0 or more";
+constexpr std::string_view kPositive = "a duration such as 5, 500ms, 10m or 1h, more than 0";
+constexpr std::string_view kFlag = "no value";
+constexpr std::string_view kId = "a number from 0 to 4294967294, or `share`";
+
+constexpr auto kTable = std::to_array<OptionSpec>({
+    {"Store", "store", "PATH", "auto",
+     "The file (or block device) that keeps the cache; by default one per share below the user's "
+     "or "
+     "the system's cache directory.",
+     "a path of a file, or `auto`", set_store, get_store},
+    {"Store", "size", "SIZE", "auto",
+     "How large the store may grow (K, M, G, T), at least 16M; by default 10 % of the free space, "
+     "from 256M to 32G. The size of a store that exists already holds.",
+     "a size of 16M or more, such as 512M, 10G or 1T, or `auto`", set_size, get_size},
+    {"Store", "tag", "NAME", "larder", "The name of the cache in the statistics.",
+     "1 to 32 letters, digits, dots, dashes and underscores", set_tag, [](In o) { return o.tag; }},
+    {"Store", "commit", "MS", "500ms",
+     "What was cached longer ago than this survives a crash; a bare number is milliseconds.",
+     "a time from 1 ms to 60 s, such as 500 (milliseconds) or 2s", set_commit,
+     [](In o) { return duration_text(o.commit_ns); }},
+    {"Store", "engine", "auto|uring|threads", "auto",
+     "How the store is read and written: io_uring, threads where that is forbidden, or whichever "
+     "works.",
+     "auto, uring or threads", [](Out o, Text v) { return set_word(kEngines, v, o.engine); },
+     [](In o) { return word_text(kEngines, o.engine); }},
+
+    {"Coherency", "coherency", "cto|ttl=N", "cto",
+     "cto: each open asks the share whether the file changed (close-to-open). ttl=N: nothing is "
+     "asked "
+     "again within N seconds.",
+     "cto, or ttl= and a duration as in coherency=ttl=60", set_coherency, get_coherency},
+    {"Coherency", "attr_timeout", "SECONDS", "1s",
+     "How long attributes are trusted without asking the share.", kDuration,
+     [](Out o, Text v) { return keep(parse_duration(v), o.settings.attr_ttl_ns); },
+     [](In o) { return duration_text(o.settings.attr_ttl_ns); }},
+    {"Coherency", "entry_timeout", "SECONDS", "1s",
+     "How long a name is trusted without asking the share.", kDuration,
+     [](Out o, Text v) { return keep(parse_duration(v), o.settings.entry_ttl_ns); },
+     [](In o) { return duration_text(o.settings.entry_ttl_ns); }},
+    {"Coherency", "negative_timeout", "SECONDS", "0",
+     "How long the absence of a name is trusted without asking the share.", kDuration,
+     [](Out o, Text v) { return keep(parse_duration(v), o.settings.negative_ttl_ns); },
+     [](In o) { return duration_text(o.settings.negative_ttl_ns); }},
+
+    {"Access", "ro", "", "no", "Mounts read-only.", kFlag,
+     [](Out o, Text v) { return set_flag(v, o.settings.read_only); },
+     [](In o) { return flag_text(o.settings.read_only); }},
+    {"Access", "allow_other", "", "no", "Lets users other than the one who mounts use the mount.",
+     kFlag, [](Out o, Text v) { return set_flag(v, o.allow_other); },
+     [](In o) { return flag_text(o.allow_other); }},
+    {"Access", "permissions", "local|share", "local",
+     "local: the kernel checks modes, owners and groups. share: the share decides, as far as it "
+     "tells "
+     "the user of larder.",
+     "local or share", [](Out o, Text v) { return set_word(kPermissions, v, o.permissions); },
+     [](In o) { return word_text(kPermissions, o.permissions); }},
+    {"Access", "uid", "ID", "share", "Shows this user as the owner of every file.", kId,
+     [](Out o, Text v) { return set_id(v, o.settings.uid); },
+     [](In o) { return id_text(o.settings.uid); }},
+    {"Access", "gid", "ID", "share", "Shows this group as the group of every file.", kId,
+     [](Out o, Text v) { return set_id(v, o.settings.gid); },
+     [](In o) { return id_text(o.settings.gid); }},
+    {"Access", "umask", "OCTAL", "000", "Takes these bits from the mode of every file.",
+     "an octal number from 0 to 777", set_umask,
+     [](In o) { return fmt::format("{:03o}", o.settings.umask); }},
+
+    {"Share", "share_threads", "N", "32", "How many calls to the share may be out at once.",
+     "a number from 1 to 1024", [](Out o, Text v) { return set_count(v, 1024, o.share_threads); },
+     [](In o) { return fmt::format("{}", o.share_threads); }},
+    {"Share", "share_deadline", "SECONDS", "30s",
+     "How long a look-up or a read waits for the share before it fails.", kPositive,
+     [](Out o, Text v) { return set_positive(v, o.share_deadline_ns); },
+     [](In o) { return duration_text(o.share_deadline_ns); }},
+    {"Share", "share_slow", "SECONDS", "2s",
+     "A call that takes longer marks the share as slow, and what is cached is served without "
+     "asking.",
+     kPositive, [](Out o, Text v) { return set_positive(v, o.share_slow_ns); },
+     [](In o) { return duration_text(o.share_slow_ns); }},
+    {"Share", "share_id", "TEXT", "auto",
+     "Takes the place of the identity by which larder tells one share from another.",
+     "1 to 255 characters, or `auto`", set_share_id,
+     [](In o) { return o.share_id.empty() ? std::string("auto") : o.share_id; }},
+    {"Share", "share_ino", "auto|stable|unstable", "auto",
+     "Whether the share's inode numbers name a file for good; auto goes by the type of file "
+     "system.",
+     "auto, stable or unstable",
+     [](Out o, Text v) { return set_word(kShareInodes, v, o.share_inodes); },
+     [](In o) { return word_text(kShareInodes, o.share_inodes); }},
+
+    {"Running", "threads", "N", "auto",
+     "How many threads answer requests, 1 to 64; by default two per processor, from 4 to 16.",
+     "a number from 1 to 64, or `auto`", set_threads,
+     [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
+    {"Running", "control", "NAME", ".larder",
+     "The name of the directory with the control files in the root of the mount.",
+     "a name without a slash, not `.` nor `..`", set_control, [](In o) { return o.control; }},
+    {"Running", "log", "debug|info|warn|error", "info", "The least level that is logged.",
+     "debug, info, warn or error", [](Out o, Text v) { return set_word(kLogLevels, v, o.log); },
+     [](In o) { return word_text(kLogLevels, o.log); }},
+    {"Running", "debug", "MASK", "0", "Which parts of larder trace what they do; decimal or 0x.",
+     "a number of 32 bits, decimal or with 0x", set_debug,
+     [](In o) { return o.debug == 0 ? std::string("0") : fmt::format("{:#x}", o.debug); }},
+    {"Running", "direct_io", "", "no",
+     "The kernel keeps no pages and every read reaches larder; for measuring.", kFlag,
+     [](Out o, Text v) { return set_flag(v, o.direct_io); },
+     [](In o) { return flag_text(o.direct_io); }},
+});
+
+}  // namespace
+
+std::span<const OptionSpec> option_table() { return kTable; }
+
+}  // namespace larder

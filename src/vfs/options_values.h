@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the table of options needs beyond <larder/options.h> to read and print values. See the .cc.
+// Thread: any.
+#pragma once
+
+#include <larder/options.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace larder {
+
+// Digits of `base` and nothing else: no sign, no blank, no prefix.
+std::optional<std::uint64_t> parse_number(std::string_view text, int base);
+// Decimal, from `least` to `most`.
+std::optional<std::uint64_t> parse_number_within(std::string_view text, std::uint64_t least,
+                                                 std::uint64_t most);
+// As parse_duration(); a number without a unit counts `bare`.
+std::optional<Nanoseconds> parse_duration_in(std::string_view text, Nanoseconds bare);
+
+}  // namespace larder
