@@ -8,6 +8,11 @@
 #define LARDER_TS(x)
 #endif
 
+// abseil's containers bring macros of the same names and the same meaning.
+#undef GUARDED_BY
+#undef PT_GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
+
 #define CAPABILITY(name) LARDER_TS(capability(name))
 #define SCOPED_CAPABILITY LARDER_TS(scoped_lockable)
 #define GUARDED_BY(m) LARDER_TS(guarded_by(m))
