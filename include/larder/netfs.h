@@ -7,7 +7,7 @@
 // is written as plain system calls, and hanging is dealt with in one place.
 //
 // Paths are relative to the share's root, without a leading slash; "" is the root. A path never leaves
-// the root: not by "..", not by a symbolic link.
+// the root: not by "..", not by a symbolic link. One with an empty part, "." or ".." is kInvalid.
 #pragma once
 
 #include <larder/identity.h>
@@ -78,11 +78,11 @@ std::optional<FileId> file_id_of(const Attributes& attributes, const Traits& tra
 struct Dirent {
   std::string name;
   std::uint64_t inode = 0;
-  std::uint8_t type = 0;  // DT_*
+  std::uint8_t type = 0;  // DT_*; DT_UNKNOWN where the share does not tell
 };
 
-// An open file of the share. Made, used and destroyed on share threads only: the deleter that ShareCalls
-// gives it takes care of the last.
+// An open file of the share. Made and used on share threads only. Destroyed there too, but the last
+// reference may be let go anywhere: the deleter that the Netfs gives it sees to that.
 class NetfsFile {
  public:
   virtual ~NetfsFile() = default;
@@ -113,6 +113,9 @@ class Netfs {
  public:
   virtual ~Netfs() = default;
   virtual const Traits& traits() const = 0;
+  // A sentence for the log: why the last kShareAway. Share threads may not log themselves
+  // (src/netfs/share_pool.h), so whoever hears of it does. Thread: any.
+  virtual std::string why_away() const { return {}; }
 
   virtual Result<Attributes> stat(const std::string& path, Freshness fresh) = 0;
   virtual Result<std::vector<Dirent>> list(const std::string& path) = 0;  // without "." and ".."

@@ -13,7 +13,8 @@
 //
 // State of the share, for `stats` and for those who may answer without asking:
 //   ok    the last calls answered
-//   slow  a call has been out for longer than share_slow, or every thread is out; back when one returns fast
+//   slow  a call has been out, or has waited for a thread, for longer than share_slow; back when one returns
+//         in less and none but abandoned ones are over it
 //   away  the Netfs says that the share is not there; every call probes again
 #pragma once
 
@@ -41,10 +42,11 @@ struct CallOptions {
   Nanoseconds deadline_ns = kDefault;  // from now; kDefault: the share's, kNone: waits for ever
 };
 
+// bytes_read and bytes_written are added by those who read and write: a call's result says no bytes here.
 struct ShareCounters {
   stats::Counter calls, data_calls, bytes_read, bytes_written;
   stats::Counter deadlines, abandoned_answers, refused, slow_trips, away_trips;
-  stats::Counter in_flight;  // gauge
+  stats::Counter in_flight;  // gauge: on a share thread now, abandoned ones too
   stats::Histogram latency_ns;
   void register_in(stats::Registry& registry);
 };
@@ -59,8 +61,8 @@ class ShareCalls {
              const Clock& clock, ShareCallsOptions options);
   ~ShareCalls();  // REQUIRES: drain() was called
 
-  // Runs `work` on a share thread and then `done` on the answer queue. `work` owns or shares all that it
-  // touches; what it owns is destroyed on the share thread. Thread: any.
+  // Runs `work` on a share thread and then `done` on the answer queue; never before this returns. `work`
+  // owns or shares all that it touches; what it owns is destroyed on the share thread. Thread: any.
   template <class T>
   void call(CallKind kind, CallOptions options, absl::AnyInvocable<Result<T>(Netfs&)> work,
             Callback<Result<T>> done);
@@ -69,8 +71,9 @@ class ShareCalls {
   const Traits& traits() const;
   ShareCounters& counters();
 
-  // Unmount: answers every call that is out with kShutdown; later ones at once. Calls that hang in the
-  // kernel keep the Netfs alive (shared) and nothing else.
+  // Unmount: answers every call that is out with kShutdown; later ones as soon as the answer queue runs.
+  // After it no timer and no clock is touched; calls that hang in the kernel keep the Netfs alive (shared)
+  // and nothing else.
   void drain();
 
   // One call in flight: what it does and whom it tells, apart from when (which is ShareCalls' business).
@@ -79,6 +82,7 @@ class ShareCalls {
     virtual ~Call() = default;
     virtual void run(Netfs& netfs) = 0;       // share thread, once; keeps the answer inside
     virtual bool share_is_away() const = 0;   // after run(): the answer was kShareAway
+    virtual void skip() = 0;                  // share thread, instead of run(): lets go of what it owns
     virtual void tell() = 0;                  // answer queue, after run()
     virtual void tell(Error error) = 0;       // answer queue, instead of the above; run() may be under way
   };
@@ -103,8 +107,16 @@ void ShareCalls::call(CallKind kind, CallOptions options,
     bool share_is_away() const override {
       return !*answer_ && answer_->error().code == ErrorCode::kShareAway;
     }
-    void tell() override { std::move(done_)(std::move(*answer_)); }
-    void tell(Error error) override { std::move(done_)(fail(error)); }
+    void skip() override { work_ = nullptr; }
+    // The callback is taken out, so that a call which hangs for ever does not keep what it holds.
+    void tell() override {
+      auto done = std::move(done_);
+      std::move(done)(std::move(*answer_));
+    }
+    void tell(Error error) override {
+      auto done = std::move(done_);
+      std::move(done)(fail(error));
+    }
 
    private:
     absl::AnyInvocable<Result<T>(Netfs&)> work_;
