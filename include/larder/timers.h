@@ -8,6 +8,7 @@
 
 #include <larder/clock.h>
 
+#include <cstdint>
 #include <memory>
 
 namespace larder {
@@ -15,7 +16,9 @@ namespace larder {
 struct Timer {
   void (*fire)(Timer& self) = nullptr;
   Nanoseconds due_mono_ns = 0;
-  bool waiting = false;  // the Timers'
+  // The Timers'.
+  bool waiting = false;
+  std::uint64_t order = 0;  // of adding: those due at one instant fire in it
 };
 
 class Timers {
@@ -27,7 +30,8 @@ class Timers {
   void add(Timer& timer, Nanoseconds due_mono_ns);
   bool cancel(Timer& timer);
 
-  // Fires all that are due; returns when the next one is (max() where none waits). Simulations call it.
+  // Fires all that are due, also those that a callback adds meanwhile and that are due already; returns
+  // when the next one is (max() where none waits). Simulations call it.
   Nanoseconds run_due();
 
   // Production: a thread of its own calls run_due().
