@@ -59,7 +59,8 @@ Status flush_and_wait(IoEngine& engine, int fd) {
 
 SetUp<OpenedEngine> open_engine(const EngineOptions& options) {
   if (options.depth == 0 || options.threads == 0) {
-    return complain(ErrorCode::kInvalid, "the engine needs a depth and a number of threads above 0");
+    return complain(ErrorCode::kInvalid,
+                    "the engine needs a depth and a number of threads above 0");
   }
   if (options.choice == EngineChoice::kThreads) {
     return thread_engine(options, fmt::format("threads: {}, as asked", options.threads));

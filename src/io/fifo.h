@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fifo: a queue threaded through the `next` of what waits in it; it allocates nothing and owns nothing.
-// Thread: one at a time; its owner has the lock.
+// Fifo: a queue threaded through the `next` of what waits in it; it allocates nothing and owns
+// nothing. Thread: one at a time; its owner has the lock.
 #pragma once
 
 #include <utility>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thread: a named thread of larder's own. All signals are blocked in it, so that SIGTERM reaches the main
-// thread, which ends the mount, and no system call of a worker is cut short.
+// Thread: a named thread of larder's own. All signals are blocked in it, so that SIGTERM reaches
+// the main thread, which ends the mount, and no system call of a worker is cut short.
 //
-// A thread that cannot be started stops the program with the reason: a pool that is short of threads
-// would look like a hang. Joined by hand: what a thread still does at the end is its owner's to say.
+// A thread that cannot be started stops the program with the reason: a pool that is short of
+// threads would look like a hang. Joined by hand: what a thread still does at the end is its
+// owner's to say.
 #pragma once
 
 #include <larder/work_queue.h>

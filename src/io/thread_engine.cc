@@ -29,8 +29,8 @@ void ThreadEngine::submit(IoRequest& request) {
     requests_.push(request);
     lane = idle_.pop();
   }
-  // Not under the lock, which has the rank of the pool's own. The lane is this thread's alone now, and
-  // the engine does not end before it has run.
+  // Not under the lock, which has the rank of the pool's own. The lane is this thread's alone now,
+  // and the engine does not end before it has run.
   if (lane != nullptr) pool_.post(*lane);
 }
 

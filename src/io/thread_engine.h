@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadEngine: the IoEngine for where io_uring is forbidden. A few threads of a pool, each doing whole
-// transfers with pread, pwrite and fdatasync; as many requests are at the device as there are threads.
+// ThreadEngine: the IoEngine for where io_uring is forbidden. A few threads of a pool, each doing
+// whole transfers with pread, pwrite and fdatasync; as many requests are at the device as there are
+// threads.
 //
-// Requests wait in one FIFO. A lane is one thread's worth of work on it: it runs until the FIFO is empty
-// and is posted to the pool again by the submit() that finds it idle. `done` runs on the lane's thread.
+// Requests wait in one FIFO. A lane is one thread's worth of work on it: it runs until the FIFO is
+// empty and is posted to the pool again by the submit() that finds it idle. `done` runs on the
+// lane's thread.
 #pragma once
 
 #include <larder/io_engine.h>

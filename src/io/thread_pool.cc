@@ -13,8 +13,8 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options) {
     alive_ = options.threads;
   }
   for (unsigned i = 0; i < options.threads; ++i) {
-    threads_.push_back(std::make_unique<Thread>(fmt::format("{}-{}", options.name, i),
-                                                [this] { run_thread(); }));
+    threads_.push_back(
+        std::make_unique<Thread>(fmt::format("{}-{}", options.name, i), [this] { run_thread(); }));
   }
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadPool: a WorkQueue with threads. First in, first out; a post is a lock, two pointers and a wake-up.
+// ThreadPool: a WorkQueue with threads. First in, first out; a post is a lock, two pointers and a
+// wake-up.
 //
-// It knows no deadline and no limit: whoever posts embeds the Work in something that is limited already.
-// The end is stop(): everything that is queued runs, what that posts runs too, then the threads end. A post
-// after that is a broken rule and stops the program, since its work would be lost in silence.
+// It knows no deadline and no limit: whoever posts embeds the Work in something that is limited
+// already. The end is stop(): everything that is queued runs, what that posts runs too, then the
+// threads end. A post after that is a broken rule and stops the program, since its work would be
+// lost in silence.
 #pragma once
 
 #include <larder/work_queue.h>
@@ -26,7 +28,8 @@ struct ThreadPoolOptions {
 
 class ThreadPool final : public WorkQueue {
  public:
-  // All threads run when this returns; where the system refuses one, the program stops with the reason.
+  // All threads run when this returns; where the system refuses one, the program stops with the
+  // reason.
   explicit ThreadPool(const ThreadPoolOptions& options);
   ~ThreadPool() override;  // calls stop() where nobody did
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timers: what waits lies in one ordered set, by due time and then by the order of adding, so that a
-// simulation fires the same timers in the same order at each run.
+// Timers: what waits lies in one ordered set, by due time and then by the order of adding, so that
+// a simulation fires the same timers in the same order at each run.
 //
 //   T1 a timer is in the set exactly while `waiting` is true; both change under the lock
-//   T2 a timer leaves the set before its callback begins, and no lock is held during the callback: so it
-//      may add the timer again, add or cancel others, or free its own
+//   T2 a timer leaves the set before its callback begins, and no lock is held during the callback:
+//      so it may add the timer again, add or cancel others, or free its own
 //   T3 the thread sleeps until the first timer of the set is due; an earlier one wakes it
 #include <larder/result.h>
 #include <larder/timers.h>

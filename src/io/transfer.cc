@@ -23,9 +23,7 @@ Status carry_on(std::size_t length, std::size_t max_transfer_bytes, Move move) {
   return {};
 }
 
-off_t at(ByteOffset offset, std::size_t done) {
-  return static_cast<off_t>(offset.value() + done);
-}
+off_t at(ByteOffset offset, std::size_t done) { return static_cast<off_t>(offset.value() + done); }
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole transfers on the calling thread: what pread, pwrite and fdatasync do, carried on until all is moved.
-// Errors: kStoreIo with the errno; EIO where the file ends inside a read. Thread: any.
+// Whole transfers on the calling thread: what pread, pwrite and fdatasync do, carried on until all
+// is moved. Errors: kStoreIo with the errno; EIO where the file ends inside a read. Thread: any.
 #pragma once
 
 #include <larder/result.h>

@@ -119,7 +119,8 @@ void UringEngine::run_owner() {
 }
 
 void UringEngine::arm_wake() {
-  // At the end the eventfd has been written for the last time: a read armed now would never complete.
+  // At the end the eventfd has been written for the last time: a read armed now would never
+  // complete.
   if (wake_armed_ || ending_) return;
   io_uring_sqe* sqe = ::io_uring_get_sqe(ring_->get());
   check(sqe != nullptr, "the ring has an entry for the eventfd");
@@ -151,8 +152,8 @@ void UringEngine::start(IoRequest& request) {
   io_uring_sqe* sqe = ::io_uring_get_sqe(ring_->get());
   check(sqe != nullptr, "the ring has an entry for each request at the device");
   std::byte* const data = request.data + request.moved;
-  const auto length = static_cast<unsigned>(
-      std::min(request.length - request.moved, options_.max_transfer_bytes));
+  const auto length =
+      static_cast<unsigned>(std::min(request.length - request.moved, options_.max_transfer_bytes));
   const std::uint64_t offset = request.offset.value() + request.moved;
   switch (request.kind) {
     case IoRequest::Kind::kRead:
@@ -173,7 +174,8 @@ void UringEngine::start(IoRequest& request) {
 void UringEngine::enter() {
   const int result = ::io_uring_submit_and_wait(ring_->get(), 1);
   if (result >= 0 || result == -EINTR) return;
-  // The kernel is short of memory for the moment; what was prepared stays prepared for the next round.
+  // The kernel is short of memory for the moment; what was prepared stays prepared for the next
+  // round.
   check(result == -EAGAIN || result == -EBUSY || result == -ENOMEM, "the ring can be entered");
   ::sched_yield();
 }
@@ -219,7 +221,8 @@ void UringEngine::settle(IoRequest& request, int result) {
 }
 
 void UringEngine::tell() {
-  // By index and a copy: `done` may free or reuse the request, and may submit (which lands in incoming_).
+  // By index and a copy: `done` may free or reuse the request, and may submit (which lands in
+  // incoming_).
   for (std::size_t i = 0; i < told_.size(); ++i) {
     const Told told = told_[i];
     told.request->done(*told.request, told.status);
@@ -227,8 +230,8 @@ void UringEngine::tell() {
   told_.clear();
 }
 
-// After feed(), nothing at the device means that nothing waits. The read of the eventfd must be back too,
-// for the kernel writes to our memory with it; the destructor's write brings it.
+// After feed(), nothing at the device means that nothing waits. The read of the eventfd must be
+// back too, for the kernel writes to our memory with it; the destructor's write brings it.
 bool UringEngine::finished() const { return ending_ && at_device_ == 0 && !wake_armed_; }
 
 }  // namespace larder

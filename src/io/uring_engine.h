@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // UringEngine: the IoEngine on io_uring. One ring, one thread that owns it; nobody else touches it.
 //
-//   U1 only the owner thread submits and reaps. The kernel ties a request to the task that submitted it
-//      and cancels it when that task ends, so the request threads of a mount must not submit themselves
-//   U2 submit() puts the request into a locked FIFO; the eventfd is written when the FIFO was empty and
-//      the owner may be asleep. The ring always holds one read of that eventfd
-//   U3 at most `depth` requests are at the device; the rest wait in the owner's own FIFO. So neither the
-//      submission nor the completion queue can ever be full
-//   U4 reap first, call later: all completions are taken from the ring before the first `done` runs, so a
-//      `done` that submits or reuses its request cannot disturb the reaping, and nothing recurses
-//   U5 a request is in exactly one place: the locked FIFO, the owner's FIFO, the device, or the list of
-//      those that are told. A short transfer goes back to the head of the owner's FIFO with `moved` grown
-//   U6 the owner ends when the destructor has begun, all four places are empty and the read of the eventfd
-//      has come back; then the kernel knows no address of ours any more
+//   U1 only the owner thread submits and reaps. The kernel ties a request to the task that
+//      submitted it and cancels it when that task ends, so request threads must not submit
+//      themselves
+//   U2 submit() puts the request into a locked FIFO; the eventfd is written when the FIFO was empty
+//      and the owner may be asleep. The ring always holds one read of that eventfd
+//   U3 at most `depth` requests are at the device; the rest wait in the owner's own FIFO. So
+//      neither the submission nor the completion queue can ever be full
+//   U4 reap first, call later: all completions are taken from the ring before the first `done`
+//      runs, so a `done` that submits or reuses its request cannot disturb the reaping, and nothing
+//      recurses
+//   U5 a request is in exactly one place: the locked FIFO, the owner's FIFO, the device, or the
+//      list of those that are told. A short transfer goes back to the head of the owner's FIFO with
+//      `moved` grown
+//   U6 the owner ends when the destructor has begun, all four places are empty and the read of the
+//      eventfd has come back; then the kernel knows no address of ours any more
 //
-// A flush covers what was done (told) before it was submitted, as fdatasync(2) does; it does not wait for
-// requests that are still out.
+// A flush covers what was done (told) before it was submitted, as fdatasync(2) does; it does not
+// wait for requests that are still out.
 #pragma once
 
 #include <larder/fd.h>
@@ -41,8 +44,8 @@ struct UringEngineOptions {
 
 class UringEngine final : public IoEngine {
  public:
-  // Complains where the kernel has no io_uring or refuses it; the line says what to do. It proves by a
-  // first round trip that the ring works: some containers let it be made but not be entered.
+  // Complains where the kernel has no io_uring or refuses it; the line says what to do. It proves
+  // by a first round trip that the ring works: some containers let it be made but not be entered.
   static SetUp<std::unique_ptr<UringEngine>> open(const UringEngineOptions& options);
   ~UringEngine() override;  // whatever was submitted is done first
 
@@ -95,8 +98,8 @@ class UringEngine final : public IoEngine {
   Fifo<IoRequest> backlog_;
   std::vector<Told> told_;
   unsigned at_device_ = 0;
-  bool wake_armed_ = false;  // a read of the eventfd is in the ring
-  bool ending_ = false;      // the destructor has begun
+  bool wake_armed_ = false;       // a read of the eventfd is in the ring
+  bool ending_ = false;           // the destructor has begun
   std::uint64_t wake_count_ = 0;  // the eventfd is read into it
 
   std::unique_ptr<Thread> owner_;

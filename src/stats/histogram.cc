@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The buckets of a Histogram: values below 16 have one each; above, eight to every power of two. What
-// is beyond the last edge (2^43 - 1) is counted in the last bucket. Reads and records do not wait for each
-// other, so a percentile taken while values arrive is of some moment near by, not of an instant.
+// The buckets of a Histogram: values below 16 have one each; above, eight to every power of two.
+// What is beyond the last edge (2^43 - 1) is counted in the last bucket. Reads and records do not
+// wait for each other, so a percentile taken while values arrive is of some moment near by, not of
+// an instant.
 #include <larder/result.h>
 #include <larder/stats.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registry: lists of names, and their two renderings. Figures are read outside the lock, because a
-// computed one may take locks of its own.
+// The registry: lists of names, and their two renderings. Figures are read outside the lock,
+// because a computed one may take locks of its own.
 #include <fmt/format.h>
 #include <larder/result.h>
 #include <larder/stats.h>
@@ -34,10 +34,14 @@ std::string line_of(std::string_view name, std::uint64_t value, Unit unit,
 
 std::string_view to_text(Unit unit) {
   switch (unit) {
-    case Unit::kCount: return "count";
-    case Unit::kBytes: return "bytes";
-    case Unit::kNanoseconds: return "ns";
-    case Unit::kGauge: return "gauge";
+    case Unit::kCount:
+      return "count";
+    case Unit::kBytes:
+      return "bytes";
+    case Unit::kNanoseconds:
+      return "ns";
+    case Unit::kGauge:
+      return "gauge";
   }
   check(false, "a unit has a name");
   return {};
@@ -50,14 +54,16 @@ void Registry::add(std::string name, Unit unit, std::string description, const C
 void Registry::add(std::string name, Unit unit, std::string description,
                    std::function<std::uint64_t()> read) {
   const std::lock_guard lock(mutex_);
-  check(!has_name(entries_, name) && !has_name(histograms_, name), "a figure has a name of its own");
+  check(!has_name(entries_, name) && !has_name(histograms_, name),
+        "a figure has a name of its own");
   entries_.push_back({std::move(name), unit, std::move(description), std::move(read)});
 }
 
 void Registry::add(std::string name, Unit unit, std::string description,
                    const Histogram& histogram) {
   const std::lock_guard lock(mutex_);
-  check(!has_name(entries_, name) && !has_name(histograms_, name), "a figure has a name of its own");
+  check(!has_name(entries_, name) && !has_name(histograms_, name),
+        "a figure has a name of its own");
   histograms_.push_back({std::move(name), unit, std::move(description), &histogram});
 }
 
@@ -77,8 +83,8 @@ std::string Registry::to_text() const {
     lines.push_back(line_of(entry.name, entry.read(), entry.unit, entry.description));
   }
   for (const HistogramEntry& entry : histograms()) {
-    lines.push_back(line_of(entry.name + ".count", entry.histogram->count(), Unit::kCount,
-                            entry.description));
+    lines.push_back(
+        line_of(entry.name + ".count", entry.histogram->count(), Unit::kCount, entry.description));
     for (const Mark& mark : kMarks) {
       lines.push_back(line_of(fmt::format("{}.{}", entry.name, mark.name),
                               entry.histogram->percentile(mark.share), entry.unit,

@@ -24,7 +24,8 @@ Seed seed_of_run() {
 }
 }  // namespace
 
-TEST_CASE("the buckets of a histogram lie side by side and none is wider than an eighth of its value") {
+TEST_CASE(
+    "the buckets of a histogram lie side by side and none is wider than an eighth of its value") {
   std::uint64_t next = 0;
   for (unsigned bucket = 0; bucket < Histogram::kBuckets; ++bucket) {
     const std::uint64_t edge = Histogram::upper_edge(bucket);

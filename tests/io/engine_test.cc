@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One suite for both engines, each also with transfers so small that every request is carried on. It
-// checks the contract of <larder/io_engine.h> against a real file.
-#include <larder/io_engine.h>
+// One suite for both engines, each also with transfers so small that every request is carried on.
+// It checks the contract of <larder/io_engine.h> against a real file.
 #include <fcntl.h>
+#include <larder/io_engine.h>
 
 #include <atomic>
 #include <cerrno>
@@ -46,9 +46,9 @@ std::unique_ptr<IoEngine> make_engine(const EngineCase& c) {
   return nullptr;
 }
 
-#define FOR_EACH_ENGINE(engine)                                         \
-  const auto i_case = GENERATE(range(std::size_t{0}, kEngines.size())); \
-  INFO(kEngines[i_case].name);                                          \
+#define FOR_EACH_ENGINE(engine)                                           \
+  const auto i_case = GENERATE(range(std::size_t{0}, kEngines.size()));   \
+  INFO(kEngines[i_case].name);                                            \
   const std::unique_ptr<IoEngine> engine = make_engine(kEngines[i_case]); \
   if (engine == nullptr) return
 
@@ -101,8 +101,7 @@ TEST_CASE("what an engine writes is in the file, and it reads it back") {
   REQUIRE(flush_and_wait(*engine, file.get()));
 
   std::vector<std::byte> seen(bytes.size());
-  REQUIRE(::pread(file.get(), seen.data(), seen.size(), 3000) ==
-          static_cast<ssize_t>(seen.size()));
+  REQUIRE(::pread(file.get(), seen.data(), seen.size(), 3000) == static_cast<ssize_t>(seen.size()));
   CHECK(seen == bytes);
 
   std::fill(seen.begin(), seen.end(), std::byte{0});
@@ -119,8 +118,8 @@ TEST_CASE("a read past the end of the file is an error, not a short answer") {
   const Fd file = scratch_file();
   REQUIRE(write_and_wait(*engine, file.get(), ByteOffset{0}, content(0, 10000, 1)));
   std::vector<std::byte> seen(10000);
-  for (const std::uint64_t at : {std::uint64_t{1}, std::uint64_t{9999}, std::uint64_t{10000},
-                                 std::uint64_t{1} << 40}) {
+  for (const std::uint64_t at :
+       {std::uint64_t{1}, std::uint64_t{9999}, std::uint64_t{10000}, std::uint64_t{1} << 40}) {
     INFO("at " << at);
     CHECK(run(*engine, IoRequest::Kind::kRead, file.get(), at, seen).error() == kEndOfFile);
     CHECK(engine->read_now(file.get(), ByteOffset{at}, seen).error() == kEndOfFile);
@@ -135,7 +134,8 @@ TEST_CASE("a read past the end of the file is an error, not a short answer") {
 TEST_CASE("what the system refuses comes back as its errno") {
   FOR_EACH_ENGINE(engine);
   std::vector<std::byte> bytes(4096);
-  for (const auto kind : {IoRequest::Kind::kRead, IoRequest::Kind::kWrite, IoRequest::Kind::kFlush}) {
+  for (const auto kind :
+       {IoRequest::Kind::kRead, IoRequest::Kind::kWrite, IoRequest::Kind::kFlush}) {
     CHECK(run(*engine, kind, -1, 0, bytes).error() == kBadFd);
   }
   CHECK(engine->read_now(-1, ByteOffset{0}, bytes).error() == kBadFd);
@@ -182,8 +182,8 @@ TEST_CASE("more requests than the device takes at once are all told once, from a
 
 namespace {
 
-// One region of the file with a life of its own: write, read and compare, flush, at random, each begun by
-// the `done` of the one before, with the same request.
+// One region of the file with a life of its own: write, read and compare, flush, at random, each
+// begun by the `done` of the one before, with the same request.
 struct Region : IoRequest {
   IoEngine* engine = nullptr;
   Tally* ended = nullptr;

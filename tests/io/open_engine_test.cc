@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which engine is chosen where io_uring is refused: by a real seccomp filter, as in a container, on a
-// thread of its own (a filter is a thread's and cannot be taken off).
+// Which engine is chosen where io_uring is refused: by a real seccomp filter, as in a container, on
+// a thread of its own (a filter is a thread's and cannot be taken off).
 #include <larder/io_engine.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of src/io share: a file that leaves nothing behind, the seed of the run, and a count that
-// a test waits on.
+// What the tests of src/io share: a file that leaves nothing behind, the seed of the run, and a
+// count that a test waits on.
 #pragma once
 
 #include <larder/clock.h>
