@@ -9,63 +9,11 @@
 
 #include <array>
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+
+#include "ctl/mount_table.h"
 
 namespace larder::ctl {
-namespace {
-
-// mountinfo writes blanks, tabs, line ends and backslashes as \ooo.
-std::string unescaped(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      plain += static_cast<char>(((text[i + 1] - '0') << 6) | ((text[i + 2] - '0') << 3) |
-                                 (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
-
-// The type of the topmost file system mounted at `path`; empty: none is. Asks no file system.
-std::string type_mounted_at(const std::string& path) {
-  std::ifstream mounts("/proc/self/mountinfo");
-  std::string line, type;
-  while (std::getline(mounts, line)) {
-    std::istringstream words(line);
-    std::string skip, at, word;
-    words >> skip >> skip >> skip >> skip >> at;
-    while (words >> word && word != "-") {
-    }
-    if (words >> word && unescaped(at) == path) type = word;
-  }
-  return type;
-}
-
-// As mountinfo has it, without asking what is mounted there: realpath() of the parent alone.
-std::string absolute(const std::string& path) {
-  std::string cut = path;
-  while (cut.size() > 1 && cut.back() == '/') cut.pop_back();
-  const std::size_t slash = cut.rfind('/');
-  const std::string name = slash == std::string::npos ? cut : cut.substr(slash + 1);
-  const std::string parent(slash == std::string::npos ? "."
-                           : slash == 0               ? "/"
-                                                      : cut.substr(0, slash));
-  std::array<char, PATH_MAX> real{};
-  const bool is_name = !name.empty() && name != "." && name != "..";
-  if (::realpath(is_name ? parent.c_str() : cut.c_str(), real.data()) == nullptr) return cut;
-  std::string result = real.data();
-  if (!is_name) return result;
-  return result == "/" ? "/" + name : result + "/" + name;
-}
-
-}  // namespace
 
 Complaint Control::explain(int error, std::string_view file) const {
   const auto say = [&](std::string line) {
@@ -84,7 +32,7 @@ Complaint Control::explain(int error, std::string_view file) const {
   if (error != ENOENT && error != ENOTDIR) {
     return say(fmt::format("{}: cannot read {}: {}", at, file, std::strerror(error)));
   }
-  const std::string type = type_mounted_at(absolute(at));
+  const std::string type = type_mounted_at(resolved_mountpoint(at));
   if (type.empty()) {
     struct stat info {};
     if (::lstat(at.c_str(), &info) != 0) {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// larder-bench: measures larder against yardsticks on this machine and says which marks it meets.
+//
+// Exit code: 0 measured; 1 not, and a line says why; with --strict 2 when a mark is short.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "bench/janitor.h"
+#include "bench/rows.h"
+
+namespace larder::bench {
+namespace {
+
+using MeasureAll = SetUp<Outcome> (*)(const Plan&);
+
+int report(const SetUp<Outcome>& outcome, bool strict) {
+  if (!outcome) {
+    fmt::print(stderr, "larder-bench: {}\n", outcome.error().line);
+    return 1;
+  }
+  fmt::print("{}", to_text(*outcome));
+  const bool all_hold = std::ranges::all_of(outcome->marks, &Mark::holds);
+  return strict && !all_hold ? 2 : 0;
+}
+
+int main_of(int argc, char** argv) {
+  CLI::App app{"Measures larder against yardsticks on this machine.", "larder-bench"};
+  app.require_subcommand(1);
+  Plan plan;
+  plan.programs = programs_of_build();
+  const char* temporary = std::getenv("TMPDIR");
+  std::string base = temporary != nullptr ? temporary : "/tmp";
+  bool quick = false, strict = false;
+  MeasureAll measure = nullptr;
+  const auto add = [&](const char* name, const char* what, MeasureAll all) {
+    CLI::App* sub = app.add_subcommand(name, what);
+    sub->add_flag("--quick", quick, "under a minute: smaller files, shorter rounds");
+    sub->add_flag("--strict", strict, "exit code 2 when a mark is short");
+    sub->add_option("--dir", base, "everything happens in a fresh directory below this one")
+        ->capture_default_str();
+    sub->add_option("--larder", plan.programs.larder, "the larder to measure")
+        ->capture_default_str();
+    sub->add_option("--slowshare", plan.programs.slowshare, "the slow share")
+        ->capture_default_str();
+    sub->add_option("--rounds", plan.rounds, "how often each side is measured")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    sub->callback([&measure, all] { measure = all; });
+  };
+  add("fuse", "Hot and warm reads, against the local file system and passthrough_ll.",
+      measure_fuse);
+  add("cold", "Reads of what is not in the store, against cp from the same slow share.",
+      measure_cold);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  plan.seconds = quick ? 0.35 : 2;
+  plan.file_mib = quick ? 128 : 512;
+  plan.cold_mib = quick ? 24 : 128;
+  return with_janitor(base, [&](const std::string& directory) {
+    plan.directory = directory;
+    return report(measure(plan), strict);
+  });
+}
+
+}  // namespace
+}  // namespace larder::bench
+
+int main(int argc, char** argv) { return larder::bench::main_of(argc, argv); }

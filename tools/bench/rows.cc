@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/rows.h"
+
+#include <fmt/format.h>
+
+namespace larder::bench {
+namespace {
+
+std::string number(double value) {
+  return value < 100 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
+}
+
+}  // namespace
+
+std::string to_text(const Outcome& outcome) {
+  std::string text =
+      fmt::format("{:<18} {:>10} {:>10} {:<8} {:<15} {:>20} {:>13} {:>9} {:>7} {:>6}\n", "row",
+                  "larder", "yardstick", "unit", "yardstick is", "ratio (least-most)",
+                  "cpu s (l/y)", "requests", "parked", "share");
+  for (const Row& row : outcome.rows) {
+    text += fmt::format("{:<18} {:>10} {:>10} {:<8} {:<15} {:>20} {:>13} {:>9} {:>7} {:>6}\n",
+                        row.name, number(row.rates.larder.median / row.scale),
+                        number(row.rates.yardstick.median / row.scale), row.unit, row.yardstick,
+                        fmt::format("{:.2f} ({:.2f}-{:.2f})", row.rates.ratio.median,
+                                    row.rates.ratio.least, row.rates.ratio.most),
+                        fmt::format("{:.1f}/{:.1f}", row.work.larder_s, row.work.yardstick_s),
+                        row.work.requests, row.work.parked, row.work.share_calls);
+  }
+  text += '\n';
+  for (const Mark& mark : outcome.marks) text += mark.line() + '\n';
+  return text;
+}
+
+}  // namespace larder::bench
