@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls on open files.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "netfs/posix_netfs.h"
+
+namespace larder::netfs {
+namespace {
+
+constexpr int kOpenFlags =
+    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY;
+constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC;
+constexpr mode_t kPermissionBits = 07777;
+
+PosixFile& own(NetfsFile& file) { return static_cast<PosixFile&>(file); }
+
+// O_NONBLOCK: a FIFO that somebody put in the place of a file must not cost a thread for ever. A file
+// under a lease says EAGAIN to that; it is no FIFO, so waiting for the lease is right.
+int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
+  for (;;) {
+    const int fd = ::openat(directory, name, flags | O_NONBLOCK, mode);
+    if (fd >= 0) return fd;
+    if (errno == EAGAIN) return ::openat(directory, name, flags, mode);
+    if (errno != EINTR) return -1;
+  }
+}
+
+}  // namespace
+
+Result<OpenedFile> PosixNetfs::open_at(const ShareRoot::Ref& root, const std::string& path,
+                                       int flags, std::uint32_t mode) {
+  TRY(const SafePath place, SafePath::resolve(root->fd.get(), path));
+  auto file = std::make_unique<PosixFile>();
+  const int wanted = (flags & kOpenFlags) | O_NOFOLLOW | O_CLOEXEC;
+  file->fd = Fd(open_not_waiting(place.directory(), place.is_root() ? "." : place.name(), wanted,
+                                 mode & kPermissionBits));
+  if (!file->fd.valid()) return share_error();
+  const int fd = file->fd.get();
+  TRY(const Attributes attributes, stat_at(root->device, fd, "", AT_EMPTY_PATH, Freshness::kServer));
+  // Devices, FIFOs and sockets are the kernel's own business; none of them is opened on a share.
+  if (!attributes.is_regular() && !attributes.is_directory()) return share_error(ENXIO);
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  file->flags = flags & kOpenFlags & ~kOnceFlags;
+  file->path = path;
+  file->root_device = root->device;
+  file->inode = attributes.inode;
+  file->btime_ns = attributes.btime_ns;
+  return OpenedFile{keeper_.adopt(std::move(file)), attributes};
+}
+
+Result<OpenedFile> PosixNetfs::open(const std::string& path, int flags, std::uint32_t mode) {
+  TRY(const ShareRoot::Ref root, root_->current());
+  auto opened = open_at(root, path, flags, mode);
+  if (opened) return opened;
+  TRY(const ShareRoot::Ref fresh, root_->recover(root, opened.error()));
+  return open_at(fresh, path, flags, mode);
+}
+
+Status PosixNetfs::revive(PosixFile& file, Error error) {
+  TRY(const ShareRoot::Ref now, root_->current());
+  TRY(const ShareRoot::Ref root, root_->recover(now, error));
+  // Numbers that change at each mount cannot say that it is the same file.
+  if (traits_.inode_numbers == InodeNumbers::kUnstable) return fail(ErrorCode::kShareStale);
+  const auto again = open_at(root, file.path, file.flags, 0);
+  if (!again) {
+    const int e = again.error().sys_errno;
+    const bool is_gone = e == ENOENT || e == ENOTDIR || e == ELOOP || e == ESTALE;
+    return is_gone ? fail(ErrorCode::kShareStale) : fail(again.error());
+  }
+  const bool same = again->attributes.inode == file.inode &&
+                    again->attributes.btime_ns == file.btime_ns;
+  if (!same) return fail(ErrorCode::kShareStale);
+  // The number stays and the file behind it changes, so calls that run on it meanwhile are not hurt.
+  if (::dup3(own(*again->file).fd.get(), file.fd.get(), O_CLOEXEC) < 0) return share_error();
+  file.root_device = root->device;
+  return {};
+}
+
+Result<Attributes> PosixNetfs::stat(NetfsFile& file, Freshness fresh) {
+  PosixFile& f = own(file);
+  return on(f, [&] { return stat_at(f.root_device.load(), f.fd.get(), "", AT_EMPTY_PATH, fresh); });
+}
+
+Result<ByteCount> PosixNetfs::read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) {
+  PosixFile& f = own(file);
+  return on(f, [&]() -> Result<ByteCount> {
+    std::size_t done = 0;
+    while (done < into.size()) {
+      const ssize_t n = ::pread(f.fd.get(), into.data() + done, into.size() - done,
+                                static_cast<off_t>(offset.value() + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return share_error();
+      if (n == 0) break;
+      done += static_cast<std::size_t>(n);
+    }
+    return ByteCount{done};
+  });
+}
+
+Result<ByteCount> PosixNetfs::write(NetfsFile& file, ByteOffset offset,
+                                    std::span<const std::byte> data) {
+  PosixFile& f = own(file);
+  // Outside: what was written before the share went is not appended twice.
+  std::size_t done = 0;
+  return on(f, [&]() -> Result<ByteCount> {
+    while (done < data.size()) {
+      // pwrite(2) on a file opened with O_APPEND appends, whatever the offset.
+      const ssize_t n = ::pwrite(f.fd.get(), data.data() + done, data.size() - done,
+                                 static_cast<off_t>(offset.value() + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return share_error();
+      if (n == 0) return share_error(EIO);
+      done += static_cast<std::size_t>(n);
+    }
+    return ByteCount{done};
+  });
+}
+
+Status PosixNetfs::sync(NetfsFile& file, SyncWhat what) {
+  // No second try: a sync that failed may have lost data, and one on a new descriptor would hide it.
+  PosixFile& f = own(file);
+  return status_of(what == SyncWhat::kAll ? ::fsync(f.fd.get()) : ::fdatasync(f.fd.get()));
+}
+
+Status PosixNetfs::flush(NetfsFile& file) {
+  const int duplicate = ::fcntl(own(file).fd.get(), F_DUPFD_CLOEXEC, 3);
+  if (duplicate < 0) return share_error();
+  // Closed in any case, also when it reports an error.
+  if (::close(duplicate) != 0 && errno != EINTR) return share_error();
+  return {};
+}
+
+}  // namespace larder::netfs

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// PosixNetfs, for its own parts: posix.cc (opening), posix_names.cc, posix_files.cc, posix_attributes.cc.
+#pragma once
+
+#include <larder/fd.h>
+#include <larder/netfs.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "netfs/safe_path.h"
+#include "netfs/share_pool.h"
+#include "netfs/share_root.h"
+
+namespace larder::netfs {
+
+struct PosixFile final : NetfsFile {
+  Fd fd;
+  int flags = 0;            // as asked for, without O_CREAT, O_EXCL and O_TRUNC
+  std::string path;         // when it was opened
+  std::atomic<std::uint64_t> root_device{0};  // of the root below which it was opened last
+  std::uint64_t inode = 0;  // with btime: which file it is
+  std::int64_t btime_ns = 0;
+};
+
+class PosixNetfs final : public Netfs {
+ public:
+  PosixNetfs(std::unique_ptr<ShareRoot> root, Traits traits, SharePool::Keeper keeper)
+      : root_(std::move(root)), traits_(std::move(traits)), keeper_(std::move(keeper)) {}
+
+  const Traits& traits() const override { return traits_; }
+  std::string why_away() const override { return root_->why_away(); }
+
+  Result<Attributes> stat(const std::string& path, Freshness fresh) override;
+  Result<std::vector<Dirent>> list(const std::string& path) override;
+  Result<std::string> read_link(const std::string& path) override;
+  Result<struct statvfs> stat_fs() override;
+  Status access(const std::string& path, int mode) override;
+
+  Result<OpenedFile> open(const std::string& path, int flags, std::uint32_t mode) override;
+  Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
+  Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
+  Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
+                          std::span<const std::byte> data) override;
+  Status sync(NetfsFile& file, SyncWhat what) override;
+  Status flush(NetfsFile& file) override;
+
+  Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
+                                    const AttributeChange& change) override;
+  Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) override;
+  Result<Attributes> make_node(const std::string& path, std::uint32_t mode,
+                               std::uint64_t rdev) override;
+  Result<Attributes> make_symlink(const std::string& path, const std::string& target) override;
+  Result<Attributes> make_link(const std::string& existing, const std::string& path) override;
+  Status remove_file(const std::string& path) override;
+  Status remove_directory(const std::string& path) override;
+  Status rename(const std::string& from, const std::string& to, unsigned flags) override;
+
+  Result<std::string> get_xattr(const std::string& path, const std::string& name) override;
+  Result<std::vector<std::string>> list_xattr(const std::string& path) override;
+  Status set_xattr(const std::string& path, const std::string& name,
+                   std::span<const std::byte> value, int flags) override;
+  Status remove_xattr(const std::string& path, const std::string& name) override;
+
+ private:
+  using Root = ShareRoot::Root;
+
+  // Calls `call(root, place of path)`; once more on a new root where the share was mounted again.
+  template <class Call>
+  auto at(const std::string& path, Call call) -> decltype(call(std::declval<const Root&>(),
+                                                               std::declval<const SafePath&>()));
+  // Calls `call()`; once more where the file could be opened again.
+  template <class Call>
+  auto on(PosixFile& file, Call call) -> decltype(call());
+  // Opens the file behind `file` again, after `error`. kShareStale: it is gone.
+  Status revive(PosixFile& file, Error error);
+
+  Result<OpenedFile> open_at(const ShareRoot::Ref& root, const std::string& path, int flags,
+                             std::uint32_t mode);
+
+  const std::unique_ptr<ShareRoot> root_;
+  const Traits traits_;
+  const SharePool::Keeper keeper_;
+};
+
+// statx of `name` below `directory`.
+Result<Attributes> stat_at(std::uint64_t root_device, int directory, const char* name, int at_flags,
+                           Freshness fresh);
+Result<std::vector<Dirent>> list_at(int directory, const char* name);
+
+template <class Call>
+auto PosixNetfs::at(const std::string& path, Call call)
+    -> decltype(call(std::declval<const Root&>(), std::declval<const SafePath&>())) {
+  const auto attempt = [&](const Root& root) -> decltype(call(root, std::declval<const SafePath&>())) {
+    TRY(const SafePath place, SafePath::resolve(root.fd.get(), path));
+    return call(root, place);
+  };
+  TRY(const ShareRoot::Ref root, root_->current());
+  auto answer = attempt(*root);
+  if (answer) return answer;
+  TRY(const ShareRoot::Ref fresh, root_->recover(root, answer.error()));
+  return attempt(*fresh);
+}
+
+template <class Call>
+auto PosixNetfs::on(PosixFile& file, Call call) -> decltype(call()) {
+  auto answer = call();
+  if (answer) return answer;
+  TRY_OK(revive(file, answer.error()));
+  return call();
+}
+
+inline Status status_of(int returned) {
+  if (returned != 0) return share_error();
+  return {};
+}
+
+}  // namespace larder::netfs

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a kind of file system can be relied on for, by its type. Unknown kinds are trusted with less.
+#pragma once
+
+#include <larder/netfs.h>
+#include <larder/options.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "netfs/share_identity.h"
+
+namespace larder::netfs {
+
+// `mount` may be null: where the mount table does not tell.
+InodeNumbers inode_numbers_of(std::string_view type, const Mount* mount, ShareInodes wanted);
+// False where ctime is a copy of mtime.
+bool has_own_ctime(std::string_view type);
+// May this kind fold case at all? Most never do, and are not probed.
+bool may_fold_case(std::string_view type);
+
+// A name of the directory and the same with the case of its ASCII letters swapped, where the latter is no
+// name in it of its own.
+std::optional<std::pair<std::string, std::string>> names_that_tell_case(
+    const std::vector<Dirent>& names);
+
+}  // namespace larder::netfs
