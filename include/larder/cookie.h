@@ -17,6 +17,7 @@
 // An Operation is the caller's own record, embedded in what it works for: submitting never allocates.
 #pragma once
 
+#include <larder/clock.h>
 #include <larder/records.h>
 #include <larder/result.h>
 #include <larder/stats.h>
@@ -39,6 +40,7 @@ class Object;
 
 namespace larder::cache {
 
+class Backend;
 class Cookie;
 void intrusive_ptr_add_ref(Cookie* cookie);
 void intrusive_ptr_release(Cookie* cookie);
@@ -50,8 +52,9 @@ enum class AuxCheck : std::uint8_t { kOkay, kNeedsUpdate, kObsolete };
 struct CookieDefinition {
   const char* name;  // up to 16 characters: "larder.file"
   ObjectType type = ObjectType::kIndex;
-  // Is what the store holds of the version that the netfs knows? Called on the machine queue during
-  // look-up. Null: always kOkay.
+  // Is what the store holds of the version that the netfs knows? Called during look-up on the machine queue
+  // (or in index_of and withdraw), with no lock held; must not block, nor call relinquish, index_of or
+  // withdraw. Null: always kOkay.
   AuxCheck (*check_aux)(void* netfs_data, std::span<const std::byte> stored_aux, ByteCount stored_size) = nullptr;
 };
 
@@ -63,6 +66,8 @@ enum class OperationState : std::uint8_t {
 enum class OperationKind : std::uint8_t { kRead, kFill, kSession, kTruncate, kAttrChanged, kOther };
 
 class Object;
+void intrusive_ptr_add_ref(Object* object);
+void intrusive_ptr_release(Object* object);
 
 // Owned by the submitter, who keeps it until it is complete or was cancelled.
 struct Operation {
@@ -74,13 +79,14 @@ struct Operation {
   // then means "not taken, it would have to wait" (the warm read tries so first, from its stack).
   void (*run)(Operation& self) = nullptr;
   // It was cancelled before it ran: the object died or was invalidated. Instead of run(); no complete().
+  // Called on the answer queue, never on a caller's stack; so is the run() of a kMyThread that had to wait.
   void (*cancelled)(Operation& self) = nullptr;
 
   // The cache's, readable by all.
   std::atomic<OperationState> state{OperationState::kBlank};
   std::uint32_t id = 0;
   Nanoseconds submitted_mono_ns = 0;
-  Object* object = nullptr;
+  boost::intrusive_ptr<Object> object;  // kept until the record is used again or destroyed
   Operation* next = nullptr;
   Work work;
 };
@@ -103,10 +109,14 @@ class FsCache {
   FsCache(WorkQueue& machine, WorkQueue& answer, const Clock& clock, FsCacheOptions options);
   ~FsCache();  // REQUIRES: withdraw() has returned if a cache was added
 
-  // One cache for now; the contracts allow several. Cookies acquired before are not bound to it.
+  // One cache for now; the contracts allow several. Cookies acquired before are bound to it when something
+  // below them is acquired or they are invalidated. Errors: kInvalid when there is one.
   Status add_cache(store::Store& store);
+  Status add_backend(std::unique_ptr<Backend> backend);  // the same for tests of this floor alone
   // Takes the cache away from under all cookies: every object goes to WITHDRAWING and is dropped, its data
-  // kept; what is queued is cancelled. Blocks until no object is left; never on a queue's thread.
+  // kept; what is queued is cancelled. Blocks until no object is left, that is until all operations in
+  // progress are complete; never on a queue's thread. It runs the machines itself: with nothing in
+  // progress it needs no thread but the caller's.
   void withdraw();
 
   // Errors: kInvalid when the name is registered. A version found different on the store discards the subtree.
@@ -120,14 +130,16 @@ class FsCache {
                     std::span<const std::byte> key, std::span<const std::byte> aux, ByteCount size,
                     void* netfs_data, std::uint64_t shown_as);
   // kYes deletes what is cached. REQUIRES: the children were relinquished. Does not wait for operations:
-  // those in progress finish, those pending are cancelled.
+  // those in progress finish, those pending are cancelled. Waits for a check_aux of this cookie that is
+  // running, and none runs afterwards: hold no lock that check_aux takes.
   void relinquish(CookieRef cookie, Retire retire);
   // New aux data and size for the same pages; asynchronous.
   void update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
   // The content changed: from this call on, submit() is kNever until the barrier stands; what was cached
   // goes; aux and size are the new version's. Never waits, legal in every state.
   void invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
-  // To another parent and key, exclusive on both parents; what is there is retired.
+  // To another parent and key; what is there is retired. The cookies move at once, the store's objects in an
+  // exclusive operation of their own; should that fail, what was cached is deleted.
   void rename(const CookieRef& cookie, const CookieRef& new_parent, std::span<const std::byte> new_key);
 
   // No allocation, no hand-off, no lock held behind it. Thread: any.
@@ -140,15 +152,19 @@ class FsCache {
   static const boost::intrusive_ptr<store::Object>& data_of(const Operation& operation);
 
   // An index object of the store for `cookie`'s directory or share, created now if need be: for names.
-  // Null when nothing can be cached. Blocks on the store at most; machine and answer threads only.
+  // Null when nothing can be cached. Blocks on the store at most; machine and answer threads only. Hold no
+  // lock that a check_aux takes.
   boost::intrusive_ptr<store::Object> index_of(const CookieRef& cookie);
   store::Store* store() const;
 
   // The control files, in the kernel's layouts (docs/operating.md). Never block, page through the objects.
   std::string stats_text() const;
   std::string histogram_text() const;
-  // `filter`: the kernel's letters, K and A for key and aux; unknown ones are ignored.
+  // `filter`: the kernel's letters, K and A for key and aux; unknown ones are ignored. Empty: everything is
+  // shown, key and aux too, as the kernel does where there is no filter.
   std::string objects_text(std::string_view filter) const;
+  // The counters, as "cache.lookups". The registry must not be read after this FsCache.
+  void register_in(stats::Registry& registry);
 
  private:
   struct Impl;

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mount: a share, a cache and the file system over both, put together. What fuse/ runs.
+//
+// Everything that can fail fails in open(), before anything is mounted, with a line for the user.
+#pragma once
+
+#include <larder/filesystem.h>
+#include <larder/options.h>
+#include <larder/result.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace larder {
+
+inline constexpr std::string_view kVersion = "0.1.0";
+
+class Mount {
+ public:
+  // REQUIRES: the process will not fork any more; its signals are blocked. Starts threads. Blocks, at most
+  // as long as share_deadline.
+  static SetUp<std::unique_ptr<Mount>> open(const MountOptions& options);
+  ~Mount();  // REQUIRES: close() was called
+
+  Filesystem& filesystem();
+  // Before the first request.
+  void set_kernel_cache(KernelCache& kernel);
+  void set_transport(std::string name);
+  // Lines that the user should see: where the store is, how large, what differs from what was asked.
+  const std::vector<std::string>& notes() const;
+  // Answers everything that still waits. From here on every call to the share fails at once.
+  void stop_answering_later();
+  // Behind the last request: writes the store's checkpoint and ends all threads.
+  void close();
+
+ private:
+  struct Impl;
+  explicit Mount(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace larder

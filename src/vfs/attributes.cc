@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attributes: stat, chmod and their kind, truncate, xattrs, statfs.
+#include <cerrno>
+#include <cstring>
+
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+// df cannot hang: older figures than this are asked for anew, but nobody waits longer.
+constexpr Nanoseconds kFiguresTrust_ns = kSecond;
+constexpr std::string_view kCapability = "security.capability";
+
+}  // namespace
+
+void Vfs::answer_attributes(const Inode& inode, Reply reply) {
+  const auto [attributes, ttl_ns] = attributes_of(inode);
+  reply.attributes(inode.inode_number, attributes, ttl_ns);
+}
+
+void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
+  if (parts_.control.owns(node)) return parts_.control.get_attributes(node, std::move(reply));
+  const InodeRef inode = inode_of(node);
+  if (trusted(*inode)) return answer_attributes(*inode, std::move(reply));
+  if (serve_unasked(*inode)) {
+    counters_.served_unasked.add();
+    probe();
+    return answer_attributes(*inode, std::move(reply));
+  }
+  // The handle's own file, if there is one: right also when its name is gone.
+  std::shared_ptr<NetfsFile> file;
+  if (handle != kNoHandle && inode->is_regular()) file = handle_of(handle).share_file();
+  Result<std::string> path = file ? std::string() : names_.path_of(*inode);
+  if (!path) return reply.error(path.error());
+  bool known = false;
+  {
+    MutexLock lock(inode->mutex);
+    known = inode->attributes_known;
+  }
+  if (!park(reply)) return;
+  const Asked asked = ask(*inode);
+  parts_.share.call<Attributes>(
+      CallKind::kNames, asking(known),
+      [path = std::move(*path), file](Netfs& netfs) {
+        return file ? netfs.stat(*file, Freshness::kServer) : netfs.stat(path, Freshness::kServer);
+      },
+      [this, inode, asked, known, reply = std::move(reply)](Result<Attributes> result) mutable {
+        if (result) {
+          learn(*inode, *result, asked);
+        } else if (!known || !unreachable(result.error())) {
+          return reply.error(result.error());
+        } else {
+          counters_.served_unasked.add();
+        }
+        answer_attributes(*inode, std::move(reply));
+      });
+}
+
+void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) {
+  if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
+  const InodeRef inode = inode_of(node);
+  std::shared_ptr<NetfsFile> file;
+  if (change.handle != kNoHandle && inode->is_regular())
+    file = handle_of(change.handle).share_file();
+  Result<std::string> path = names_.path_of(*inode);
+  if (!path && !file) return reply.error(path.error());
+  if (!park(reply)) return;
+  const std::uint64_t ticket = change.size ? begin_truncate(*inode, *change.size) : 0;
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {CallOptions::kNone},
+      [path = path.value_or(""), file, change = AttributeChange(change)](Netfs& netfs) {
+        return netfs.set_attributes(path, file.get(), change);
+      },
+      [this, inode, change = AttributeChange(change), ticket,
+       reply = std::move(reply)](Result<Attributes> result) mutable {
+        if (change.size) truncated(*inode, *change.size, ticket, result);
+        if (!result) return reply.error(result.error());
+        if (!change.size) adopt(*inode, *result, change);
+        answer_attributes(*inode, std::move(reply));
+      });
+}
+
+void Vfs::access(NodeId node, int mask, Reply reply) {
+  if (parts_.control.owns(node)) return reply.ok();
+  const InodeRef inode = inode_of(node);
+  ask_share<std::monostate>(*inode, std::move(reply),
+                            [mask](Netfs& netfs, const std::string& path) -> Result<std::monostate> {
+                              TRY_OK(netfs.access(path, mask));
+                              return std::monostate{};
+                            },
+                            [](Reply r, std::monostate) { r.ok(); });
+}
+
+void Vfs::stat_fs(NodeId, Reply reply) {
+  const Nanoseconds now = parts_.clock.mono_ns();
+  struct statvfs figures;
+  bool fresh = false;
+  {
+    MutexLock lock(figures_mutex_);
+    figures = figures_;
+    fresh = now - figures_at_mono_ns_ < kFiguresTrust_ns;
+  }
+  if (fresh || parts_.share.state() != ShareState::kOk) {
+    probe();
+    return reply.stat_fs(figures);
+  }
+  if (!park(reply)) return;
+  parts_.share.call<struct statvfs>(
+      CallKind::kNames, {kFiguresTrust_ns}, [](Netfs& netfs) { return netfs.stat_fs(); },
+      [this, figures, reply = std::move(reply)](Result<struct statvfs> result) mutable {
+        if (!result) return reply.stat_fs(figures);
+        {
+          MutexLock lock(figures_mutex_);
+          figures_ = *result;
+          figures_at_mono_ns_ = parts_.clock.mono_ns();
+        }
+        reply.stat_fs(*result);
+      });
+}
+
+// -- xattrs ----------------------------------------------------------------------------------------
+
+void Vfs::answer_xattr(std::string_view value, std::size_t size, Reply reply) {
+  if (size == 0) return reply.xattr_size(ByteCount{value.size()});
+  if (value.size() > size) return reply.error({ErrorCode::kShareAnswer, ERANGE});
+  std::memcpy(reply.payload().data(), value.data(), value.size());
+  reply.data(ByteCount{value.size()});
+}
+
+void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply reply) {
+  if (parts_.control.owns(node)) return reply.error({ErrorCode::kShareAnswer, ENODATA});
+  const InodeRef inode = inode_of(node);
+  // Each write(2) asks for this one: "has none" is believed as long as the attributes are.
+  const bool capability = name == kCapability;
+  if (capability) {
+    MutexLock lock(inode->mutex);
+    const bool believed = parts_.clock.mono_ns() < inode->trusted_until_mono_ns ||
+                          inode->session.kind == Session::Kind::kWrite;
+    if (inode->no_capability && believed) {
+      lock.unlock();
+      return reply.error({ErrorCode::kShareAnswer, ENODATA});
+    }
+  }
+  ask_share<std::string>(
+      *inode, std::move(reply),
+      [this, inode, capability, name = std::string(name)](Netfs& netfs, const std::string& path) {
+        Result<std::string> value = netfs.get_xattr(path, name);
+        if (capability && !value &&
+            (value.error().sys_errno == ENODATA || value.error().sys_errno == EOPNOTSUPP)) {
+          MutexLock lock(inode->mutex);
+          inode->no_capability = true;
+        }
+        return value;
+      },
+      [size](Reply r, const std::string& value) { answer_xattr(value, size, std::move(r)); });
+}
+
+void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
+  if (parts_.control.owns(node)) return answer_xattr("", size, std::move(reply));
+  ask_share<std::vector<std::string>>(
+      *inode_of(node), std::move(reply),
+      [](Netfs& netfs, const std::string& path) { return netfs.list_xattr(path); },
+      [size](Reply r, const std::vector<std::string>& names) {
+        std::string list;
+        for (const std::string& name : names) list.append(name).push_back('\0');
+        answer_xattr(list, size, std::move(r));
+      });
+}
+
+void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value, int flags,
+                    Reply reply) {
+  if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
+  change_share(*inode_of(node), std::move(reply),
+               [name = std::string(name), value = std::vector(value.begin(), value.end()),
+                flags](Netfs& netfs, const std::string& path) {
+                 return netfs.set_xattr(path, name, value, flags);
+               });
+}
+
+void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
+  if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
+  change_share(*inode_of(node), std::move(reply),
+               [name = std::string(name)](Netfs& netfs, const std::string& path) {
+                 return netfs.remove_xattr(path, name);
+               });
+}
+
+void Vfs::read_link(NodeId node, Reply reply) {
+  ask_share<std::string>(
+      *inode_of(node), std::move(reply),
+      [](Netfs& netfs, const std::string& path) { return netfs.read_link(path); },
+      [](Reply r, const std::string& target) { r.link(target); });
+}
+
+}  // namespace larder

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fetches and fills.
+//
+// A fetch is a flight, not an operation: it runs on a share thread into a buffer of our own, for as long as
+// the share takes, and nothing queues behind it. The fill is the operation: SLOW, on the machine queue, from
+// the same buffer. In between the flight stays joinable, so that a page is always in flight or in the store
+// and 32 readers of a cold file cause one pass over it.
+//
+// Behind each fetch the file is asked for its attributes: only if it still is the version that was current
+// when the flight began do the bytes count. Else there is a new version, and who waited reads again.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "store/store.h"
+#include "vfs/parked_read.h"
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+// One call to the share fetches at most this; a long run is several flights at once.
+constexpr std::uint64_t kFlightPagesMax = (1 << 20) / kPageSize;
+// Flights of one file under way at once; above, no read-ahead.
+constexpr std::size_t kFlightsMax = 16;
+
+}  // namespace
+
+// Joins what is in flight of `missing`, and begins flights for the rest and for what a sequential reader
+// will want next.
+void Vfs::plan_flights_locked(Inode& inode, ParkedRead& read, const std::vector<PageRange>& missing,
+                              const cache::Operation* operation, std::vector<Launch>& launches) {
+  std::vector<PageRange> gaps;
+  for (const PageRange& range : missing)
+    inode.flights.cover(range, read.generation, read.flights, gaps);
+  if (!read.flights.empty()) counters_.flight_joins.add();
+  for (const PageRange& gap : gaps) {
+    begin_flights_locked(inode, gap, launches);
+    for (const Launch& launch : launches)
+      if (!intersect(launch.flight->range, gap).empty()) read.flights.push_back(launch.flight);
+  }
+  // A flight that reaches over two of the missing runs was found twice.
+  std::sort(read.flights.begin(), read.flights.end(),
+            [](const auto& a, const auto& b) { return a->range.first < b->range.first; });
+  read.flights.erase(std::unique(read.flights.begin(), read.flights.end()), read.flights.end());
+  for (const memo::FlightRef& flight : read.flights) {
+    if (flight->landed) continue;
+    flight->waiters.push_back(&read);
+    read.outstanding.fetch_add(1);
+  }
+  if (!gaps.empty() || !read.flights.empty())
+    begin_ahead_locked(inode, read, operation, launches);
+}
+
+void Vfs::begin_flights_locked(Inode& inode, PageRange range, std::vector<Launch>& launches) {
+  for (PageIndex at = range.first; at < range.end();) {
+    const PageCount count{std::min(kFlightPagesMax, (range.end() - at).value())};
+    const std::uint64_t from = to_bytes(at).value();
+    const ByteCount expected{std::min(to_bytes(count).value(), inode.attributes.size - from)};
+    const PageRange pages{at, count};
+    memo::FlightRef flight = inode.flights.begin(pages, inode.generation.load());
+    if (inode.session.covers(pages)) {
+      flight->keep = false;
+      flight->joinable = false;
+    }
+    counters_.flights.add();
+    launches.push_back({std::move(flight), expected});
+    at += count;
+  }
+}
+
+// A reader that goes on gets ahead of itself, in whole flights.
+void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
+                             const cache::Operation* operation, std::vector<Launch>& launches) {
+  std::uint64_t ahead = 0;
+  {
+    MutexLock lock(read.handle.mutex);
+    ahead = read.handle.ahead.next(read.offset.value(), read.count.value());
+  }
+  const PageCount file_pages = pages_for(ByteCount{inode.attributes.size});
+  const PageIndex end{std::min(file_pages.value(),
+                               page_of(read.offset).value() + pages_for(ByteCount{ahead}).value())};
+  if (end <= read.pages.end() || inode.flights.size() >= kFlightsMax) return;
+  std::vector<PageRange> missing{{read.pages.end(), end - read.pages.end()}};
+  if (operation)
+    missing = cache::FsCache::store_of(*operation)
+                  .missing(cache::FsCache::data_of(*operation), missing.front());
+  std::vector<memo::FlightRef> joined;
+  std::vector<PageRange> gaps;
+  for (const PageRange& range : missing)
+    inode.flights.cover(range, read.generation, joined, gaps);
+  for (const PageRange& gap : gaps) {
+    // Short of a whole flight, ahead waits until there is more to fetch at once, or the end of the file.
+    const bool worth = gap.count.value() >= kFlightPagesMax / 4 || gap.end() == end ||
+                       gap.end().value() == file_pages.value();
+    if (worth && inode.flights.size() < kFlightsMax) begin_flights_locked(inode, gap, launches);
+  }
+}
+
+void Vfs::launch(Handle& handle, Launch launch) {
+  const InodeRef inode = handle.inode;
+  const memo::FlightRef flight = std::move(launch.flight);
+  const ByteCount expected = launch.expected;
+  const auto bytes = std::make_shared<AlignedBuffer>(to_bytes(flight->range.count).value());
+  // A handle that was opened without asking the share gets its file at the first miss.
+  const std::shared_ptr<FileSlot> slot = handle.readable() ? handle.slot : std::make_shared<FileSlot>();
+  std::shared_ptr<NetfsFile> file = slot->get();
+  Result<std::string> path = names_.path_of(*inode);
+  const Nanoseconds began_wall_ns = parts_.clock.wall_ns();
+  if (!file && !path)
+    return landed(*inode, flight, bytes, expected, fail(path.error()), began_wall_ns);
+  parts_.share.call<Fetched>(
+      CallKind::kData, {},
+      [path = path.value_or(""), file = std::move(file), bytes, expected,
+       offset = to_bytes(flight->range.first), id = inode->file_id](Netfs& netfs) mutable {
+        return fetch(netfs, path, std::move(file), id, offset, bytes->span().first(expected.value()));
+      },
+      [this, inode, flight, bytes, expected, began_wall_ns, slot](Result<Fetched> result) {
+        if (result) slot->set_if_empty(result->file);
+        landed(*inode, flight, bytes, expected, result, began_wall_ns);
+      });
+}
+
+// On a share thread: the bytes, and which version the file is of behind them.
+Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path, std::shared_ptr<NetfsFile> file,
+                                const FileId& id, ByteOffset offset, std::span<std::byte> into) {
+  if (!file) {
+    TRY(OpenedFile opened, netfs.open(path, O_RDONLY, 0));
+    const auto found = file_id_of(opened.attributes, netfs.traits());
+    if (found && *found != id) return fail(ErrorCode::kShareStale);
+    file = std::move(opened.file);
+  }
+  TRY(const ByteCount count, netfs.read(*file, offset, into));
+  TRY(const Attributes after, netfs.stat(*file, Freshness::kServer));
+  return Fetched{count, after, std::move(file)};
+}
+
+void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
+                 const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
+                 const Result<Fetched>& result, Nanoseconds began_wall_ns) {
+  std::vector<memo::Flight::Waiter*> waiters;
+  bool new_version = false;
+  bool fill_it = false;
+  {
+    MutexLock lock(inode.mutex);
+    if (!result) {
+      waiters = inode.flights.fail(*flight, result.error());
+      inode.flights.remove(*flight);
+    } else {
+      const Identity after = identity_of(result->after, parts_.share.traits());
+      const bool ours = inode.session.kind == Session::Kind::kWrite;
+      bool current = flight->version == inode.generation.load();
+      if (current && !ours && after != inode.identity) {
+        take_version_locked(inode, result->after);
+        new_version = true;
+      }
+      current = current && !new_version && (result->count == expected || ours);
+      if (current) {
+        counters_.flight_bytes.add(result->count.value());
+        if (!ours && is_racy(after, began_wall_ns)) begin_volatile_session_locked(inode);
+        waiters = inode.flights.land(*flight, bytes, result->count);
+        fill_it = flight->keep && result->count == expected;
+      } else {
+        counters_.stale_flights.add();
+        waiters = inode.flights.fail(*flight, Error{ErrorCode::kStale});
+      }
+      if (!fill_it) inode.flights.remove(*flight);
+    }
+  }
+  if (new_version) kernel_->drop_pages(inode.node());
+  tell(waiters);
+  if (fill_it) fill(inode, flight);
+}
+
+void Vfs::tell(const std::vector<memo::Flight::Waiter*>& waiters) {
+  for (memo::Flight::Waiter* waiter : waiters) waiter->landed(*waiter);
+}
+
+// -- fills ---------------------------------------------------------------------------------------------
+
+// One fill: a SLOW operation from the flight's buffer. Owns itself until the store is done with it.
+struct Vfs::FillJob : cache::Operation {
+  FillJob(Vfs& v, Inode& i, memo::FlightRef f) : vfs(v), inode(&i), flight(std::move(f)) {
+    type = cache::OperationType::kSlow;
+    kind = cache::OperationKind::kFill;
+    run = [](cache::Operation& self) { static_cast<FillJob&>(self).start(); };
+    cancelled = [](cache::Operation& self) {
+      auto& job = static_cast<FillJob&>(self);
+      job.vfs.counters_.fills_skipped.add();
+      job.end();
+    };
+  }
+
+  void start() {
+    fill.object = cache::FsCache::data_of(*this);
+    fill.first = flight->range.first;
+    fill.data = flight->bytes->span().first(to_bytes(flight->range.count).value());
+    fill.done = [](store::Fill& done, Status) {
+      FillJob& job = *static_cast<Filling&>(done).job;
+      job.vfs.parts_.cache.complete(job);
+      job.end();
+    };
+    fill.job = this;
+    bool still = false;
+    {
+      // Under the inode's lock: from a version that is current here the store's generation follows, since
+      // every later one counts up here before it does there.
+      MutexLock lock(inode->mutex);
+      still = flight->keep && flight->version == inode->generation.load() &&
+              inode->session.may_fill();
+      fill.generation = cache::FsCache::store_of(*this).generation(fill.object);
+      fill.file_size = ByteCount{inode->attributes.size};
+    }
+    if (still) return cache::FsCache::store_of(*this).fill(fill);
+    vfs.counters_.fills_skipped.add();
+    vfs.parts_.cache.complete(*this);
+    end();
+  }
+
+  // The flight has served: the pages are in the store, or will be asked for again.
+  void end() {
+    {
+      MutexLock lock(inode->mutex);
+      inode->flights.remove(*flight);
+    }
+    const std::unique_ptr<FillJob> gone(this);
+  }
+
+  struct Filling : store::Fill {
+    FillJob* job = nullptr;
+  };
+
+  Vfs& vfs;
+  InodeRef inode;
+  memo::FlightRef flight;
+  Filling fill;
+};
+
+void Vfs::fill(Inode& inode, memo::FlightRef flight) {
+  auto job = std::make_unique<FillJob>(*this, inode, std::move(flight));
+  FillJob& running = *job.release();
+  if (parts_.cache.submit(inode.cookie_now(), running) != cache::Submitted::kNever) return;
+  counters_.fills_skipped.add();
+  running.end();
+}
+
+}  // namespace larder

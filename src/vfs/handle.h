@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handles: what the kernel holds between OPEN and RELEASE. Its HandleId is the handle's address.
+#pragma once
+
+#include <larder/netfs.h>
+#include <larder/reply.h>
+#include <larder/units.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "vfs/inode.h"
+
+namespace larder {
+
+// How far ahead of a reader to fetch. A reader that goes on where it stopped gets twice the window each
+// time, up to `kWindowMax`; one that jumps starts anew with what it asks for. Per handle, so that many
+// readers of one file do not break each other's rhythm.
+class ReadAhead {
+ public:
+  static constexpr std::uint64_t kWindowStart = 128 << 10;
+  static constexpr std::uint64_t kWindowMax = 8 << 20;
+
+  // Bytes to fetch from `offset` on for a read of `count` there, `count` included.
+  std::uint64_t next(std::uint64_t offset, std::uint64_t count) {
+    // The kernel reads ahead itself and sends neighbouring requests in any order: within a window counts
+    // as going on.
+    const bool goes_on = offset + kWindowStart >= end_ && offset <= end_ + kWindowStart && end_ != 0;
+    const bool starts = end_ == 0 && offset == 0;
+    if (goes_on)
+      window_ = window_ == 0 ? kWindowStart : std::min(window_ * 2, kWindowMax);
+    else
+      window_ = starts ? kWindowStart : 0;
+    end_ = goes_on ? std::max(end_, offset + count) : offset + count;
+    return std::max(window_, count);
+  }
+
+ private:
+  std::uint64_t end_ = 0;     // of the last read
+  std::uint64_t window_ = 0;  // 0: reads at random so far
+};
+
+// The share's open file of a handle; empty as long as the cache has answered everything. Shared with the
+// fetches that run for the handle, which may outlive it.
+class FileSlot {
+ public:
+  std::shared_ptr<NetfsFile> get() const {
+    MutexLock lock(mutex_);
+    return file_;
+  }
+  void set_if_empty(const std::shared_ptr<NetfsFile>& file) {
+    MutexLock lock(mutex_);
+    if (!file_) file_ = file;
+  }
+
+ private:
+  mutable Mutex mutex_{Rank::kLeaf};
+  std::shared_ptr<NetfsFile> file_ GUARDED_BY(mutex_);
+};
+
+struct Handle {
+  Handle(InodeRef node, int open_flags) : inode(std::move(node)), flags(open_flags) {}
+
+  HandleId id() { return HandleId{reinterpret_cast<std::uintptr_t>(this)}; }
+  bool writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
+  bool readable() const { return (flags & O_ACCMODE) != O_WRONLY; }
+  bool appends() const { return (flags & O_APPEND) != 0; }
+
+  const InodeRef inode;
+  const int flags;  // as the caller gave them
+
+  const std::shared_ptr<FileSlot> slot = std::make_shared<FileSlot>();
+  std::shared_ptr<NetfsFile> share_file() const { return slot->get(); }
+
+  Mutex mutex{Rank::kHandle};
+  ReadAhead ahead GUARDED_BY(mutex);
+};
+
+// A listing is a snapshot: an offset is the number of an entry in it, from 1; reading from 0 again (rewinddir)
+// takes a new one.
+struct DirectoryHandle {
+  explicit DirectoryHandle(InodeRef node) : inode(std::move(node)) {}
+
+  HandleId id() { return HandleId{reinterpret_cast<std::uintptr_t>(this)}; }
+
+  const InodeRef inode;
+  Mutex mutex{Rank::kHandle};
+  std::shared_ptr<const std::vector<Dirent>> entries GUARDED_BY(mutex);
+};
+
+}  // namespace larder

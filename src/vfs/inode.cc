@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/inode.h"
+
+namespace larder {
+namespace {
+
+// A reference only if there still is one: what fell to zero is on its way out.
+bool try_reference(std::atomic<std::uint64_t>& references) {
+  std::uint64_t n = references.load(std::memory_order_relaxed);
+  while (n != 0) {
+    if (references.compare_exchange_weak(n, n + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void intrusive_ptr_add_ref(Inode* inode) {
+  inode->references_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void intrusive_ptr_release(Inode* inode) {
+  if (inode->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    inode->table_.let_go(inode);
+}
+
+InodeRef Inode::reference_if_alive() {
+  return try_reference(references_) ? InodeRef(this, false) : nullptr;
+}
+
+std::vector<InodeRef> InodeTable::all() const {
+  MutexLock lock(mutex_);
+  std::vector<InodeRef> inodes;
+  inodes.reserve(inodes_.size());
+  for (const auto& [file, inode] : inodes_)
+    if (InodeRef alive = inode->reference_if_alive()) inodes.push_back(std::move(alive));
+  return inodes;
+}
+
+InodeRef InodeTable::find_or_make(const FileId& file, std::uint32_t type,
+                                  std::uint64_t shown_inode) {
+  MutexLock lock(mutex_);
+  Inode*& slot = inodes_[file];
+  // One number, two types: the file was replaced by something else under the same number.
+  if (slot && slot->type_bits == type) {
+    if (InodeRef alive = slot->reference_if_alive()) return alive;
+  }
+  slot = new Inode(*this, file, type, shown_inode);
+  return InodeRef(slot);
+}
+
+std::size_t InodeTable::size() const {
+  MutexLock lock(mutex_);
+  return inodes_.size();
+}
+
+void InodeTable::let_go(Inode* inode) {
+  {
+    MutexLock lock(mutex_);
+    auto found = inodes_.find(inode->file_id);
+    if (found != inodes_.end() && found->second == inode) inodes_.erase(found);
+  }
+  on_gone_(context_, *inode);
+  delete inode;
+}
+
+}  // namespace larder

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inode: one file of the share, under whatever names, and the ONE version of its content that is current.
+//
+// The kernel has one page cache per inode, so an inode has one current version: every page in store and
+// kernel and every reply is of it. `generation` counts the versions that larder has seen; handles only
+// move forward.
+//
+// Invariants:
+//   1. `generation` grows whenever bytes cached before may differ from the current version, before any
+//      reply that tells of the new one. It never goes back.
+//   2. Pages reach the store only if the generation, and for their range the written ranges, are what they
+//      were when the fetch began.
+//   3. A page covered by a range in `written` is neither served from the store nor filled by a fetch.
+//   4. While a session is open the store records nothing of this inode (src/vfs/session.h).
+//
+// An inode holds no descriptor of the share. It lives while the kernel knows it, a handle is open on it, a
+// request works on it, or a child names it as parent.
+#pragma once
+
+#include <larder/cookie.h>
+#include <larder/filesystem.h>
+#include <larder/identity.h>
+#include <larder/netfs.h>
+#include <larder/reply.h>
+
+#include <absl/container/flat_hash_map.h>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "memo/range_flights.h"
+#include "vfs/session.h"
+
+namespace larder {
+
+class InodeTable;
+class Inode;
+void intrusive_ptr_add_ref(Inode* inode);
+void intrusive_ptr_release(Inode* inode);
+using InodeRef = boost::intrusive_ptr<Inode>;
+
+// A name of an inode: entry of a directory. Guarded by NameTree's lock.
+struct Link {
+  InodeRef parent;
+  std::string name;
+};
+
+// Finds a std::string by a std::string_view.
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+};
+
+struct Child {
+  Inode* inode = nullptr;  // borrowed: its Link keeps this directory, and takes this entry out when it goes
+  Nanoseconds trusted_until_mono_ns = 0;
+};
+
+class Inode {
+ public:
+  Inode(InodeTable& table, const FileId& file, std::uint32_t type, std::uint64_t shown_inode)
+      : file_id(file), type_bits(type), inode_number(shown_inode), table_(table) {}
+
+  NodeId node() const { return NodeId{reinterpret_cast<std::uintptr_t>(this)}; }
+  bool is_regular() const { return type_bits == 0100000; }
+  bool is_directory() const { return type_bits == 0040000; }
+  void set_identity_locked(const Identity& now) REQUIRES(mutex) {
+    identity = now;
+    identity_known = true;
+    MutexLock lock(published_mutex_);
+    published_ = now;
+  }
+  // The current identity for those who hold locks above this inode's: the cache, during look-up.
+  Identity published_identity() const {
+    MutexLock lock(published_mutex_);
+    return published_;
+  }
+  // The cookie as it is now; null: not cached.
+  cache::CookieRef cookie_now() const {
+    MutexLock lock(mutex);
+    return cookie;
+  }
+  // Null when the last reference is gone and the inode on its way out.
+  InodeRef reference_if_alive();
+
+  // Constant.
+  const FileId file_id;
+  const std::uint32_t type_bits;       // S_IFMT of the mode
+  const std::uint64_t inode_number;    // st_ino
+
+  mutable Mutex mutex{Rank::kInode};
+
+  // Guarded by mutex: what the share said of it.
+  std::uint64_t lookups GUARDED_BY(mutex) = 0;  // that the kernel holds
+  Attributes attributes GUARDED_BY(mutex);
+  bool attributes_known GUARDED_BY(mutex) = false;
+  Nanoseconds trusted_until_mono_ns GUARDED_BY(mutex) = 0;
+  // Counts our own changes: an answer that was asked for before one is not believed behind it.
+  std::uint64_t change_count GUARDED_BY(mutex) = 0;
+  bool no_capability GUARDED_BY(mutex) = false;  // has no security.capability, as long as attributes are trusted
+
+  // Guarded by mutex: the current version of the content (regular files). Set by set_identity_locked().
+  Identity identity GUARDED_BY(mutex);
+  bool identity_known GUARDED_BY(mutex) = false;
+  std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
+  unsigned open_count GUARDED_BY(mutex) = 0;
+  cache::CookieRef cookie GUARDED_BY(mutex);
+  memo::RangeFlights flights GUARDED_BY(mutex);
+  Session session GUARDED_BY(mutex);
+  bool unlinked GUARDED_BY(mutex) = false;  // its last name is gone: what is cached goes with the inode
+
+  // Written under mutex, read without.
+  std::atomic<std::uint64_t> generation{1};
+
+  // Guarded by NameTree's lock.
+  std::vector<Link> links;
+  absl::flat_hash_map<std::string, Child, NameHash, std::equal_to<>> children;
+
+ private:
+  friend class InodeTable;
+  friend void intrusive_ptr_add_ref(Inode* inode);
+  friend void intrusive_ptr_release(Inode* inode);
+  InodeTable& table_;
+  std::atomic<std::uint64_t> references_{0};
+  mutable Mutex published_mutex_{Rank::kLeaf};
+  Identity published_ GUARDED_BY(published_mutex_);
+};
+
+// FileId -> Inode, for all that is in memory. Thread: any.
+class InodeTable {
+ public:
+  // `on_gone` runs once for each inode that leaves, without locks, before it is deleted.
+  explicit InodeTable(void (*on_gone)(void* context, Inode& inode), void* context)
+      : on_gone_(on_gone), context_(context) {}
+
+  InodeRef find_or_make(const FileId& file, std::uint32_t type, std::uint64_t shown_inode);
+  std::size_t size() const;
+  std::vector<InodeRef> all() const;
+
+ private:
+  friend void intrusive_ptr_release(Inode* inode);
+  void let_go(Inode* inode);
+
+  void (*on_gone_)(void* context, Inode& inode);
+  void* context_;
+  mutable Mutex mutex_{Rank::kInodeTable};
+  absl::flat_hash_map<FileId, Inode*> inodes_ GUARDED_BY(mutex_);
+};
+
+}  // namespace larder

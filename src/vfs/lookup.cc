@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names: from what is in memory and trusted, else from the share.
+#include <cerrno>
+
+#include "base/random.h"
+#include "store/store.h"
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+constexpr Nanoseconds kProbeInterval_ns = kSecond;
+
+// 64 bits for a file of a share without stable numbers. Never 0 or 1, so that it can be an st_ino.
+FileId give_file_id() {
+  static thread_local Random random{Seed{}};
+  return {random.next() | 2, FileId::kGiven, FileId::kGiven};
+}
+
+// st_ino: the share's own where there is one; the device is mixed in for file systems mounted inside it.
+std::uint64_t inode_number_of(const FileId& file) {
+  if (file.given() || file.device == 0) return file.inode;
+  return std::hash<FileId>{}({file.inode, file.device, 0}) | (std::uint64_t{1} << 63);
+}
+
+}  // namespace
+
+InodeRef Vfs::inode_of(NodeId node) {
+  if (node == kRootNode) return root_;
+  return InodeRef(reinterpret_cast<Inode*>(node.value()));
+}
+
+bool Vfs::unreachable(const Error& error) {
+  return error.code == ErrorCode::kShareAway || error.code == ErrorCode::kShareDeadline ||
+         error.code == ErrorCode::kShareBusy;
+}
+
+// With something to fall back on, a question waits no longer than it takes to call the share slow.
+CallOptions Vfs::asking(bool has_fallback) const {
+  return {has_fallback ? options_.share_slow_ns : CallOptions::kDefault};
+}
+
+// A share that is slow or away is not asked for what we know: but now and then, so that we notice when it
+// is back.
+bool Vfs::serve_unasked(const Inode& inode) const {
+  if (parts_.share.state() == ShareState::kOk) return false;
+  MutexLock lock(inode.mutex);
+  return inode.attributes_known;
+}
+
+void Vfs::probe() {
+  const Nanoseconds now = parts_.clock.mono_ns();
+  Nanoseconds last = last_probe_mono_ns_.load();
+  if (now - last < kProbeInterval_ns || !last_probe_mono_ns_.compare_exchange_strong(last, now))
+    return;
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {options_.share_slow_ns},
+      [](Netfs& netfs) { return netfs.stat("", Freshness::kServer); }, [](Result<Attributes>) {});
+}
+
+boost::intrusive_ptr<store::Object> Vfs::names_object(Inode& directory) {
+  cache::CookieRef cookie;
+  {
+    MutexLock lock(directory.mutex);
+    ensure_cookie_locked(directory);
+    cookie = directory.cookie;
+  }
+  return parts_.cache.index_of(cookie);
+}
+
+// Which file this name is. Where the share's numbers do not tell, what we gave it before.
+FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& attributes) {
+  if (const auto id = file_id_of(attributes, parts_.share.traits())) return *id;
+  const std::uint32_t type = attributes.mode & 0170000;
+  MutexLock one_giver(given_mutex_);
+  if (const InodeRef known = names_.find(directory, name).inode; known && known->type_bits == type)
+    return known->file_id;
+  const auto object = names_object(directory);
+  if (!object) return give_file_id();
+  store::Store& store = *parts_.cache.store();
+  const auto record = store.find_name(object, name);
+  if (record && (record->attributes.mode & 0170000) == type) return record->file;
+  const FileId given = give_file_id();
+  store.put_name(object, name, {given, attributes});
+  return given;
+}
+
+InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes& attributes,
+                      const Asked& asked) {
+  const FileId file = identify(directory, name, attributes);
+  InodeRef inode =
+      table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
+  learn(*inode, attributes, asked);
+  names_.put(directory, name, *inode, asked.at_mono_ns + entry_trust_ns(*inode));
+  counters_.inodes.set(table_.size());
+  return inode;
+}
+
+Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
+  Entry entry;
+  entry.node = &inode == root_.get() ? kRootNode : inode.node();
+  entry.generation = 1;
+  entry.inode = inode.inode_number;
+  std::tie(entry.attributes, entry.attr_ttl_ns) = attributes_of(inode);
+  entry.entry_ttl_ns =
+      std::max<Nanoseconds>(entry_until_mono_ns - parts_.clock.mono_ns(), 0);
+  return entry;
+}
+
+// The kernel holds one more reference from this answer on.
+void Vfs::answer_entry(Inode& inode, Nanoseconds entry_until_mono_ns, Reply reply) {
+  const Entry entry = entry_of(inode, entry_until_mono_ns);
+  hold(inode);
+  reply.entry(entry);
+}
+
+void Vfs::hold(Inode& inode) {
+  intrusive_ptr_add_ref(&inode);
+  MutexLock lock(inode.mutex);
+  ++inode.lookups;
+}
+
+void Vfs::forget(NodeId node, std::uint64_t lookups) {
+  if (node == kRootNode || parts_.control.owns(node)) return;
+  const InodeRef inode = inode_of(node);
+  {
+    MutexLock lock(inode->mutex);
+    check(inode->lookups >= lookups, "the kernel forgets no more than it learned");
+    inode->lookups -= lookups;
+  }
+  for (; lookups > 0; --lookups) intrusive_ptr_release(inode.get());
+}
+
+// The share says that the name is gone.
+void Vfs::forget_name(Inode& directory, std::string_view name) {
+  if (const InodeRef was = names_.remove(directory, name)) lost_name(*was);
+  if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
+  if (const auto object = names_object(directory)) parts_.cache.store()->remove_name(object, name);
+}
+
+void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
+  counters_.lookups.add();
+  if (parts_.control.owns(parent) || (parent == kRootNode && parts_.control.is_name(name)))
+    return parts_.control.lookup(parent, name, std::move(reply));
+  const InodeRef directory = inode_of(parent);
+  const NameTree::Found found = names_.find(*directory, name);
+  if (found.inode) {
+    const bool fresh =
+        parts_.clock.mono_ns() < found.trusted_until_mono_ns && trusted(*found.inode);
+    if (fresh) return answer_entry(*found.inode, found.trusted_until_mono_ns, std::move(reply));
+    if (serve_unasked(*found.inode)) {
+      counters_.served_unasked.add();
+      probe();
+      return answer_entry(*found.inode, 0, std::move(reply));
+    }
+  }
+  Result<std::string> path = names_.path_of(*directory, name);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  const Asked asked = found.inode ? ask(*found.inode) : Asked{parts_.clock.mono_ns(), 0};
+  parts_.share.call<Attributes>(
+      CallKind::kNames, asking(found.inode != nullptr),
+      [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
+      [this, directory, name = std::string(name), known = found.inode, asked,
+       reply = std::move(reply)](Result<Attributes> result) mutable {
+        looked_up(*directory, name, known.get(), asked, result, std::move(reply));
+      });
+}
+
+void Vfs::looked_up(Inode& directory, const std::string& name, Inode* known, const Asked& asked,
+                    const Result<Attributes>& result, Reply reply) {
+  if (result) {
+    const InodeRef inode = install(directory, name, *result, asked);
+    return answer_entry(*inode, asked.at_mono_ns + entry_trust_ns(*inode), std::move(reply));
+  }
+  const Error error = result.error();
+  if (known && unreachable(error)) {
+    counters_.served_unasked.add();
+    return answer_entry(*known, 0, std::move(reply));
+  }
+  if (error.code != ErrorCode::kShareAnswer || error.sys_errno != ENOENT)
+    return reply.error(error);
+  forget_name(directory, name);
+  const Nanoseconds negative_ns = parts_.policy.resolve(directory).negative_ttl_ns;
+  // On a share that folds case, "no such name" of one spelling says nothing of what comes next.
+  if (negative_ns == 0 || parts_.share.traits().folds_case) return reply.error(error);
+  Entry nothing;
+  nothing.entry_ttl_ns = negative_ns;
+  reply.entry(nothing);
+}
+
+// A request that leaves its thread. False: refused, because no more may wait; it has been answered.
+bool Vfs::park(Reply& reply) {
+  counters_.parked.add();
+  if (reply.park()) return true;
+  reply.error(Error{ErrorCode::kShareBusy});
+  return false;
+}
+
+}  // namespace larder

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/names.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace larder {
+namespace {
+
+// Deeper than any path that a share can hold; a loop of links, which would be a fault of ours, ends here.
+constexpr unsigned kDepthMax = 2048;
+
+}  // namespace
+
+Result<std::string> NameTree::path_locked(const Inode& inode) const {
+  std::string path;
+  const Inode* at = &inode;
+  for (unsigned depth = 0; at != &root_; ++depth) {
+    if (at->links.empty() || depth == kDepthMax) return fail(ErrorCode::kShareStale);
+    const Link& link = at->links.front();
+    path = path.empty() ? link.name : link.name + "/" + path;
+    at = link.parent.get();
+  }
+  return path;
+}
+
+Result<std::string> NameTree::path_of(const Inode& inode) const {
+  MutexLock lock(mutex_);
+  return path_locked(inode);
+}
+
+Result<std::string> NameTree::path_of(const Inode& directory, std::string_view name) const {
+  MutexLock lock(mutex_);
+  TRY(std::string path, path_locked(directory));
+  if (!path.empty()) path += '/';
+  path += name;
+  return path;
+}
+
+NameTree::Found NameTree::find(const Inode& directory, std::string_view name) const {
+  MutexLock lock(mutex_);
+  const auto found = directory.children.find(name);
+  if (found == directory.children.end()) return {};
+  return {found->second.inode->reference_if_alive(), found->second.trusted_until_mono_ns};
+}
+
+// `dropped` takes the links that go: they may hold a directory's last reference, which must fall outside
+// the lock.
+InodeRef NameTree::remove_locked(Inode& directory, std::string_view name,
+                                 std::vector<Link>& dropped) {
+  const auto found = directory.children.find(name);
+  if (found == directory.children.end()) return nullptr;
+  Inode& inode = *found->second.inode;
+  directory.children.erase(found);
+  InodeRef alive = inode.reference_if_alive();
+  const auto link = std::find_if(inode.links.begin(), inode.links.end(), [&](const Link& l) {
+    return l.parent.get() == &directory && l.name == name;
+  });
+  if (link != inode.links.end()) {
+    dropped.push_back(std::move(*link));
+    inode.links.erase(link);
+  }
+  return alive;
+}
+
+void NameTree::link_locked(Inode& directory, std::string_view name, Inode& inode,
+                           Nanoseconds trusted_until_mono_ns) {
+  directory.children[std::string(name)] = {&inode, trusted_until_mono_ns};
+  // The newest name is the one that paths are made of: it was seen last.
+  inode.links.insert(inode.links.begin(), Link{InodeRef(&directory), std::string(name)});
+}
+
+InodeRef NameTree::put(Inode& directory, std::string_view name, Inode& inode,
+                       Nanoseconds trusted_until_mono_ns) {
+  std::vector<Link> dropped;
+  InodeRef before;
+  {
+    MutexLock lock(mutex_);
+    const auto found = directory.children.find(name);
+    if (found != directory.children.end() && found->second.inode == &inode) {
+      found->second.trusted_until_mono_ns = trusted_until_mono_ns;
+      return nullptr;
+    }
+    before = remove_locked(directory, name, dropped);
+    link_locked(directory, name, inode, trusted_until_mono_ns);
+  }
+  return before;
+}
+
+InodeRef NameTree::remove(Inode& directory, std::string_view name) {
+  std::vector<Link> dropped;
+  InodeRef before;
+  {
+    MutexLock lock(mutex_);
+    before = remove_locked(directory, name, dropped);
+  }
+  return before;
+}
+
+InodeRef NameTree::move(Inode& from, std::string_view name, Inode& to, std::string_view new_name) {
+  std::vector<Link> dropped;
+  InodeRef replaced;
+  InodeRef moved;
+  {
+    MutexLock lock(mutex_);
+    moved = remove_locked(from, name, dropped);
+    replaced = remove_locked(to, new_name, dropped);
+    if (moved) link_locked(to, new_name, *moved, 0);
+  }
+  return replaced;
+}
+
+void NameTree::exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name) {
+  std::vector<Link> dropped;
+  InodeRef first, second;
+  {
+    MutexLock lock(mutex_);
+    first = remove_locked(a, a_name, dropped);
+    second = remove_locked(b, b_name, dropped);
+    if (first) link_locked(b, b_name, *first, 0);
+    if (second) link_locked(a, a_name, *second, 0);
+  }
+}
+
+void NameTree::detach(Inode& inode) {
+  std::vector<Link> dropped;
+  {
+    MutexLock lock(mutex_);
+    for (Link& link : inode.links) {
+      const auto found = link.parent->children.find(link.name);
+      // The name may be another inode's by now: one that replaced this while it was on its way out.
+      if (found != link.parent->children.end() && found->second.inode == &inode)
+        link.parent->children.erase(found);
+    }
+    dropped = std::exchange(inode.links, {});
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// NameTree: the names of inodes that are in memory, as dentries are for the kernel.
+//
+// Paths are made here from parent links when a call to the share needs one, so a rename of a directory
+// moves one link and nothing below it. A directory's entry borrows the inode; the inode's link keeps the
+// directory; so a tree of any depth goes leaf first.
+//
+// Thread: any; one lock, held for the length of a path.
+#pragma once
+
+#include <larder/result.h>
+#include <larder/units.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/mutex.h"
+#include "vfs/inode.h"
+
+namespace larder {
+
+class NameTree {
+ public:
+  explicit NameTree(Inode& root) : root_(root) {}
+
+  // Relative to the share's root, which is "". Errors: kShareStale when no name is left.
+  Result<std::string> path_of(const Inode& inode) const;
+  Result<std::string> path_of(const Inode& directory, std::string_view name) const;
+
+  struct Found {
+    InodeRef inode;  // null: not in memory
+    Nanoseconds trusted_until_mono_ns = 0;
+  };
+  Found find(const Inode& directory, std::string_view name) const;
+
+  // `name` is `inode` from now on; what it was before loses the name. Returns that, or null.
+  InodeRef put(Inode& directory, std::string_view name, Inode& inode,
+               Nanoseconds trusted_until_mono_ns);
+  InodeRef remove(Inode& directory, std::string_view name);
+  // Returns what the new name was before, or null.
+  InodeRef move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
+  // Two names change places.
+  void exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name);
+  // The inode leaves memory: it has no names any more.
+  void detach(Inode& inode);
+
+ private:
+  Result<std::string> path_locked(const Inode& inode) const REQUIRES(mutex_);
+  InodeRef remove_locked(Inode& directory, std::string_view name, std::vector<Link>& dropped)
+      REQUIRES(mutex_);
+  void link_locked(Inode& directory, std::string_view name, Inode& inode,
+                   Nanoseconds trusted_until_mono_ns) REQUIRES(mutex_);
+
+  Inode& root_;
+  mutable Mutex mutex_{Rank::kNames};
+};
+
+}  // namespace larder

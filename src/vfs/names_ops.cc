@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changes of names: made on the share first, then here, then told.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "store/store.h"
+#include "vfs/vfs.h"
+
+namespace larder {
+
+// What larder makes as root for somebody else becomes theirs. A group that a set-group-ID directory gave
+// stays.
+Result<Attributes> Vfs::hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
+                                  const Attributes& made, const std::optional<Caller>& owner) {
+  if (!owner || (made.uid == owner->uid && made.gid == owner->gid)) return made;
+  AttributeChange change;
+  change.uid = owner->uid;
+  if (made.gid == 0) change.gid = owner->gid;
+  Result<Attributes> given = netfs.set_attributes(path, file, change);
+  // A share that maps owners itself (sshfs, SMB) refuses; then they are as it says.
+  return given ? given : made;
+}
+
+std::optional<Caller> Vfs::owner_of_new(Caller caller) const {
+  if (!options_.gives_files_away || caller.uid == 0) return std::nullopt;
+  return caller;
+}
+
+template <class Make>
+void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply, Make make) {
+  if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
+  const InodeRef directory = inode_of(parent);
+  Result<std::string> path = names_.path_of(*directory, name);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  const Asked asked{parts_.clock.mono_ns(), 0};
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {CallOptions::kNone},
+      [path = std::move(*path), owner = owner_of_new(caller),
+       make = std::move(make)](Netfs& netfs) mutable -> Result<Attributes> {
+        TRY(const Attributes made, make(netfs, path));
+        return hand_over(netfs, path, nullptr, made, owner);
+      },
+      [this, directory, name = std::string(name), asked,
+       reply = std::move(reply)](Result<Attributes> result) mutable {
+        changed_directory(*directory);
+        if (!result) return reply.error(result.error());
+        const InodeRef inode = install(*directory, name, *result, asked);
+        answer_entry(*inode, asked.at_mono_ns + entry_trust_ns(*inode), std::move(reply));
+      });
+}
+
+// Its time stamps and link count are not what we knew.
+void Vfs::changed_directory(Inode& directory) {
+  MutexLock lock(directory.mutex);
+  ++directory.change_count;
+  directory.trusted_until_mono_ns = 0;
+}
+
+void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
+                         Reply reply) {
+  make(parent, name, caller, std::move(reply), [mode](Netfs& netfs, const std::string& path) {
+    return netfs.make_directory(path, mode);
+  });
+}
+
+void Vfs::make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
+                    Caller caller, Reply reply) {
+  make(parent, name, caller, std::move(reply), [mode, rdev](Netfs& netfs, const std::string& path) {
+    return netfs.make_node(path, mode, rdev);
+  });
+}
+
+void Vfs::make_symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller,
+                       Reply reply) {
+  make(parent, name, caller, std::move(reply),
+       [target = std::string(target)](Netfs& netfs, const std::string& path) {
+         return netfs.make_symlink(path, target);
+       });
+}
+
+void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) {
+  if (parts_.control.owns(node) || parts_.control.owns(new_parent))
+    return reply.error({ErrorCode::kPermission});
+  const InodeRef inode = inode_of(node);
+  const InodeRef directory = inode_of(new_parent);
+  Result<std::string> from = names_.path_of(*inode);
+  Result<std::string> to = names_.path_of(*directory, new_name);
+  if (!from || !to) return reply.error(from ? to.error() : from.error());
+  if (!park(reply)) return;
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {CallOptions::kNone},
+      [from = std::move(*from), to = std::move(*to)](Netfs& netfs) {
+        return netfs.make_link(from, to);
+      },
+      [this, inode, directory, name = std::string(new_name),
+       reply = std::move(reply)](Result<Attributes> result) mutable {
+        changed_directory(*directory);
+        if (!result) return reply.error(result.error());
+        adopt(*inode, *result, {});
+        const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode);
+        names_.put(*directory, name, *inode, until);
+        if (inode->file_id.given()) {
+          if (const auto object = names_object(*directory))
+            parts_.cache.store()->put_name(object, name, {inode->file_id, *result});
+        }
+        answer_entry(*inode, until, std::move(reply));
+      });
+}
+
+// One name fewer. Without another, what is cached goes with the inode; with others, its ctime has moved, and
+// unless we take that over the next open would find a version it does not know.
+void Vfs::lost_name(Inode& inode) {
+  MutexLock lock(inode.mutex);
+  ++inode.change_count;
+  inode.trusted_until_mono_ns = 0;
+  if (inode.attributes.nlink > 1 && !inode.file_id.given())
+    --inode.attributes.nlink;
+  else
+    inode.unlinked = true;
+}
+
+template <class Remove>
+void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove remove) {
+  if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
+  const InodeRef directory = inode_of(parent);
+  Result<std::string> path = names_.path_of(*directory, name);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  parts_.share.call<std::monostate>(
+      CallKind::kNames, {CallOptions::kNone},
+      [path = std::move(*path), remove](Netfs& netfs) -> Result<std::monostate> {
+        TRY_OK(remove(netfs, path));
+        return std::monostate{};
+      },
+      [this, directory, name = std::string(name),
+       reply = std::move(reply)](Result<std::monostate> result) mutable {
+        changed_directory(*directory);
+        const bool gone = result || (result.error().code == ErrorCode::kShareAnswer &&
+                                     result.error().sys_errno == ENOENT);
+        if (gone) forget_name(*directory, name);
+        result ? reply.ok() : reply.error(result.error());
+      });
+}
+
+void Vfs::remove_file(NodeId parent, std::string_view name, Reply reply) {
+  take_out(parent, name, std::move(reply),
+           [](Netfs& netfs, const std::string& path) { return netfs.remove_file(path); });
+}
+
+void Vfs::remove_directory(NodeId parent, std::string_view name, Reply reply) {
+  take_out(parent, name, std::move(reply),
+           [](Netfs& netfs, const std::string& path) { return netfs.remove_directory(path); });
+}
+
+void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::string_view new_name,
+                 unsigned flags, Reply reply) {
+  if (parts_.control.owns(parent) || parts_.control.owns(new_parent))
+    return reply.error({ErrorCode::kPermission});
+  const InodeRef from = inode_of(parent);
+  const InodeRef to = inode_of(new_parent);
+  Result<std::string> from_path = names_.path_of(*from, name);
+  Result<std::string> to_path = names_.path_of(*to, new_name);
+  if (!from_path || !to_path) return reply.error(from_path ? to_path.error() : from_path.error());
+  if (!park(reply)) return;
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {CallOptions::kNone},
+      [from_path = std::move(*from_path), to_path = std::move(*to_path),
+       flags](Netfs& netfs) -> Result<Attributes> {
+        TRY_OK(netfs.rename(from_path, to_path, flags));
+        // A rename moves the file's ctime: the same content under a new identity.
+        Result<Attributes> now = netfs.stat(to_path, Freshness::kServer);
+        return now ? now : Attributes{};
+      },
+      [this, from, to, name = std::string(name), new_name = std::string(new_name), flags,
+       reply = std::move(reply)](Result<Attributes> result) mutable {
+        changed_directory(*from);
+        changed_directory(*to);
+        if (!result) return reply.error(result.error());
+        renamed(*from, name, *to, new_name, flags, *result);
+        reply.ok();
+      });
+}
+
+void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
+                  unsigned flags, const Attributes& now) {
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  rename_given(from, name, to, new_name, exchange);
+  if (exchange) {
+    names_.exchange(from, name, to, new_name);
+    // The other one's ctime moved as well, and nobody told us how: it is asked for at its next use.
+    if (const InodeRef other = names_.find(from, name).inode) changed_directory(*other);
+  } else if (const InodeRef replaced = names_.move(from, name, to, new_name)) {
+    lost_name(*replaced);
+  }
+  const InodeRef moved = names_.find(to, new_name).inode;
+  if (moved && (now.mode & 0170000) == moved->type_bits) adopt(*moved, now, {});
+}
+
+// The names of a share without stable numbers carry their file ids along: one record.
+void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
+                       bool exchange) {
+  if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
+  const auto from_object = names_object(from);
+  const auto to_object = names_object(to);
+  if (!from_object || !to_object) return;
+  store::Store& store = *parts_.cache.store();
+  if (!exchange) return store.move_name(from_object, name, to_object, new_name);
+  const auto first = store.find_name(from_object, name);
+  const auto second = store.find_name(to_object, new_name);
+  // Between the two records a crash may leave one file id under both names; both are looked up anew, and
+  // content is told by its identity, so at worst one is fetched again.
+  if (first) store.put_name(to_object, new_name, *first);
+  if (second) store.put_name(from_object, name, *second);
+}
+
+void Vfs::inode_gone(void* context, Inode& inode) {
+  auto& self = *static_cast<Vfs*>(context);
+  self.names_.detach(inode);
+  cache::CookieRef cookie;
+  bool retire = false;
+  {
+    MutexLock lock(inode.mutex);
+    cookie = std::move(inode.cookie);
+    retire = inode.unlinked || inode.session.open();
+  }
+  if (cookie)
+    self.parts_.cache.relinquish(std::move(cookie),
+                                 retire ? cache::Retire::kYes : cache::Retire::kNo);
+}
+
+}  // namespace larder

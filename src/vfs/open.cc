@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Open, create, flush, release.
+//
+// Close-to-open: an open for which the level of coherency wants it opens the file on the share and asks for
+// its attributes there; the answer says which version is current, and whether the kernel's pages are of it.
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+// What the share is asked to open with: creation is create()'s business, and reads and writes go through
+// larder's own buffers.
+constexpr int kOpenFlags = O_ACCMODE | O_APPEND | O_TRUNC;
+
+}  // namespace
+
+// The share need not be asked: what is known is trusted by the level of coherency, or cannot be asked for.
+bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !inode.is_regular()) return false;
+  if (serve_unasked(inode)) return true;
+  return parts_.policy.resolve(inode).coherency == Coherency::kTtl && trusted(inode);
+}
+
+void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
+  if (parts_.control.owns(node)) return parts_.control.open(node, std::move(reply));
+  (void)caller;
+  counters_.opens.add();
+  const InodeRef inode = inode_of(node);
+  if (may_open_unasked(*inode, flags)) {
+    counters_.opens_unasked.add();
+    return opened(*inode, flags, nullptr, std::move(reply), nullptr);
+  }
+  Result<std::string> path = names_.path_of(*inode);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  const Asked asked = ask(*inode);
+  const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
+  parts_.share.call<OpenedFile>(
+      CallKind::kNames, fallback ? asking(true) : CallOptions{},
+      [path = std::move(*path), flags](Netfs& netfs) {
+        return netfs.open(path, flags & kOpenFlags, 0);
+      },
+      [this, inode, asked, flags, fallback,
+       reply = std::move(reply)](Result<OpenedFile> result) mutable {
+        share_opened(*inode, asked, flags, fallback, std::move(result), std::move(reply));
+      });
+}
+
+void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
+                       Result<OpenedFile> result, Reply reply) {
+  if (!result) {
+    const Error error = result.error();
+    if (!fallback || !unreachable(error)) return reply.error(error);
+    // The share turned slow while we waited: the version that was current is served on.
+    counters_.opens_unasked.add();
+    return opened(inode, flags, nullptr, std::move(reply), nullptr);
+  }
+  // Another file has this name by now: the kernel looks the name up again and comes back.
+  const auto id = file_id_of(result->attributes, parts_.share.traits());
+  if (id && *id != inode.file_id) return reply.error({ErrorCode::kShareStale});
+  if ((flags & O_TRUNC) == 0) learn(inode, result->attributes, asked);
+  opened(inode, flags, &*result, std::move(reply), nullptr);
+}
+
+// The open has succeeded: `share` is what the share opened, null where it was not asked; `created` is there
+// where it came from a create.
+void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
+                 const Entry* created) {
+  auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
+  OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io};
+  answer.no_flush = !handle->writable();
+  if (share) handle->slot->set_if_empty(share->file);
+  if (inode.is_regular()) {
+    MutexLock lock(inode.mutex);
+    ensure_cookie_locked(inode);
+    ++inode.open_count;
+    const std::uint64_t generation = inode.generation.load();
+    // The kernel's pages are kept exactly when they are of the version that this open validated, and that
+    // version can be told from the next.
+    answer.keep_cache = inode.kernel_generation == generation &&
+                        inode.session.kind != Session::Kind::kVolatile;
+    inode.kernel_generation = generation;
+    if (handle->writable()) begin_write_session_locked(inode);
+  }
+  if (share && (flags & O_TRUNC) != 0 && inode.is_regular())
+    truncated(inode, 0, begin_truncate(inode, 0), share->attributes);
+  counters_.handles.add();
+  handle.release();  // the kernel's, until RELEASE
+  if (!created) return reply.opened(answer);
+  hold(inode);
+  reply.created(*created, answer);
+}
+
+void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
+                 Reply reply) {
+  if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
+  counters_.opens.add();
+  const InodeRef directory = inode_of(parent);
+  Result<std::string> path = names_.path_of(*directory, name);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  const Asked asked{parts_.clock.mono_ns(), 0};
+  parts_.share.call<OpenedFile>(
+      CallKind::kNames, {CallOptions::kNone},
+      [path = std::move(*path), flags, mode,
+       owner = owner_of_new(caller)](Netfs& netfs) -> Result<OpenedFile> {
+        TRY(OpenedFile made,
+            netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
+        TRY(made.attributes, hand_over(netfs, path, made.file.get(), made.attributes, owner));
+        return made;
+      },
+      [this, directory, name = std::string(name), asked, flags,
+       reply = std::move(reply)](Result<OpenedFile> result) mutable {
+        changed_directory(*directory);
+        if (!result) return reply.error(result.error());
+        const InodeRef inode = install(*directory, name, result->attributes, asked);
+        const Entry entry = entry_of(*inode, asked.at_mono_ns + entry_trust_ns(*inode));
+        opened(*inode, flags, &*result, std::move(reply), &entry);
+      });
+}
+
+void Vfs::flush(NodeId node, HandleId id, Reply reply) {
+  if (parts_.control.owns(node)) return reply.ok();
+  Handle& handle = handle_of(id);
+  std::shared_ptr<NetfsFile> file = handle.share_file();
+  if (!handle.writable() || !file) return reply.ok();
+  if (!park(reply)) return;
+  const InodeRef inode = handle.inode;
+  const Asked asked = ask(*inode);
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {CallOptions::kNone},
+      [file](Netfs& netfs) -> Result<Attributes> {
+        // What close(2) reports of the share's file is what close(2) of ours reports.
+        TRY_OK(netfs.flush(*file));
+        return netfs.stat(*file, Freshness::kServer);
+      },
+      [this, inode, asked, reply = std::move(reply)](Result<Attributes> result) mutable {
+        if (!result) return reply.error(result.error());
+        learn(*inode, *result, asked);
+        reply.ok();
+      });
+}
+
+void Vfs::sync(NodeId node, HandleId id, SyncWhat what, Reply reply) {
+  if (parts_.control.owns(node)) return reply.ok();
+  std::shared_ptr<NetfsFile> file = handle_of(id).share_file();
+  if (!file) return reply.ok();  // nothing of ours is dirty, and the share was never opened
+  if (!park(reply)) return;
+  parts_.share.call<std::monostate>(
+      CallKind::kNames, {CallOptions::kNone},
+      [file, what](Netfs& netfs) -> Result<std::monostate> {
+        TRY_OK(netfs.sync(*file, what));
+        return std::monostate{};
+      },
+      [reply = std::move(reply)](Result<std::monostate> result) mutable {
+        result ? reply.ok() : reply.error(result.error());
+      });
+}
+
+void Vfs::release(NodeId node, HandleId id, Reply reply) {
+  if (parts_.control.owns(node)) return parts_.control.release(id, std::move(reply));
+  const std::unique_ptr<Handle> handle(&handle_of(id));
+  counters_.handles.sub();
+  Inode& inode = *handle->inode;
+  bool last_writer = false;
+  if (inode.is_regular()) {
+    MutexLock lock(inode.mutex);
+    if (--inode.open_count == 0 && inode.session.kind == Session::Kind::kVolatile)
+      end_volatile_session_locked(inode);
+    last_writer = handle->writable() && --inode.session.writers == 0;
+  }
+  // The answer first: nobody waits for what follows, and close(2) has long returned.
+  reply.ok();
+  if (last_writer) last_writer_gone(handle->inode, handle->share_file());
+}
+
+}  // namespace larder

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// ParkedRead: a read that left its thread, and what it waits for.
+//
+// Owned by exactly one place at a time: the code that works on it, an operation that waits on the object,
+// or the flights that it joined (the last to land gets it).
+#pragma once
+
+#include <larder/cookie.h>
+#include <larder/reply.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "memo/range_flights.h"
+#include "vfs/handle.h"
+
+namespace larder {
+
+class Vfs;
+
+struct ParkedRead : memo::Flight::Waiter {
+  ParkedRead(Vfs& v, Handle& h, ByteOffset wanted_offset, ByteCount wanted_count,
+             Nanoseconds began_ns, Reply r)
+      : Waiter{&ParkedRead::landed},
+        vfs(v),
+        handle(h),
+        asked_offset(wanted_offset),
+        asked_count(wanted_count),
+        began_mono_ns(began_ns),
+        reply(std::move(r)) {}
+
+  Inode& inode() const { return *handle.inode; }
+
+  void begin_attempt(ByteOffset at, ByteCount clipped, std::uint64_t version) {
+    offset = at;
+    count = clipped;
+    pages = pages_touching(at, clipped);
+    generation = version;
+    flights.clear();
+    outstanding.store(1);
+    ++attempts;
+  }
+
+  // Where `range` of the file lies in the payload, which begins with the first page of the read.
+  std::span<std::byte> payload_of(PageRange range) {
+    return reply.payload().subspan(to_bytes(range.first - pages.first).value(),
+                                   to_bytes(range.count).value());
+  }
+
+  // Copies what flights brought. True when that was all.
+  bool copy_from_flights() {
+    std::uint64_t covered = 0;
+    for (const memo::FlightRef& flight : flights) {
+      const PageRange range = intersect(flight->range, pages);
+      const std::uint64_t from = to_bytes(range.first - flight->range.first).value();
+      const std::uint64_t valid =
+          flight->valid.value() > from
+              ? std::min(flight->valid.value() - from, to_bytes(range.count).value())
+              : 0;
+      std::memcpy(payload_of(range).data(), flight->bytes->data() + from, valid);
+      copied_bytes += valid;
+      covered += range.count.value();
+    }
+    return covered == pages.count.value();
+  }
+
+  // The runs of this read's pages that no flight covers; flights are in order and do not overlap.
+  std::vector<PageRange> not_in_flights() const {
+    std::vector<PageRange> runs;
+    PageIndex at = pages.first;
+    for (const memo::FlightRef& flight : flights) {
+      const PageRange range = intersect(flight->range, pages);
+      if (at < range.first) runs.push_back({at, range.first - at});
+      at = range.end();
+    }
+    if (at < pages.end()) runs.push_back({at, pages.end() - at});
+    return runs;
+  }
+
+  // A flight that this read joined has landed; the last one carries on.
+  static void landed(memo::Flight::Waiter& waiter);
+
+  // The operation that this read waits in, knowing its way back.
+  struct Waiting : cache::Operation {
+    Waiting(ParkedRead& r, void (Vfs::*step)(std::unique_ptr<ParkedRead>, cache::Operation*))
+        : read(r), then(step) {
+      kind = cache::OperationKind::kRead;
+    }
+    ParkedRead& read;
+    void (Vfs::*then)(std::unique_ptr<ParkedRead>, cache::Operation*);
+  };
+
+  Vfs& vfs;
+  Handle& handle;  // the kernel does not release it before this read is answered
+  const ByteOffset asked_offset;
+  const ByteCount asked_count;
+  const Nanoseconds began_mono_ns;
+  Reply reply;
+
+  // This attempt: clipped to the file as it is now.
+  ByteOffset offset;
+  ByteCount count;
+  PageRange pages{};
+  std::uint64_t generation = 0;
+  unsigned attempts = 0;
+  std::vector<memo::FlightRef> flights;    // joined, in order
+  std::atomic<std::size_t> outstanding{1};  // flights that have not landed, and the hold of who begins them
+  std::optional<Waiting> operation;
+  std::uint64_t copied_bytes = 0;
+};
+
+}  // namespace larder

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads.
+//
+// Warm: a MYTHREAD operation on the file's object, one read of the store into the buffer that the kernel
+// takes the reply from, the check of the sums, the answer. On the thread that the request came on: no
+// hand-off, no copy, no allocation, no call to the share.
+//
+// Everything else is *parked*: the reply moves into a ParkedRead, which waits for look-up of the object or for
+// flights (fetch.cc), then is assembled from flights (the only copy) and store, and answered.
+//
+// Invariants:
+//   1. A reply holds bytes of one generation, and that is the current one when it is sent. When it has
+//      passed, the read runs again; after kAttemptsMax it is answered straight from the share.
+//   2. A failure of the cache is never the reader's: it makes a flight.
+#include <algorithm>
+#include <cstring>
+
+#include "store/store.h"
+#include "vfs/parked_read.h"
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+constexpr unsigned kAttemptsMax = 3;
+
+}  // namespace
+
+Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
+  MutexLock lock(inode.mutex);
+  Span span;
+  span.generation = inode.generation.load();
+  const std::uint64_t size = inode.attributes.size;
+  span.offset = offset;
+  span.count = ByteCount{offset.value() >= size ? 0 : std::min(count.value(), size - offset.value())};
+  span.pages = pages_touching(span.offset, span.count);
+  span.from_store = !inode.session.covers(span.pages);
+  return span;
+}
+
+// REQUIRES: `operation` is in progress. How many pages from the first were served.
+PageCount Vfs::read_store(const cache::Operation& operation, PageRange pages,
+                          std::span<std::byte> into) {
+  return cache::FsCache::store_of(operation)
+      .read_now(cache::FsCache::data_of(operation), pages, into);
+}
+
+void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) {
+  if (parts_.control.owns(node)) return parts_.control.read(id, offset, count, std::move(reply));
+  const Nanoseconds began = parts_.clock.mono_ns();
+  counters_.reads.add();
+  Handle& handle = handle_of(id);
+  Inode& inode = *handle.inode;
+  const Span span = span_of(inode, offset, count);
+  if (span.count.value() == 0) return reply.data(ByteCount{0});
+  if (span.from_store) {
+    cache::Operation operation;  // from the stack: one that would have to wait is not taken
+    operation.kind = cache::OperationKind::kRead;
+    if (parts_.cache.submit(inode.cookie_now(), operation) == cache::Submitted::kNow) {
+      const PageCount served = read_store(operation, span.pages, reply.payload());
+      parts_.cache.complete(operation);
+      if (served == span.pages.count && span.generation == inode.generation.load()) {
+        counters_.warm_reads.add();
+        counters_.warm_bytes.add(span.count.value());
+        counters_.read_bytes.add(span.count.value());
+        counters_.warm_read_ns.record(static_cast<std::uint64_t>(parts_.clock.mono_ns() - began));
+        return reply.data(span.offset.value() % kPageSize, span.count);
+      }
+    }
+  }
+  if (!park(reply)) return;
+  resume_read(std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
+}
+
+// -- parked ----------------------------------------------------------------------------------------------
+
+// From the start: what is the version, and can the store be asked?
+void Vfs::resume_read(std::unique_ptr<ParkedRead> read) {
+  Inode& inode = read->inode();
+  const Span span = span_of(inode, read->asked_offset, read->asked_count);
+  read->begin_attempt(span.offset, span.count, span.generation);
+  if (span.count.value() == 0) return read->reply.data(ByteCount{0});
+  if (read->attempts > kAttemptsMax) return read_uncached(std::move(read));
+  if (!span.from_store) return fetch_missing(std::move(read), nullptr);
+
+  with_store(std::move(read), &Vfs::fetch_missing);
+}
+
+// Goes on with `then` in a read operation on the object, now or when the object lets it; with a null
+// operation where the store cannot be asked.
+void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
+  ParkedRead& parked = *read.release();  // the operation's, until run() or cancelled()
+  parked.operation.emplace(parked, then);
+  parked.operation->run = [](cache::Operation& operation) {
+    const auto& waiting = static_cast<ParkedRead::Waiting&>(operation);
+    ParkedRead& self = waiting.read;
+    (self.vfs.*waiting.then)(std::unique_ptr<ParkedRead>(&self), &operation);
+  };
+  parked.operation->cancelled = [](cache::Operation& operation) {
+    const auto& waiting = static_cast<ParkedRead::Waiting&>(operation);
+    ParkedRead& self = waiting.read;
+    (self.vfs.*waiting.then)(std::unique_ptr<ParkedRead>(&self), nullptr);
+  };
+  switch (parts_.cache.submit(parked.inode().cookie_now(), *parked.operation)) {
+    case cache::Submitted::kNow:
+      return (this->*then)(std::unique_ptr<ParkedRead>(&parked), &*parked.operation);
+    case cache::Submitted::kLater:
+      return;
+    case cache::Submitted::kNever:
+      return (this->*then)(std::unique_ptr<ParkedRead>(&parked), nullptr);
+  }
+}
+
+// Joins or starts flights for what the store does not hold. `operation`: in progress, or null where the
+// store is not to be asked.
+void Vfs::fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
+  Inode& inode = read->inode();
+  std::vector<PageRange> missing{read->pages};
+  if (operation) {
+    store::Store& store = cache::FsCache::store_of(*operation);
+    missing = store.missing(cache::FsCache::data_of(*operation), read->pages);
+    if (missing.empty()) return assemble(std::move(read), operation);
+  }
+  std::vector<Launch> launches;
+  bool stale = false;
+  {
+    MutexLock lock(inode.mutex);
+    stale = inode.generation.load() != read->generation;
+    if (!stale) plan_flights_locked(inode, *read, missing, operation, launches);
+  }
+  if (operation) parts_.cache.complete(*operation);
+  if (stale) return resume_read(std::move(read));
+  // One more than flights joined: this thread's own hold, so that it is not assembled before all were begun.
+  ParkedRead& parked = *read.release();
+  for (Launch& launch_it : launches) launch(parked.handle, std::move(launch_it));
+  ParkedRead::landed(parked);
+}
+
+void ParkedRead::landed(memo::Flight::Waiter& waiter) {
+  auto& self = static_cast<ParkedRead&>(waiter);
+  if (self.outstanding.fetch_sub(1) != 1) return;
+  self.vfs.all_landed(std::unique_ptr<ParkedRead>(&self));
+}
+
+void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
+  for (const memo::FlightRef& flight : read->flights) {
+    if (flight->bytes) continue;
+    // A version that passed under the flight: again. Anything else is the share's answer.
+    if (flight->error.code == ErrorCode::kStale) return resume_read(std::move(read));
+    return read->reply.error(flight->error);
+  }
+  if (read->copy_from_flights()) return answer_read(std::move(read));
+  // The rest was in the store when we looked.
+  with_store(std::move(read), &Vfs::assemble);
+}
+
+// Reads from the store what no flight brought.
+void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
+  if (!operation) return resume_read(std::move(read));
+  bool whole = true;
+  for (const PageRange& range : read->not_in_flights()) {
+    const PageCount served = read_store(*operation, range, read->payload_of(range));
+    whole = whole && served == range.count;
+  }
+  parts_.cache.complete(*operation);
+  // Evicted or damaged meanwhile: once more, this time it is missing.
+  if (!whole) return resume_read(std::move(read));
+  answer_read(std::move(read));
+}
+
+void Vfs::answer_read(std::unique_ptr<ParkedRead> read) {
+  if (read->inode().generation.load() != read->generation) return resume_read(std::move(read));
+  const bool cold = !read->flights.empty();
+  (cold ? counters_.cold_reads : counters_.warm_reads).add();
+  (cold ? counters_.cold_bytes : counters_.warm_bytes).add(read->count.value());
+  counters_.read_bytes.add(read->count.value());
+  (cold ? counters_.cold_read_ns : counters_.warm_read_ns)
+      .record(static_cast<std::uint64_t>(parts_.clock.mono_ns() - read->began_mono_ns));
+  counters_.copied_bytes.add(read->copied_bytes);
+  read->reply.data(read->offset.value() % kPageSize, read->count);
+}
+
+// The file changes faster than it can be fetched: what the share says now, and nothing is kept.
+void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
+  counters_.uncached_reads.add();
+  Inode& inode = read->inode();
+  const auto buffer = std::make_shared<AlignedBuffer>(read->asked_count.value());
+  Result<std::string> path = names_.path_of(inode);
+  const ByteOffset offset = read->asked_offset;
+  const ByteCount count = read->asked_count;
+  std::shared_ptr<NetfsFile> file = read->handle.readable() ? read->handle.share_file() : nullptr;
+  if (!path && !file) return read->reply.error(path.error());
+  parts_.share.call<ByteCount>(
+      CallKind::kData, {},
+      [path = path.value_or(""), file, buffer, offset, count](Netfs& netfs) -> Result<ByteCount> {
+        std::shared_ptr<NetfsFile> opened = file;
+        if (!opened) {
+          TRY(OpenedFile fresh, netfs.open(path, O_RDONLY, 0));
+          opened = std::move(fresh.file);
+        }
+        return netfs.read(*opened, offset, buffer->span().first(count.value()));
+      },
+      [this, buffer, read = std::move(read)](Result<ByteCount> result) mutable {
+        if (!result) return read->reply.error(result.error());
+        std::memcpy(read->reply.payload().data(), buffer->data(), result->value());
+        counters_.copied_bytes.add(result->value());
+        counters_.read_bytes.add(result->value());
+        read->reply.data(*result);
+      });
+}
+
+}  // namespace larder

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which version of a file is current, and what an answer of the share means for it.
+#include "vfs/vfs.h"
+
+namespace larder {
+namespace {
+
+const cache::CookieDefinition& file_definition(cache::AuxCheck (*check)(void*, std::span<const std::byte>,
+                                                                        ByteCount)) {
+  static const cache::CookieDefinition definition{"larder.file", ObjectType::kData, check};
+  return definition;
+}
+
+const cache::CookieDefinition kDirectoryDefinition{"larder.dir", ObjectType::kIndex, nullptr};
+
+}  // namespace
+
+Vfs::Asked Vfs::ask(const Inode& inode) const {
+  MutexLock lock(inode.mutex);
+  return {parts_.clock.mono_ns(), inode.change_count};
+}
+
+Nanoseconds Vfs::attr_trust_ns(const Inode& inode) const {
+  const Settings& settings = parts_.policy.resolve(inode);
+  return settings.coherency == Coherency::kTtl ? settings.ttl_ns : settings.attr_ttl_ns;
+}
+
+Nanoseconds Vfs::entry_trust_ns(const Inode& inode) const {
+  const Settings& settings = parts_.policy.resolve(inode);
+  return settings.coherency == Coherency::kTtl ? settings.ttl_ns : settings.entry_ttl_ns;
+}
+
+bool Vfs::trusted(const Inode& inode) const {
+  MutexLock lock(inode.mutex);
+  return inode.attributes_known && parts_.clock.mono_ns() < inode.trusted_until_mono_ns;
+}
+
+void Vfs::new_version_locked(Inode& inode, const Identity& identity) {
+  // Before anything tells of the new version: what is in flight is of the old one.
+  inode.generation.fetch_add(1);
+  // The store ends its session with the pages that it was about.
+  if (inode.session.kind == Session::Kind::kVolatile) inode.session.kind = Session::Kind::kNone;
+  inode.session.begun = false;
+  inode.set_identity_locked(identity);
+  inode.flights.taint_all();
+  parts_.cache.invalidate(inode.cookie, identity.encode(), ByteCount{identity.size});
+  counters_.new_versions.add();
+}
+
+void Vfs::take_version_locked(Inode& inode, const Attributes& attributes) {
+  inode.attributes = attributes;
+  inode.attributes_known = true;
+  inode.no_capability = false;
+  new_version_locked(inode, identity_of(attributes, parts_.share.traits()));
+}
+
+void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) {
+  bool changed = false;
+  {
+    MutexLock lock(inode.mutex);
+    // A change of our own came between question and answer: the answer may be of before.
+    if (asked.change_count != inode.change_count) return;
+    inode.attributes = attributes;
+    inode.attributes_known = true;
+    inode.no_capability = false;
+    inode.trusted_until_mono_ns = asked.at_mono_ns + attr_trust_ns(inode);
+    if (!inode.is_regular()) return;
+    const Identity identity = identity_of(attributes, parts_.share.traits());
+    if (!inode.identity_known) {
+      inode.set_identity_locked(identity);
+    } else if (inode.session.kind != Session::Kind::kWrite && identity != inode.identity) {
+      new_version_locked(inode, identity);
+      changed = true;
+    }
+  }
+  if (changed) kernel_->drop_pages(inode.node());
+}
+
+// The result of a change of our own that leaves the content alone (chmod, rename, link, utimens, setxattr):
+// the identity is taken anew. Where more changed than we did, it is a new version.
+void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change) {
+  bool changed = false;
+  {
+    MutexLock lock(inode.mutex);
+    ++inode.change_count;
+    inode.attributes = attributes;
+    inode.attributes_known = true;
+    inode.no_capability = false;
+    inode.trusted_until_mono_ns = parts_.clock.mono_ns() + attr_trust_ns(inode);
+    if (!inode.is_regular()) return;
+    const Identity identity = identity_of(attributes, parts_.share.traits());
+    if (inode.session.kind == Session::Kind::kWrite) {
+      if (change.mtime_ns) inode.session.own_mtime_ns = attributes.mtime_ns;
+    } else if (!inode.identity_known) {
+      inode.set_identity_locked(identity);
+    } else {
+      const bool same_content = identity.size == inode.identity.size &&
+                                (change.mtime_ns || identity.mtime_ns == inode.identity.mtime_ns);
+      if (same_content) {
+        inode.set_identity_locked(identity);
+        parts_.cache.update(inode.cookie, identity.encode(), ByteCount{identity.size});
+      } else {
+        new_version_locked(inode, identity);
+        changed = true;
+      }
+    }
+  }
+  if (changed) kernel_->drop_pages(inode.node());
+}
+
+void Vfs::ensure_cookie_locked(Inode& inode) {
+  if (inode.cookie || !parts_.share_cookie) return;
+  if (inode.is_regular() && inode.identity_known) {
+    inode.cookie = parts_.cache.acquire(parts_.share_cookie, file_definition(&Vfs::check_aux),
+                                        inode.file_id.encode(), inode.identity.encode(),
+                                        ByteCount{inode.identity.size}, &inode, inode.inode_number);
+  } else if (inode.is_directory()) {
+    inode.cookie = parts_.cache.acquire(parts_.share_cookie, kDirectoryDefinition,
+                                        inode.file_id.encode(), {}, ByteCount{0}, nullptr,
+                                        inode.inode_number);
+  }
+}
+
+// Is what the store holds of the version that is current now?
+cache::AuxCheck Vfs::check_aux(void* netfs_data, std::span<const std::byte> aux, ByteCount) {
+  const Identity current = static_cast<const Inode*>(netfs_data)->published_identity();
+  const std::optional<Identity> stored = Identity::decode(aux);
+  return stored == current ? cache::AuxCheck::kOkay : cache::AuxCheck::kObsolete;
+}
+
+Attributes Vfs::shown(const Inode& inode, const Attributes& attributes) const {
+  const Settings& settings = parts_.policy.resolve(inode);
+  Attributes result = attributes;
+  result.inode = inode.inode_number;
+  if (settings.uid) result.uid = *settings.uid;
+  if (settings.gid) result.gid = *settings.gid;
+  result.mode &= ~(settings.umask & 0777u);
+  // Without stable numbers hard links cannot be told apart: each name is a file of its own.
+  if (inode.file_id.given() && !inode.is_directory()) result.nlink = 1;
+  return result;
+}
+
+// The attributes for the kernel, and how much of larder's own trust is left.
+std::pair<Attributes, Nanoseconds> Vfs::attributes_of(const Inode& inode) const {
+  MutexLock lock(inode.mutex);
+  const Nanoseconds left = inode.trusted_until_mono_ns - parts_.clock.mono_ns();
+  return {shown(inode, inode.attributes), std::max<Nanoseconds>(left, 0)};
+}
+
+}  // namespace larder

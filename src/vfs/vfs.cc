@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/vfs.h"
+
+#include <sys/stat.h>
+
+namespace larder {
+namespace {
+
+FileId root_file(const Attributes& attributes, const Traits& traits) {
+  return file_id_of(attributes, traits).value_or(FileId{1, FileId::kGiven, FileId::kGiven});
+}
+
+}  // namespace
+
+Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struct statvfs& figures)
+    : parts_(std::move(parts)),
+      options_(options),
+      table_(&Vfs::inode_gone, this),
+      root_(table_.find_or_make(root_file(root, parts_.share.traits()), S_IFDIR,
+                                root_file(root, parts_.share.traits()).inode)),
+      names_(*root_),
+      figures_(figures) {
+  learn(*root_, root, ask(*root_));
+}
+
+Vfs::~Vfs() = default;
+
+void Vfs::close() {
+  for (const InodeRef& inode : table_.all()) {
+    std::uint64_t lookups = 0;
+    {
+      MutexLock lock(inode->mutex);
+      lookups = std::exchange(inode->lookups, 0);
+    }
+    for (; lookups > 0; --lookups) intrusive_ptr_release(inode.get());
+  }
+  // What is left is held by a handle that the kernel never released (a forced unmount), or is the root.
+  cache::CookieRef root_cookie;
+  {
+    MutexLock lock(root_->mutex);
+    root_cookie = std::move(root_->cookie);
+  }
+  if (root_cookie) parts_.cache.relinquish(std::move(root_cookie), cache::Retire::kNo);
+}
+
+void VfsCounters::register_in(stats::Registry& registry) {
+  using stats::Unit;
+  registry.add("vfs.reads", Unit::kCount, "reads that the kernel asked for", reads);
+  registry.add("vfs.read_bytes", Unit::kBytes, "bytes answered to reads", read_bytes);
+  registry.add("vfs.warm_reads", Unit::kCount, "reads answered from the store alone", warm_reads);
+  registry.add("vfs.warm_bytes", Unit::kBytes, "bytes of them", warm_bytes);
+  registry.add("vfs.cold_reads", Unit::kCount, "reads that waited for the share", cold_reads);
+  registry.add("vfs.cold_bytes", Unit::kBytes, "bytes of them", cold_bytes);
+  registry.add("vfs.uncached_reads", Unit::kCount,
+               "reads of files that changed faster than they could be fetched", uncached_reads);
+  registry.add("vfs.parked", Unit::kCount, "requests that left the thread they came on", parked);
+  registry.add("vfs.copied_bytes", Unit::kBytes, "bytes copied between buffers of ours",
+               copied_bytes);
+  registry.add("vfs.flights", Unit::kCount, "fetches begun", flights);
+  registry.add("vfs.flight_joins", Unit::kCount, "reads that joined a fetch of another",
+               flight_joins);
+  registry.add("vfs.flight_bytes", Unit::kBytes, "bytes that fetches brought", flight_bytes);
+  registry.add("vfs.stale_flights", Unit::kCount, "fetches under which the file changed",
+               stale_flights);
+  registry.add("vfs.fills_skipped", Unit::kCount, "fetched runs that did not go to the store",
+               fills_skipped);
+  registry.add("vfs.writes", Unit::kCount, "writes that the kernel asked for", writes);
+  registry.add("vfs.write_bytes", Unit::kBytes, "bytes that the share took", write_bytes);
+  registry.add("vfs.sessions_kept", Unit::kCount, "write sessions whose pages stayed cached",
+               sessions_kept);
+  registry.add("vfs.sessions_dropped", Unit::kCount, "sessions whose pages were dropped",
+               sessions_dropped);
+  registry.add("vfs.lookups", Unit::kCount, "look-ups that the kernel asked for", lookups);
+  registry.add("vfs.opens", Unit::kCount, "opens that the kernel asked for", opens);
+  registry.add("vfs.opens_unasked", Unit::kCount, "opens answered without asking the share",
+               opens_unasked);
+  registry.add("vfs.new_versions", Unit::kCount, "files found to have changed", new_versions);
+  registry.add("vfs.served_unasked", Unit::kCount,
+               "answers from what is known, the share being slow or away", served_unasked);
+  registry.add("vfs.inodes", Unit::kGauge, "inodes in memory", inodes);
+  registry.add("vfs.handles", Unit::kGauge, "open files and directories", handles);
+  registry.add("vfs.warm_read_ns", Unit::kNanoseconds, "time of warm reads", warm_read_ns);
+  registry.add("vfs.cold_read_ns", Unit::kNanoseconds, "time of cold reads", cold_read_ns);
+}
+
+}  // namespace larder

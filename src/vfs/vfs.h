@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vfs: the Filesystem over a share and a cache. Joins netfs and cache, which never meet.
+//
+// Each method answers from what is cached and trusted, or asks the share and goes on in a callback on the
+// answer queue. Where the share is slow or away, what is cached is served without asking; unreachable is
+// never "deleted".
+//
+//   lookup.cc      names and what the share says of them
+//   version.cc     which version of a file is current
+//   attributes.cc  stat, chmod, truncate, xattrs, statfs
+//   names_ops.cc   mkdir, unlink, rename, link ...
+//   open.cc        open, create, flush, release
+//   read.cc        the warm read, and the parked one
+//   fetch.cc       flights and fills
+//   write.cc       write-through and write sessions
+//   directory.cc   listings
+//   control.cc     .larder
+#pragma once
+
+#include <larder/clock.h>
+#include <larder/cookie.h>
+#include <larder/filesystem.h>
+#include <larder/settings.h>
+#include <larder/share_calls.h>
+#include <larder/stats.h>
+#include <larder/work_queue.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "vfs/control.h"
+#include "vfs/handle.h"
+#include "vfs/inode.h"
+#include "vfs/names.h"
+
+namespace larder {
+
+struct ParkedRead;
+
+struct VfsCounters {
+  stats::Counter reads, read_bytes, warm_reads, warm_bytes, cold_reads, cold_bytes, uncached_reads;
+  stats::Counter parked, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
+  stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
+  stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
+  stats::Counter inodes, handles;  // gauges
+  stats::Histogram warm_read_ns, cold_read_ns;
+  void register_in(stats::Registry& registry);
+};
+
+struct VfsOptions {
+  Nanoseconds share_slow_ns = 2 * kSecond;
+  bool direct_io = false;        // every read reaches larder: for measuring
+  bool gives_files_away = false; // larder is root: what it makes for others becomes theirs
+};
+
+struct VfsParts {
+  ShareCalls& share;
+  cache::FsCache& cache;
+  cache::CookieRef share_cookie;  // index of this share; null: nothing is cached
+  const Clock& clock;
+  const Policy& policy;
+  Control& control;
+};
+
+class Vfs final : public Filesystem {
+ public:
+  // `root` as the share showed it at mount.
+  Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struct statvfs& figures);
+  ~Vfs() override;  // REQUIRES: no request is under way
+
+  // Behind the last request: lets go of every inode that the kernel still held.
+  void close();
+
+  // Before the first request.
+  void set_kernel_cache(KernelCache& kernel) { kernel_ = &kernel; }
+  VfsCounters& counters() { return counters_; }
+
+  void lookup(NodeId parent, std::string_view name, Reply reply) override;
+  void forget(NodeId node, std::uint64_t lookups) override;
+  void read_link(NodeId node, Reply reply) override;
+  void make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
+                      Reply reply) override;
+  void make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
+                 Caller caller, Reply reply) override;
+  void make_symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller,
+                    Reply reply) override;
+  void make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) override;
+  void remove_file(NodeId parent, std::string_view name, Reply reply) override;
+  void remove_directory(NodeId parent, std::string_view name, Reply reply) override;
+  void rename(NodeId parent, std::string_view name, NodeId new_parent, std::string_view new_name,
+              unsigned flags, Reply reply) override;
+
+  void get_attributes(NodeId node, HandleId handle, Reply reply) override;
+  void set_attributes(NodeId node, const SetAttributes& change, Reply reply) override;
+  void access(NodeId node, int mask, Reply reply) override;
+  void stat_fs(NodeId node, Reply reply) override;
+  void get_xattr(NodeId node, std::string_view name, std::size_t size, Reply reply) override;
+  void list_xattr(NodeId node, std::size_t size, Reply reply) override;
+  void set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value, int flags,
+                 Reply reply) override;
+  void remove_xattr(NodeId node, std::string_view name, Reply reply) override;
+
+  void open(NodeId node, int flags, Caller caller, Reply reply) override;
+  void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
+              Reply reply) override;
+  void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count, Reply reply) override;
+  void write(NodeId node, HandleId handle, ByteOffset offset, std::span<const std::byte> data,
+             Reply reply) override;
+  void flush(NodeId node, HandleId handle, Reply reply) override;
+  void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) override;
+  void release(NodeId node, HandleId handle, Reply reply) override;
+
+  void open_directory(NodeId node, Reply reply) override;
+  void read_directory(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
+                      Reply reply) override;
+  void read_directory_plus(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
+                           Reply reply) override;
+  void release_directory(NodeId node, HandleId handle, Reply reply) override;
+
+ private:
+  friend struct larder::ParkedRead;
+  struct FillJob;     // fetch.cc
+  struct WrittenJob;  // write.cc
+  struct SessionJob;  // write.cc
+  struct Listing;     // directory.cc
+
+  // When a question was asked, and of which state of ours: an answer is believed only if no change of our
+  // own came in between, and trusted from then on.
+  struct Asked {
+    Nanoseconds at_mono_ns = 0;
+    std::uint64_t change_count = 0;
+  };
+
+  // -- lookup.cc
+  InodeRef inode_of(NodeId node);
+  InodeRef install(Inode& directory, std::string_view name, const Attributes& attributes,
+                   const Asked& asked);
+  FileId identify(Inode& directory, std::string_view name, const Attributes& attributes);
+  Entry entry_of(Inode& inode, Nanoseconds entry_until_mono_ns);
+  void answer_entry(Inode& inode, Nanoseconds entry_until_mono_ns, Reply reply);
+  void hold(Inode& inode);
+  void looked_up(Inode& directory, const std::string& name, Inode* known, const Asked& asked,
+                 const Result<Attributes>& result, Reply reply);
+  bool park(Reply& reply);
+  void forget_name(Inode& directory, std::string_view name);
+  bool serve_unasked(const Inode& inode) const;
+  CallOptions asking(bool has_fallback) const;
+  void probe();
+  static bool unreachable(const Error& error);
+
+  // -- version.cc
+  Asked ask(const Inode& inode) const;
+  Nanoseconds attr_trust_ns(const Inode& inode) const;
+  Nanoseconds entry_trust_ns(const Inode& inode) const;
+  bool trusted(const Inode& inode) const;
+  void learn(Inode& inode, const Attributes& attributes, const Asked& asked);
+  void adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change);
+  void take_version_locked(Inode& inode, const Attributes& attributes) REQUIRES(inode.mutex);
+  void new_version_locked(Inode& inode, const Identity& identity) REQUIRES(inode.mutex);
+  void ensure_cookie_locked(Inode& inode) REQUIRES(inode.mutex);
+  Attributes shown(const Inode& inode, const Attributes& attributes) const;
+  std::pair<Attributes, Nanoseconds> attributes_of(const Inode& inode) const;
+  static cache::AuxCheck check_aux(void* netfs_data, std::span<const std::byte> aux, ByteCount size);
+
+  // -- attributes.cc
+  void answer_attributes(const Inode& inode, Reply reply);
+  static void answer_xattr(std::string_view value, std::size_t size, Reply reply);
+  // Parks, asks the share by the inode's path, and hands what it says to `answer`.
+  template <class T, class Work, class Answer>
+  void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
+  // The same for a change that leaves the content alone: the identity is taken anew from its result.
+  template <class Work>
+  void change_share(Inode& inode, Reply reply, Work work);
+
+  // -- names_ops.cc
+  template <class Make>
+  void make(NodeId parent, std::string_view name, Caller caller, Reply reply, Make make);
+  template <class Remove>
+  void take_out(NodeId parent, std::string_view name, Reply reply, Remove remove);
+  void changed_directory(Inode& directory);
+  void renamed(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
+               unsigned flags, const Attributes& now);
+  void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
+                    bool exchange);
+  void lost_name(Inode& inode);
+  boost::intrusive_ptr<store::Object> names_object(Inode& directory);
+  static Result<Attributes> hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
+                                      const Attributes& made, const std::optional<Caller>& owner);
+  std::optional<Caller> owner_of_new(Caller caller) const;
+
+  // -- directory.cc
+  template <class Then>
+  void with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then);
+  static bool add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,
+                       ReplySlot& slot);
+  static bool add_dots_plus(Inode& directory, std::uint64_t& offset, std::size_t& used,
+                            std::size_t size, ReplySlot& slot);
+  void gather(std::shared_ptr<Listing> listing);
+  void answer_listing(Listing& listing);
+
+  // -- open.cc
+  bool may_open_unasked(const Inode& inode, int flags) const;
+  void share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
+                    Result<OpenedFile> result, Reply reply);
+  void opened(Inode& inode, int flags, const OpenedFile* share, Reply reply, const Entry* created);
+  static Handle& handle_of(HandleId id) { return *reinterpret_cast<Handle*>(id.value()); }
+
+  // -- read.cc
+  struct Span {  // of a read, clipped to the file
+    ByteOffset offset;
+    ByteCount count;
+    PageRange pages;
+    std::uint64_t generation = 0;
+    bool from_store = true;
+  };
+  Span span_of(Inode& inode, ByteOffset offset, ByteCount count);
+  using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
+  static PageCount read_store(const cache::Operation& operation, PageRange pages,
+                              std::span<std::byte> into);
+  void resume_read(std::unique_ptr<ParkedRead> read);
+  void with_store(std::unique_ptr<ParkedRead> read, ReadStep then);
+  void fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
+  void all_landed(std::unique_ptr<ParkedRead> read);
+  void assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
+  void answer_read(std::unique_ptr<ParkedRead> read);
+  void read_uncached(std::unique_ptr<ParkedRead> read);
+
+  // -- fetch.cc
+  struct Fetched {
+    ByteCount count;
+    Attributes after;
+    std::shared_ptr<NetfsFile> file;
+  };
+  struct Launch {
+    memo::FlightRef flight;
+    ByteCount expected;  // bytes, by the size of the current version
+  };
+  void plan_flights_locked(Inode& inode, ParkedRead& read, const std::vector<PageRange>& missing,
+                           const cache::Operation* operation, std::vector<Launch>& launches)
+      REQUIRES(inode.mutex);
+  void begin_flights_locked(Inode& inode, PageRange range, std::vector<Launch>& launches)
+      REQUIRES(inode.mutex);
+  void begin_ahead_locked(Inode& inode, const ParkedRead& read, const cache::Operation* operation,
+                          std::vector<Launch>& launches) REQUIRES(inode.mutex);
+  void launch(Handle& handle, Launch launch);
+  static Result<Fetched> fetch(Netfs& netfs, const std::string& path,
+                               std::shared_ptr<NetfsFile> file, const FileId& id, ByteOffset offset,
+                               std::span<std::byte> into);
+  void landed(Inode& inode, const memo::FlightRef& flight,
+              const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
+              const Result<Fetched>& result, Nanoseconds began_wall_ns);
+  void fill(Inode& inode, memo::FlightRef flight);
+  static void tell(const std::vector<memo::Flight::Waiter*>& waiters);
+
+  // -- write.cc
+  struct Written {
+    ByteCount count;
+    std::optional<Attributes> after;
+  };
+  void wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data, std::uint64_t ticket,
+             const Result<Written>& result);
+  std::uint64_t begin_truncate(Inode& inode, std::uint64_t size);
+  void truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
+                 const Result<Attributes>& result);
+  void begin_write_session_locked(Inode& inode) REQUIRES(inode.mutex);
+  void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
+  void end_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
+  void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file);
+  void settle_session(Inode& inode, const Result<Attributes>& now);
+  bool explains_locked(const Inode& inode, const Attributes& now) const REQUIRES(inode.mutex);
+  template <class Job>
+  bool submit_locked(Inode& inode, std::unique_ptr<Job> job) REQUIRES(inode.mutex);
+  static void inode_gone(void* context, Inode& inode);
+
+  VfsParts parts_;
+  const VfsOptions options_;
+  VfsCounters counters_;
+  KernelCache* kernel_ = nullptr;
+  InodeTable table_;
+  InodeRef root_;
+  NameTree names_;
+  std::atomic<std::uint64_t> copies_in_flight_bytes_{0};  // of written pages, on their way to the store
+  Mutex given_mutex_{Rank::kMount};  // one giver of file ids at a time
+  std::atomic<Nanoseconds> last_probe_mono_ns_{0};
+  Mutex figures_mutex_{Rank::kLeaf};
+  struct statvfs figures_ GUARDED_BY(figures_mutex_);
+  Nanoseconds figures_at_mono_ns_ GUARDED_BY(figures_mutex_) = 0;
+};
+
+template <class T, class Work, class Answer>
+void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
+  Result<std::string> path = names_.path_of(inode);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  parts_.share.call<T>(
+      CallKind::kNames, {},
+      [path = std::move(*path), work = std::move(work)](Netfs& netfs) mutable {
+        return Result<T>(work(netfs, path));
+      },
+      [inode = InodeRef(&inode), reply = std::move(reply),
+       answer = std::move(answer)](Result<T> result) mutable {
+        if (!result) return reply.error(result.error());
+        answer(std::move(reply), std::move(*result));
+      });
+}
+
+template <class Work>
+void Vfs::change_share(Inode& inode, Reply reply, Work work) {
+  ask_share<Attributes>(
+      inode, std::move(reply),
+      [work = std::move(work)](Netfs& netfs, const std::string& path) mutable -> Result<Attributes> {
+        TRY_OK(work(netfs, path));
+        return netfs.stat(path, Freshness::kServer);
+      },
+      [this, inode = InodeRef(&inode)](Reply r, const Attributes& attributes) {
+        adopt(*inode, attributes, {});
+        r.ok();
+      });
+}
+
+}  // namespace larder
