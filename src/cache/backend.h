@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backend: what an object asks of the store that backs it, and nothing else of the store. The one
+// production implementation hands each call on (backend.cc); tests put a scripted one in its place, so
+// that each state of the machine can be reached without a device.
+//
+// Thread: every call from any thread; the machine makes them with no lock held.
+#pragma once
+
+#include <larder/records.h>
+#include <larder/result.h>
+#include <larder/units.h>
+
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "store/store.h"
+
+namespace larder::cache {
+
+using Bytes = std::span<const std::byte>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual store::ObjectRef root() = 0;
+  // Errors: kNotFound is "not there", any other one that the store cannot say.
+  virtual Result<store::ObjectRef> find(const store::ObjectRef& parent, Bytes key) = 0;
+  virtual ObjectRecord record(const store::ObjectRef& object) = 0;
+  virtual Result<store::ObjectRef> create(const store::ObjectRef& parent, ObjectType type, Bytes key,
+                                          Bytes aux, ByteCount size) = 0;
+  virtual void update(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
+  virtual void invalidate(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
+  virtual void retire(const store::ObjectRef& object) = 0;
+  virtual Status rename(const store::ObjectRef& object, const store::ObjectRef& new_parent,
+                        Bytes new_key) = 0;
+  // What the pages of `stats` are counted from.
+  struct Pages {
+    std::uint64_t filled = 0;
+    std::uint64_t dropped = 0;
+  };
+  virtual Pages pages() const = 0;
+  // Null where there is none.
+  virtual store::Store* store() = 0;
+};
+
+std::unique_ptr<Backend> backend_on(store::Store& store);
+
+}  // namespace larder::cache

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker of an object: who runs its machine, when it is queued, and how it is taken hold of.
+//
+// One worker at a time. `queued` says that the work is in the machine queue, `running` that some thread runs
+// the machine: one of the queue, or one that drives it (index_of, withdraw). An event that comes while it
+// runs is seen by it before it stops, or makes it run again.
+#include "cache/object.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace larder::cache {
+
+Object::Object(Tree& tree, std::uint32_t id, CookieRef cookie, ObjectPtr parent, std::string key)
+    : tree_(tree),
+      keep_tree_(tree.shared_from_this()),
+      id_(id),
+      cookie_(std::move(cookie)),
+      parent_(std::move(parent)),
+      key_(std::move(key)) {
+  work_.run = run_work;
+  work_.object = this;
+  mask_ = bit(Event::kRequeue) | kTerminalEvents;  // those of INIT
+}
+
+Object::~Object() { check(is_dead(), "an object is freed only when it is dead"); }
+
+void intrusive_ptr_add_ref(Object* object) {
+  object->references_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void intrusive_ptr_release(Object* object) {
+  if (object->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    const std::unique_ptr<Object> last(object);
+  }
+}
+
+void Object::raise(Event event) {
+  events_.fetch_or(bit(event));
+  if (mask_.load() & bit(event)) enqueue();
+}
+
+void Object::enqueue() {
+  {
+    MutexLock lock(mutex_);
+    if (queued_) return;
+    if (running_) {
+      run_again_ = true;
+      return;
+    }
+    queued_ = true;
+  }
+  intrusive_ptr_add_ref(this);  // the queue's
+  tree_.machine.post(work_);
+}
+
+void Object::run_work(Work& work) {
+  const ObjectPtr object(static_cast<MachineWork&>(work).object, false);
+  {
+    MutexLock lock(object->mutex_);
+    object->queued_ = false;
+    if (object->running_) {
+      object->run_again_ = true;
+      return;
+    }
+    object->running_ = true;
+  }
+  object->dispatch();
+  object->unclaim();
+}
+
+void Object::drive() {
+  const ObjectPtr self(this);
+  claim_for_drive();
+  dispatch();
+  unclaim();
+}
+
+void Object::kick_and_drive() {
+  events_.fetch_or(bit(Event::kRequeue));
+  drive();
+}
+
+bool Object::is_up() {
+  MutexLock tree_lock(tree_.mutex);
+  return is_up_;
+}
+
+void Object::claim_for_drive() {
+  MutexLock tree_lock(tree_.mutex);
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      if (!running_) {
+        running_ = true;
+        return;
+      }
+      somebody_waits_ = true;
+    }
+    tree_.changed.wait(tree_.mutex);
+  }
+}
+
+void Object::unclaim() {
+  bool again = false;
+  bool waits = false;
+  {
+    MutexLock lock(mutex_);
+    running_ = false;
+    again = std::exchange(run_again_, false);
+    waits = std::exchange(somebody_waits_, false);
+  }
+  if (again) enqueue();
+  if (waits) {
+    // Whoever waits holds the tree's mutex from looking to waiting.
+    { MutexLock tree_lock(tree_.mutex); }
+    tree_.changed.notify_all();
+  }
+}
+
+bool Object::is_clear() {
+  MutexLock lock(mutex_);
+  return n_ops_ == 0 && n_children_ == 0;
+}
+
+void Object::child_looked_up() {
+  bool cleared = false;
+  {
+    MutexLock lock(mutex_);
+    check(n_obj_ops_ > 0, "a child lets go of what it held");
+    --n_obj_ops_;
+    --n_ops_;
+    cleared = gate_ == Gate::kRefuse && n_ops_ == 0;
+  }
+  if (cleared) raise(Event::kCleared);
+}
+
+void Object::child_gone() {
+  bool cleared = false;
+  {
+    MutexLock lock(mutex_);
+    check(n_children_ > 0, "a child goes once");
+    cleared = --n_children_ == 0 && gate_ == Gate::kRefuse;
+  }
+  if (cleared) raise(Event::kCleared);
+}
+
+store::ObjectRef Object::handle_if_up() {
+  MutexLock lock(mutex_);
+  return gate_ == Gate::kRefuse ? store::ObjectRef() : handle_;
+}
+
+store::ObjectRef Object::handle() {
+  MutexLock lock(mutex_);
+  return handle_;
+}
+
+void Object::open_gate() {
+  const Nanoseconds now_ns = tree_.clock.mono_ns();
+  MutexLock lock(mutex_);
+  gate_ = Gate::kOpen;
+  for (const Operation* at = pending_first_; at != nullptr; at = at->next) {
+    if (at->kind != OperationKind::kRead) continue;
+    tree_.histograms.retrieval_delays.record(now_ns - at->submitted_mono_ns);
+  }
+  start_operations_locked();
+}
+
+// The line behind us moves up: whoever comes next looks again.
+void Object::leave_slot_locked() NO_THREAD_SAFETY_ANALYSIS {
+  const auto slot = tree_.slots.find({parent_.get(), key_});
+  if (slot != tree_.slots.end() && slot->second == this) {
+    if (predecessor_) {
+      slot->second = predecessor_.get();
+    } else {
+      tree_.slots.erase(slot);
+    }
+  }
+  const ObjectPtr before = std::move(predecessor_);
+  Object* after = std::exchange(successor_, nullptr);
+  if (before) before->successor_ = after;
+  if (after != nullptr) {
+    after->raise(Event::kRequeue);
+    after->predecessor_ = before;  // the last touch: it may have held us
+  }
+}
+
+// The kernel's bits (4.19): pending write, live, looked up, available, retired, killed by the cache.
+Object::Figures Object::figures_locked() {
+  Figures f{};
+  MutexLock lock(mutex_);
+  f.id = id_;
+  f.parent_id = parent_ ? parent_->id_ : ~0u;
+  f.n_children = n_children_;
+  f.n_ops = n_ops_;
+  f.n_obj_ops = n_obj_ops_;
+  f.n_in_progress = n_in_progress_;
+  f.n_exclusive = n_exclusive_;
+  f.n_reads = n_reads_;
+  f.n_fills = n_fills_;
+  f.state = state();
+  f.mask = mask_.load(std::memory_order_relaxed);
+  f.events = events_.load(std::memory_order_relaxed);
+  const unsigned killed = f.events & (bit(Event::kError) | bit(Event::kWithdraw)) ? 1u : 0u;
+  f.flags = (n_fills_ > 0 ? 1u << 1 : 0u) | (!is_dying_ ? 1u << 3 : 0u) |
+            (f.state >= State::kCreating && f.state <= State::kUpdating ? 1u << 4 : 0u) |
+            (is_up_ ? 1u << 5 : 0u) | (f.events & bit(Event::kRetire) ? 1u << 6 : 0u) | killed << 7;
+  f.work_state = (queued_ ? 1u : 0u) | (running_ ? 2u : 0u);
+  f.has_dependents = !dependents_.empty();
+  f.key = key_;
+  f.has_cookie = !cookie_->has(kCookieRelinquished);
+  return f;
+}
+
+Object::Figures Object::figures() {
+  MutexLock tree_lock(tree_.mutex);
+  return figures_locked();
+}
+
+ObjectPtr detach(Cookie& cookie, const Object* object, std::uint32_t add_flags) {
+  MutexLock lock(cookie.mutex);
+  if (object != nullptr && cookie.object.get() != object) return nullptr;
+  cookie.flags.fetch_or(add_flags, std::memory_order_relaxed);
+  cookie.clear(kCookieLookingUp);
+  cookie.clear(kCookieInvalidating);
+  return std::exchange(cookie.object, nullptr);
+}
+
+}  // namespace larder::cache

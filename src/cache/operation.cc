@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operation manager: who may do what to an object, and when.
+//
+// An operation asks for the go, gets it, works, and says that it is complete. It is shareable (any number
+// of them at once) or exclusive (alone), and it says where it works: on the submitting thread (MYTHREAD),
+// on an answer thread (FAST, may not block) or on the machine queue (SLOW, may block on the store). It
+// is the caller's record; nothing is allocated for it.
+//
+// The order is first come, first served, with exclusive operations as barriers:
+//   1. An operation gets the go only if none before it is pending.
+//   2. A shareable one gets the go unless an exclusive one is in progress; an exclusive one only while
+//      nothing is in progress. So an exclusive one waits for all that was accepted before it, and all that is
+//      accepted after it waits for it.
+//   3. While the object is being looked up, everything waits (Gate::kQueue). Once it is dying nothing is
+//      taken (kRefuse), and what was pending is cancelled; what is in progress finishes by itself.
+//   4. Each operation that was taken ends in exactly one of: kNow with complete(); run() with complete();
+//      cancelled(); taken back by cancel().
+//   5. run() and cancelled() are called from a queue, never on a caller's stack and never under a lock: a
+//      MYTHREAD operation that had to wait resumes on the answer queue, as FAST does.
+//   6. Whenever the mutex is free and the gate open, the first pending operation may not yet go.
+//   7. n_ops counts what was taken and has not ended; at 0 a dying object without children is CLEARED.
+//
+// An operation keeps its object in memory from submit() until its record is used again or destroyed, so
+// that a late cancel() finds a mutex to lock. The object may be dead by then: it only says no.
+//
+// Invalidation is not an operation here as it is in the kernel. It goes by the store's generation: what is
+// in progress finishes and the store refuses its stale fills, so nothing waits and no barrier is needed; what
+// is pending is cancelled, since it was meant for what is gone.
+#include "cache/operation.h"
+
+#include <cstddef>
+#include <type_traits>
+
+#include "cache/object.h"
+
+namespace larder::cache {
+namespace {
+
+void run_now(Work& work) {
+  Operation& operation = operation_of(work);
+  const ObjectPtr object = operation.object;  // run() may free the operation
+  Tree& tree = object->tree();
+  const Nanoseconds began_ns = tree.clock.mono_ns();
+  operation.run(operation);
+  tree.histograms.operation_runs.record(tree.clock.mono_ns() - began_ns);
+}
+
+void cancel_now(Work& work) {
+  Operation& operation = operation_of(work);
+  operation.cancelled(operation);
+}
+
+}  // namespace
+
+Operation& operation_of(Work& work) {
+  static_assert(std::is_standard_layout_v<Operation>);
+  return *reinterpret_cast<Operation*>(reinterpret_cast<std::byte*>(&work) -
+                                       offsetof(Operation, work));
+}
+
+std::string_view to_text(OperationState state) {
+  switch (state) {
+    case OperationState::kBlank: return "blank";
+    case OperationState::kInitialised: return "initialised";
+    case OperationState::kPending: return "pending";
+    case OperationState::kInProgress: return "in progress";
+    case OperationState::kComplete: return "complete";
+    case OperationState::kCancelled: return "cancelled";
+    case OperationState::kDead: return "dead";
+  }
+  return "?";
+}
+
+// Rules 1 to 3: must it wait?
+bool Object::hold_back_locked(const Operation& operation) const {
+  if (gate_ == Gate::kQueue || pending_first_ != nullptr) return true;
+  return operation.sharing == Sharing::kExclusive ? n_in_progress_ > 0 : exclusive_in_progress_;
+}
+
+Submitted Object::submit(Operation& operation) {
+  KindCounters& counters = tree_.counters.of(operation.kind);
+  MutexLock lock(mutex_);
+  if (gate_ == Gate::kRefuse) {
+    counters.submitted.add();
+    counters.refused.add();
+    return Submitted::kNever;
+  }
+  const bool waits = hold_back_locked(operation);
+  if (waits && operation.run == nullptr) return Submitted::kLater;  // a try: not taken
+
+  counters.submitted.add();
+  operation.object = this;
+  operation.id = tree_.last_operation_id.fetch_add(1, std::memory_order_relaxed) + 1;
+  operation.submitted_mono_ns = tree_.clock.mono_ns();
+  operation.next = nullptr;
+  operation.state.store(OperationState::kPending, std::memory_order_relaxed);
+  ++n_ops_;
+  if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
+  if (operation.kind == OperationKind::kRead) ++n_reads_;
+  if (operation.kind == OperationKind::kFill) ++n_fills_;
+  if (waits) {
+    (gate_ == Gate::kQueue ? counters.waited_look_up : counters.waited_behind).add();
+    append_locked(operation);
+    return Submitted::kLater;
+  }
+  go_locked(operation);
+  if (operation.type != OperationType::kMyThread) post_locked(operation);
+  return Submitted::kNow;
+}
+
+void Object::append_locked(Operation& operation) {
+  (pending_last_ ? pending_last_->next : pending_first_) = &operation;
+  pending_last_ = &operation;
+  tree_.counters.ops_pending.add();
+}
+
+void Object::go_locked(Operation& operation) {
+  operation.state.store(OperationState::kInProgress, std::memory_order_release);
+  ++n_in_progress_;
+  if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = true;
+  check_accounting_locked();
+  KindCounters& counters = tree_.counters.of(operation.kind);
+  counters.started.add();
+  if (cookie_->has(kCookieNoDataYet)) counters.no_data.add();
+}
+
+void Object::post_locked(Operation& operation) {
+  tree_.counters.ops_posted.add();
+  operation.work.run = run_now;
+  (operation.type == OperationType::kSlow ? tree_.machine : tree_.answer).post(operation.work);
+}
+
+// Restores invariant 6.
+void Object::start_operations_locked() {
+  while (gate_ == Gate::kOpen && pending_first_ != nullptr) {
+    Operation& operation = *pending_first_;
+    const bool exclusive = operation.sharing == Sharing::kExclusive;
+    // An exclusive one in progress is in progress alone, and n_in_progress is 1.
+    if (n_in_progress_ > 0 && (exclusive || exclusive_in_progress_)) return;
+    pending_first_ = operation.next;
+    if (pending_first_ == nullptr) pending_last_ = nullptr;
+    tree_.counters.ops_pending.sub();
+    operation.next = nullptr;
+    go_locked(operation);
+    post_locked(operation);
+  }
+}
+
+void Object::forget_locked(Operation& operation) {
+  check(n_ops_ > 0, "an operation ends once");
+  --n_ops_;
+  if (operation.sharing == Sharing::kExclusive) --n_exclusive_;
+  if (operation.kind == OperationKind::kRead) --n_reads_;
+  if (operation.kind == OperationKind::kFill) --n_fills_;
+}
+
+void Object::complete(Operation& operation) {
+  if (operation.kind == OperationKind::kRead) {
+    tree_.histograms.retrievals.record(tree_.clock.mono_ns() - operation.submitted_mono_ns);
+  }
+  if (operation.kind == OperationKind::kFill) cookie_->clear(kCookieNoDataYet);
+  tree_.counters.ops_completed.add();
+  ObjectPtr cleared;
+  {
+    MutexLock lock(mutex_);
+    check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
+          "only an operation in progress completes");
+    --n_in_progress_;
+    if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = false;
+    forget_locked(operation);
+    if (gate_ == Gate::kRefuse && n_ops_ == 0) cleared = this;
+    start_operations_locked();
+    check_accounting_locked();
+    // The last touch: its owner may free it as soon as it reads this.
+    operation.state.store(OperationState::kComplete, std::memory_order_release);
+  }
+  if (cleared) cleared->raise(Event::kCleared);
+}
+
+bool Object::cancel(Operation& operation) {
+  MutexLock lock(mutex_);
+  if (operation.state.load(std::memory_order_relaxed) != OperationState::kPending) return false;
+  Operation* before = nullptr;
+  for (Operation* at = pending_first_; at != &operation; at = at->next) {
+    check(at != nullptr, "a pending operation is on its object's list");
+    before = at;
+  }
+  (before ? before->next : pending_first_) = operation.next;
+  if (pending_last_ == &operation) pending_last_ = before;
+  operation.next = nullptr;
+  tree_.counters.ops_pending.sub();
+  tree_.counters.of(operation.kind).taken_back.add();
+  forget_locked(operation);
+  operation.state.store(OperationState::kCancelled, std::memory_order_release);
+  start_operations_locked();  // it may have been the barrier
+  return true;
+}
+
+void Object::cancel_pending_locked() {
+  while (pending_first_ != nullptr) {
+    Operation& operation = *pending_first_;
+    pending_first_ = operation.next;
+    operation.next = nullptr;
+    tree_.counters.ops_pending.sub();
+    tree_.counters.of(operation.kind).cancelled.add();
+    forget_locked(operation);
+    operation.state.store(OperationState::kCancelled, std::memory_order_release);
+    if (operation.cancelled == nullptr) continue;
+    operation.work.run = cancel_now;
+    tree_.answer.post(operation.work);
+  }
+  pending_last_ = nullptr;
+}
+
+void Object::enqueue_again(Operation& operation) {
+  MutexLock lock(mutex_);
+  check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
+        "only an operation in progress is queued again");
+  post_locked(operation);
+}
+
+void Object::check_accounting_locked() const {
+  check(n_ops_ >= n_in_progress_ + n_obj_ops_, "n_ops >= n_in_progress + n_obj_ops");
+  check(n_ops_ >= n_exclusive_, "n_ops >= n_exclusive");
+  check(!exclusive_in_progress_ || n_in_progress_ == 1, "an exclusive operation is alone");
+}
+
+}  // namespace larder::cache
