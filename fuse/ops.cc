@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+namespace larder::fuse {
+namespace {
+
+Served& served(fuse_req_t request) { return *static_cast<Served*>(fuse_req_userdata(request)); }
+Filesystem& fs(fuse_req_t request) { return *served(request).filesystem; }
+Reply reply(fuse_req_t request) { return current().request->take(request); }
+
+NodeId node(fuse_ino_t ino) { return NodeId{ino}; }
+HandleId handle(const fuse_file_info* info) {
+  return info ? HandleId{info->fh} : kNoHandle;
+}
+Caller caller(fuse_req_t request) {
+  const fuse_ctx* context = fuse_req_ctx(request);
+  return {context->uid, context->gid, static_cast<std::uint32_t>(context->pid)};
+}
+std::int64_t nanoseconds(const timespec& t) { return t.tv_sec * kSecond + t.tv_nsec; }
+
+void init(void* userdata, fuse_conn_info* conn) {
+  const Served& self = *static_cast<Served*>(userdata);
+  // larder alone decides when the kernel's pages go.
+  conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+  conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+                                 FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+                                 FUSE_CAP_ATOMIC_O_TRUNC);
+  // Locks stay in the kernel; nothing is spliced: a warm read is in its buffer already.
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+                                       FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+                                       FUSE_CAP_FLOCK_LOCKS);
+  conn->max_write = kMaxWrite;
+  conn->max_background = self.max_background;
+  conn->time_gran = 1;
+}
+
+void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  fs(req).lookup(node(parent), name, reply(req));
+}
+
+void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t lookups) {
+  fs(req).forget(node(ino), lookups);
+  fuse_reply_none(req);
+}
+
+void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
+  for (std::size_t i = 0; i < count; ++i)
+    fs(req).forget(node(forgets[i].ino), forgets[i].nlookup);
+  fuse_reply_none(req);
+}
+
+void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  fs(req).get_attributes(node(ino), handle(info), reply(req));
+}
+
+void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* s, int valid, fuse_file_info* info) {
+  SetAttributes change;
+  change.handle = handle(info);
+  if (valid & FUSE_SET_ATTR_MODE) change.mode = s->st_mode;
+  if (valid & FUSE_SET_ATTR_UID) change.uid = s->st_uid;
+  if (valid & FUSE_SET_ATTR_GID) change.gid = s->st_gid;
+  if (valid & FUSE_SET_ATTR_SIZE) change.size = static_cast<std::uint64_t>(s->st_size);
+  if (valid & FUSE_SET_ATTR_ATIME) change.atime_ns = nanoseconds(s->st_atim);
+  if (valid & FUSE_SET_ATTR_MTIME) change.mtime_ns = nanoseconds(s->st_mtim);
+  if (valid & FUSE_SET_ATTR_ATIME_NOW) change.atime_ns = AttributeChange::kNow;
+  if (valid & FUSE_SET_ATTR_MTIME_NOW) change.mtime_ns = AttributeChange::kNow;
+  fs(req).set_attributes(node(ino), change, reply(req));
+}
+
+void readlink(fuse_req_t req, fuse_ino_t ino) { fs(req).read_link(node(ino), reply(req)); }
+
+void mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
+  fs(req).make_node(node(parent), name, mode, rdev, caller(req), reply(req));
+}
+
+void mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  fs(req).make_directory(node(parent), name, mode, caller(req), reply(req));
+}
+
+void unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  fs(req).remove_file(node(parent), name, reply(req));
+}
+
+void rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  fs(req).remove_directory(node(parent), name, reply(req));
+}
+
+void symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
+  fs(req).make_symlink(node(parent), name, target, caller(req), reply(req));
+}
+
+void rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+            const char* new_name, unsigned flags) {
+  fs(req).rename(node(parent), name, node(new_parent), new_name, flags, reply(req));
+}
+
+void link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new_name) {
+  fs(req).make_link(node(ino), node(new_parent), new_name, reply(req));
+}
+
+void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  fs(req).open(node(ino), info->flags, caller(req), reply(req));
+}
+
+void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+            fuse_file_info* info) {
+  fs(req).create(node(parent), name, info->flags, mode, caller(req), reply(req));
+}
+
+void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info) {
+  fs(req).read(node(ino), handle(info), ByteOffset{static_cast<std::uint64_t>(offset)},
+               ByteCount{std::min(size, kMaxRead)}, reply(req));
+}
+
+void write(fuse_req_t req, fuse_ino_t ino, const char* data, std::size_t size, off_t offset,
+           fuse_file_info* info) {
+  fs(req).write(node(ino), handle(info), ByteOffset{static_cast<std::uint64_t>(offset)},
+                std::as_bytes(std::span(data, size)), reply(req));
+}
+
+void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  fs(req).flush(node(ino), handle(info), reply(req));
+}
+
+void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  fs(req).release(node(ino), handle(info), reply(req));
+}
+
+void fsync(fuse_req_t req, fuse_ino_t ino, int data_only, fuse_file_info* info) {
+  fs(req).sync(node(ino), handle(info), data_only ? SyncWhat::kDataOnly : SyncWhat::kAll,
+               reply(req));
+}
+
+void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
+  fs(req).open_directory(node(ino), reply(req));
+}
+
+void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info) {
+  fs(req).read_directory(node(ino), handle(info), static_cast<std::uint64_t>(offset), size,
+                         reply(req));
+}
+
+void readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
+                 fuse_file_info* info) {
+  fs(req).read_directory_plus(node(ino), handle(info), static_cast<std::uint64_t>(offset), size,
+                              reply(req));
+}
+
+void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  fs(req).release_directory(node(ino), handle(info), reply(req));
+}
+
+// What a directory's fsync could add is the share's own business: names are made there synchronously.
+void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info*) { reply(req).ok(); }
+
+void statfs(fuse_req_t req, fuse_ino_t ino) { fs(req).stat_fs(node(ino), reply(req)); }
+
+void access(fuse_req_t req, fuse_ino_t ino, int mask) {
+  fs(req).access(node(ino), mask, reply(req));
+}
+
+void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
+  fs(req).get_xattr(node(ino), name, size, reply(req));
+}
+
+void listxattr(fuse_req_t req, fuse_ino_t ino, std::size_t size) {
+  fs(req).list_xattr(node(ino), size, reply(req));
+}
+
+void setxattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, std::size_t size,
+              int flags) {
+  fs(req).set_xattr(node(ino), name, std::as_bytes(std::span(value, size)), flags, reply(req));
+}
+
+void removexattr(fuse_req_t req, fuse_ino_t ino, const char* name) {
+  fs(req).remove_xattr(node(ino), name, reply(req));
+}
+
+fuse_lowlevel_ops make_operations() {
+  fuse_lowlevel_ops ops{};
+  ops.init = init;
+  ops.lookup = lookup;
+  ops.forget = forget;
+  ops.forget_multi = forget_multi;
+  ops.getattr = getattr;
+  ops.setattr = setattr;
+  ops.readlink = readlink;
+  ops.mknod = mknod;
+  ops.mkdir = mkdir;
+  ops.unlink = unlink;
+  ops.rmdir = rmdir;
+  ops.symlink = symlink;
+  ops.rename = rename;
+  ops.link = link;
+  ops.open = open;
+  ops.create = create;
+  ops.read = read;
+  ops.write = write;
+  ops.flush = flush;
+  ops.release = release;
+  ops.fsync = fsync;
+  ops.opendir = opendir;
+  ops.readdir = readdir;
+  ops.readdirplus = readdirplus;
+  ops.releasedir = releasedir;
+  ops.fsyncdir = fsyncdir;
+  ops.statfs = statfs;
+  ops.access = access;
+  ops.getxattr = getxattr;
+  ops.listxattr = listxattr;
+  ops.setxattr = setxattr;
+  ops.removexattr = removexattr;
+  return ops;
+}
+
+}  // namespace
+
+const fuse_lowlevel_ops& operations() {
+  static const fuse_lowlevel_ops ops = make_operations();
+  return ops;
+}
+
+}  // namespace larder::fuse

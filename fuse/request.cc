@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "request.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "to_errno.h"
+
+namespace larder::fuse {
+namespace {
+
+// A request's head and arguments; a payload of ours begins behind it.
+constexpr std::size_t kHeadRoom = 4096;
+// FUSE_WRITE carries 40 bytes of header and 40 of arguments in front of its data. A read of the largest size
+// may touch a page more, since it need not begin on one.
+constexpr std::size_t kMemory = kHeadRoom + std::max(kMaxWrite, kMaxRead) + kPageSize;
+
+thread_local int answer_to = -1;
+
+timespec to_timespec(std::int64_t ns) {
+  timespec t{};
+  t.tv_sec = ns / kSecond;
+  t.tv_nsec = ns % kSecond;
+  if (t.tv_nsec < 0) {
+    t.tv_nsec += kSecond;
+    --t.tv_sec;
+  }
+  return t;
+}
+
+double to_seconds(Nanoseconds ns) { return static_cast<double>(ns) / 1e9; }
+
+struct stat to_stat(std::uint64_t inode, const Attributes& a) {
+  struct stat s {};
+  s.st_ino = inode;
+  s.st_mode = a.mode;
+  s.st_nlink = a.nlink;
+  s.st_uid = a.uid;
+  s.st_gid = a.gid;
+  s.st_rdev = a.rdev;
+  s.st_size = static_cast<off_t>(a.size);
+  s.st_blocks = static_cast<blkcnt_t>(a.blocks_512);
+  s.st_blksize = static_cast<blksize_t>(a.block_size);
+  s.st_atim = to_timespec(a.atime_ns);
+  s.st_mtim = to_timespec(a.mtime_ns);
+  s.st_ctim = to_timespec(a.ctime_ns);
+  return s;
+}
+
+fuse_entry_param to_param(const Entry& e) {
+  fuse_entry_param p{};
+  p.ino = e.node.value();
+  p.generation = e.generation;
+  p.attr = to_stat(e.inode, e.attributes);
+  p.attr_timeout = to_seconds(e.attr_ttl_ns);
+  p.entry_timeout = to_seconds(e.entry_ttl_ns);
+  return p;
+}
+
+fuse_file_info to_file_info(const OpenReply& open) {
+  fuse_file_info info{};
+  info.fh = open.handle.value();
+  info.keep_cache = open.keep_cache;
+  info.direct_io = open.direct_io;
+  info.cache_readdir = open.cache_dir;
+  info.noflush = open.no_flush;
+  return info;
+}
+
+}  // namespace
+
+Current& current() {
+  thread_local Current here;
+  return here;
+}
+
+int& answer_fd() { return answer_to; }
+
+Request::Request(RequestPool& pool) : pool_(pool), memory_(kMemory) {}
+
+Reply Request::take(fuse_req_t request) {
+  check(current().request.get() == this, "a request is taken on the thread that reads it");
+  request_ = request;
+  (void)current().request.release();  // the Reply's; recycle() brings it back
+  return Reply(*this);
+}
+
+std::span<std::byte> Request::payload() { return memory_.span().subspan(kHeadRoom); }
+
+bool Request::park() {
+  if (pool_.parked_.load() >= pool_.limit_) return false;
+  pool_.parked_.fetch_add(1);
+  parked_ = true;
+  return true;
+}
+
+// Back to the thread that reads, if this is it and it has none; else to the pool.
+void Request::recycle() {
+  std::unique_ptr<Request> self(this);
+  if (std::exchange(parked_, false)) pool_.parked_.fetch_sub(1);
+  request_ = nullptr;
+  Current& here = current();
+  if (here.reads && !here.request)
+    here.request = std::move(self);
+  else
+    pool_.give_back(std::move(self));
+}
+
+// The answer goes to the descriptor that brought the request: the kernel looks for it there only.
+template <class Answer>
+void Request::answer(Answer answer) {
+  const int before = std::exchange(answer_to, device_fd_);
+  answer(std::exchange(request_, nullptr));
+  answer_to = before;
+}
+
+// What libfuse reports of an answer is of no use: the request is gone either way.
+void Request::error(Error e) {
+  answer([&](fuse_req_t r) { fuse_reply_err(r, to_errno(e)); });
+}
+void Request::ok() {
+  answer([](fuse_req_t r) { fuse_reply_err(r, 0); });
+}
+void Request::entry(const Entry& e) {
+  const fuse_entry_param param = to_param(e);
+  answer([&](fuse_req_t r) { fuse_reply_entry(r, &param); });
+}
+void Request::attributes(std::uint64_t inode, const Attributes& a, Nanoseconds ttl_ns) {
+  const struct stat s = to_stat(inode, a);
+  answer([&](fuse_req_t r) { fuse_reply_attr(r, &s, to_seconds(ttl_ns)); });
+}
+void Request::opened(const OpenReply& open) {
+  const fuse_file_info info = to_file_info(open);
+  answer([&](fuse_req_t r) { fuse_reply_open(r, &info); });
+}
+void Request::created(const Entry& e, const OpenReply& open) {
+  const fuse_entry_param param = to_param(e);
+  const fuse_file_info info = to_file_info(open);
+  answer([&](fuse_req_t r) { fuse_reply_create(r, &param, &info); });
+}
+void Request::data(std::size_t skip, ByteCount count) {
+  const auto* from = reinterpret_cast<const char*>(payload().data()) + skip;
+  answer([&](fuse_req_t r) { fuse_reply_buf(r, from, count.value()); });
+}
+void Request::written(ByteCount count) {
+  answer([&](fuse_req_t r) { fuse_reply_write(r, count.value()); });
+}
+void Request::link(std::string_view target) {
+  const std::string text(target);
+  answer([&](fuse_req_t r) { fuse_reply_readlink(r, text.c_str()); });
+}
+void Request::xattr_size(ByteCount size) {
+  answer([&](fuse_req_t r) { fuse_reply_xattr(r, size.value()); });
+}
+void Request::stat_fs(const struct statvfs& figures) {
+  answer([&](fuse_req_t r) { fuse_reply_statfs(r, &figures); });
+}
+
+bool Request::add_dirent(std::size_t& used, std::size_t limit, std::string_view name,
+                         std::uint64_t inode, std::uint32_t mode, std::uint64_t next) {
+  struct stat s {};
+  s.st_ino = inode;
+  s.st_mode = mode;
+  const std::string text(name);
+  auto* at = reinterpret_cast<char*>(payload().data()) + used;
+  const std::size_t room = std::min(limit, payload().size()) - used;
+  const std::size_t needs =
+      fuse_add_direntry(request_, at, room, text.c_str(), &s, static_cast<off_t>(next));
+  if (needs > room) return false;
+  used += needs;
+  return true;
+}
+
+bool Request::add_dirent_plus(std::size_t& used, std::size_t limit, std::string_view name,
+                              const Entry& entry, std::uint64_t next) {
+  const fuse_entry_param param = to_param(entry);
+  const std::string text(name);
+  auto* at = reinterpret_cast<char*>(payload().data()) + used;
+  const std::size_t room = std::min(limit, payload().size()) - used;
+  const std::size_t needs = fuse_add_direntry_plus(request_, at, room, text.c_str(), &param,
+                                                   static_cast<off_t>(next));
+  if (needs > room) return false;
+  used += needs;
+  return true;
+}
+
+std::unique_ptr<Request> RequestPool::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      std::unique_ptr<Request> request = std::move(free_.back());
+      free_.pop_back();
+      return request;
+    }
+  }
+  return std::make_unique<Request>(*this);
+}
+
+void RequestPool::give_back(std::unique_ptr<Request> request) {
+  const std::lock_guard lock(mutex_);
+  // A few stay: their memory has been touched. The rest goes back to the system.
+  if (free_.size() < kKeptFree) free_.push_back(std::move(request));
+}
+
+}  // namespace larder::fuse

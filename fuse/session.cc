@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session.h"
+
+#include <fmt/format.h>
+#include <larder/log.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <vector>
+
+namespace larder::fuse {
+namespace {
+
+std::string message(int number) { return std::generic_category().message(number); }
+
+// The type of the topmost mount at `path`, from the mount table; empty: none.
+std::string mount_type_at(const std::string& path) {
+  std::ifstream table("/proc/self/mounts");
+  std::string line, found;
+  while (std::getline(table, line)) {
+    std::istringstream words(line);
+    std::string source, target, type;
+    words >> source >> target >> type;
+    for (std::size_t at = 0; (at = target.find("\\040", at)) != target.npos;) target.replace(at, 4, " ");
+    if (target == path) found = type;
+  }
+  return found;
+}
+
+// Commas would end an option, backslashes escape: libfuse takes both back behind a backslash.
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == ',' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out;
+}
+
+class Arguments {
+ public:
+  explicit Arguments(const MountOptions& options) {
+    add("larder");
+    add("-o");
+    std::string list = fmt::format("fsname={},subtype=larder", escaped(options.share));
+    if (options.allow_other) list += ",allow_other";
+    if (options.permissions == Permissions::kLocal) list += ",default_permissions";
+    if (options.settings.read_only) list += ",ro";
+    add(list);
+  }
+  ~Arguments() { fuse_opt_free_args(&args_); }
+  fuse_args* get() { return &args_; }
+
+ private:
+  void add(const std::string& word) { fuse_opt_add_arg(&args_, word.c_str()); }
+  fuse_args args_ = FUSE_ARGS_INIT(0, nullptr);
+};
+
+}  // namespace
+
+void clear_dead_mount(const std::string& mountpoint) {
+  struct stat s {};
+  if (::stat(mountpoint.c_str(), &s) == 0 || errno != ENOTCONN) return;
+  if (mount_type_at(mountpoint) != "fuse.larder") return;
+  log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0)
+      ::execlp("umount", "umount", "-l", mountpoint.c_str(), nullptr);
+    else
+      ::execlp("fusermount3", "fusermount3", "-uz", mountpoint.c_str(), nullptr);
+    ::_exit(127);
+  }
+  int status = 0;
+  if (child > 0) ::waitpid(child, &status, 0);
+}
+
+SetUp<std::monostate> check_mountpoint(const std::string& mountpoint) {
+  struct stat s {};
+  if (::stat(mountpoint.c_str(), &s) != 0)
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("the mount point {} cannot be used: {}", mountpoint, message(errno)),
+                    errno);
+  if (!S_ISDIR(s.st_mode))
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("the mount point {} is not a directory", mountpoint));
+  return std::monostate{};
+}
+
+Session::Session(const MountOptions&, Mount& mount)
+    : mount_(mount), ended_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  served_.filesystem = &mount.filesystem();
+}
+
+Session::~Session() { check(session_ == nullptr, "a session is ended before it goes"); }
+
+SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Mount& mount) {
+  std::unique_ptr<Session> self(new Session(options, mount));
+  mount.set_kernel_cache(self->notifier_);
+  Arguments arguments(options);
+  self->session_ = fuse_session_new(arguments.get(), &operations(), sizeof(fuse_lowlevel_ops),
+                                    &self->served_);
+  if (!self->session_)
+    return complain(ErrorCode::kSystem, "libfuse refused the mount options");
+  const auto give_up = [&](const std::string& line, int number) {
+    if (self->transport_) self->transport_->stop();
+    fuse_session_unmount(self->session_);
+    fuse_session_destroy(self->session_);
+    self->session_ = nullptr;
+    return complain(ErrorCode::kSystem, line, number);
+  };
+  if (fuse_session_mount(self->session_, options.mountpoint.c_str()) != 0)
+    return give_up(fmt::format("mounting at {} was refused; is /dev/fuse there, and allowed?{}",
+                               options.mountpoint,
+                               options.allow_other ? " (allow_other needs root or user_allow_other in "
+                                                     "/etc/fuse.conf)"
+                                                   : ""),
+                   errno);
+  const unsigned threads = options.threads != 0 ? options.threads : default_threads();
+  self->transport_ =
+      std::make_unique<ClassicTransport>(self->session_, threads, self->ended_fd_.get());
+  mount.set_transport("classic");
+  self->notifier_.start(self->session_);
+  Status served = self->transport_->serve_init();
+  if (served) served = self->transport_->start();
+  if (!served) {
+    self->notifier_.stop();
+    return give_up("the kernel's FUSE did not answer: " + to_text(served.error()),
+                   served.error().sys_errno);
+  }
+  return self;
+}
+
+void Session::end() {
+  // First the name goes, so that nobody new comes in; requests that are being served go on.
+  fuse_session_unmount(session_);
+  transport_->stop();
+  mount_.stop_answering_later();
+  notifier_.stop();
+  fuse_session_destroy(session_);
+  session_ = nullptr;
+}
+
+}  // namespace larder::fuse

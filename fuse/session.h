@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session: one FUSE mount, from the mount point to the last answer.
+#pragma once
+
+#include <larder/fd.h>
+#include <larder/mount.h>
+#include <larder/options.h>
+#include <larder/result.h>
+
+#include "classic.h"
+#include "notifier.h"
+#include "ops.h"
+
+#include <memory>
+#include <string>
+
+namespace larder::fuse {
+
+// A larder that died leaves its mount point answering ENOTCONN: takes it away. Anything else stays.
+void clear_dead_mount(const std::string& mountpoint);
+
+// Is it a directory that can be mounted on? Errors: kInvalid, with a line.
+SetUp<std::monostate> check_mountpoint(const std::string& mountpoint);
+
+class Session {
+ public:
+  // Mounts and answers INIT; requests are served from here on. Errors: kSystem, with a line.
+  static SetUp<std::unique_ptr<Session>> mount(const MountOptions& options, Mount& mount);
+  ~Session();  // REQUIRES: end() was called
+
+  // Readable when the kernel has ended the session (unmounted, aborted).
+  int ended_fd() const { return ended_fd_.get(); }
+  // Unmounts where that has not happened, takes no more requests, has `mount` answer all that wait, closes.
+  void end();
+
+ private:
+  Session(const MountOptions& options, Mount& mount);
+
+  Mount& mount_;
+  Served served_;
+  Fd ended_fd_;
+  Notifier notifier_;
+  fuse_session* session_ = nullptr;
+  std::unique_ptr<ClassicTransport> transport_;
+};
+
+}  // namespace larder::fuse
