@@ -145,6 +145,34 @@ TEST_CASE("a waiter may join again, and end the table when it is the last") {
   CHECK(flights == nullptr);
 }
 
+namespace file_keys {
+struct FileKey {
+  std::uint64_t id;
+  friend bool operator==(const FileKey&, const FileKey&) = default;
+  template <class H>
+  friend H AbslHashValue(H hash, const FileKey& key) {
+    return H::combine(std::move(hash), key.id);
+  }
+};
+TreeKey tree_key(const FileKey& key) { return TreeKey::of("files", key.id); }
+}  // namespace file_keys
+
+TEST_CASE("a key of another type says where in the guard's tree it stands") {
+  SequenceGuard guard;
+  Flights<file_keys::FileKey, std::string> flights(guard);
+  std::vector<std::string> told;
+  const auto waiter = [&told](const Result<std::string>& text) { told.push_back(*text); };
+  auto old_ticket = flights.join({1}, waiter);
+  auto other_ticket = flights.join({2}, waiter);
+  guard.invalidate(TreeKey::of("files", 1u));
+  auto new_ticket = flights.join({1}, waiter);
+  REQUIRE((old_ticket && other_ticket && new_ticket));
+  CHECK_FALSE(flights.land(std::move(*old_ticket), "old"));
+  CHECK(flights.land(std::move(*other_ticket), "other"));
+  CHECK(flights.land(std::move(*new_ticket), "new"));
+  CHECK(told == std::vector<std::string>{"old", "other", "new"});
+}
+
 namespace {
 
 // The naive model: lists of who waits for what.
