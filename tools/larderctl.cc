@@ -79,6 +79,8 @@ SetUp<std::string> version(const Request& request) {
   TRY(std::string text, request.control().read("version"));
   if (request.form == Form::kText) return text;
   while (!text.empty() && text.back() == '\n') text.pop_back();
+  constexpr std::string_view kName = "larder ";
+  if (text.starts_with(kName)) text.erase(0, kName.size());
   return dump(nlohmann::json{{"version", text}});
 }
 

@@ -99,8 +99,9 @@ bool all_ended_within(int wait_ms) {
 }
 
 void clean_up(const std::string& directory) {
-  // Daemons end when what they serve is unmounted.
+  // Daemons end when what they serve is unmounted, and whatever else is left when it is told to.
   for (const std::string& path : ctl::mounts_below(directory)) unmount(path);
+  for (const pid_t child : children()) ::kill(child, SIGTERM);
   if (!all_ended_within(kPatience_ms)) {
     for (const pid_t child : children()) ::kill(child, SIGKILL);
     all_ended_within(kPatience_ms);
@@ -127,7 +128,8 @@ int with_janitor(const std::string& base,
     return 1;
   }
   const sigset_t signals = ending_signals();
-  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+  sigset_t before;
+  ::sigprocmask(SIG_BLOCK, &signals, &before);
   const Fd incoming{::signalfd(-1, &signals, SFD_CLOEXEC)};
   ::prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL);
   const pid_t janitor = ::getpid();
@@ -143,6 +145,7 @@ int with_janitor(const std::string& base,
   }
   const int code = worker > 0 ? exit_code_of(worker, incoming) : 1;
   clean_up(directory);
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
   return code;
 }
 

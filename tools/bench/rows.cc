@@ -12,6 +12,23 @@ std::string number(double value) {
 
 }  // namespace
 
+SetUp<Work> work_between(const ctl::Figures& before, const ctl::Figures& after) {
+  Work work;
+  const std::initializer_list<std::pair<const char*, std::uint64_t*>> counters{
+      {"vfs.reads", &work.requests},
+      {"vfs.parked", &work.parked},
+      {"netfs.data_calls", &work.share_calls},
+      {"netfs.bytes_read", &work.share_bytes}};
+  for (const auto& [name, into] : counters) {
+    const auto first = before.find(name), last = after.find(name);
+    if (!first || !last) {
+      return complain(ErrorCode::kInvalid, fmt::format("this larder does not count {}", name));
+    }
+    *into = *last - *first;
+  }
+  return work;
+}
+
 std::string to_text(const Outcome& outcome) {
   std::string text =
       fmt::format("{:<18} {:>10} {:>10} {:<8} {:<15} {:>20} {:>13} {:>9} {:>7} {:>6}\n", "row",

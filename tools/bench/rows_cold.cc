@@ -56,16 +56,13 @@ SetUp<Outcome> measure_cold(const Plan& plan) {
           }));
 
   TRY(const ctl::Figures after, larder.figures());
-  const auto grown = [&](std::string_view counter) {
-    return after.counter(counter) - before.counter(counter);
-  };
-  Row row{"cold_seq", "MB/s", "cp", 1e6, rates, {}};
-  row.work = {larder.process().processor_s() - larder_start_s, 0, grown("vfs.reads"),
-              grown("vfs.parked"), grown("share.data_calls")};
+  TRY(const Work done, work_between(before, after));
+  Row row{"cold_seq", "MB/s", "cp", 1e6, rates, done};
+  row.work.larder_s = larder.process().processor_s() - larder_start_s;
   Outcome outcome;
   // As time: how much longer than cp.
   outcome.marks.push_back({"cold_seq", 1 / rates.ratio.median, Mark::Bound::kAtMost, 1.1});
-  const double fetched = static_cast<double>(grown("share.bytes_read"));
+  const double fetched = static_cast<double>(done.share_bytes);
   outcome.marks.push_back({"cold_bytes", fetched / static_cast<double>(size.value() * plan.rounds),
                            Mark::Bound::kAtMost, 1.01});
   outcome.rows.push_back(std::move(row));

@@ -29,12 +29,10 @@ class Watch {
     TRY(const double rate, measure());
     work_.larder_s += larder_.process().processor_s() - start_s;
     TRY(const ctl::Figures after, larder_.figures());
-    const auto grown = [&](std::string_view name) {
-      return after.counter(name) - before.counter(name);
-    };
-    work_.requests += grown("vfs.reads");
-    work_.parked += grown("vfs.parked");
-    work_.share_calls += grown("share.data_calls");
+    TRY(const Work done, work_between(before, after));
+    work_.requests += done.requests;
+    work_.parked += done.parked;
+    work_.share_calls += done.share_calls;
     return rate;
   }
   template <class F>
@@ -95,7 +93,8 @@ SetUp<std::monostate> make_warm(const Mounted& larder) {
     TRY(const ctl::Figures before, larder.figures());
     TRY_OK(read_sequential(file, kBig, 0));
     TRY(const ctl::Figures after, larder.figures());
-    if (after.find("share.data_calls") == before.find("share.data_calls")) return std::monostate{};
+    TRY(const Work done, work_between(before, after));
+    if (done.share_calls == 0) return std::monostate{};
     for (int step = 0; step < 500; ++step) {
       TRY(const ctl::Figures now, larder.figures());
       if (now.counter("store.fill_in_flight_bytes") == 0) break;

@@ -31,19 +31,14 @@ SetUp<Figures> Figures::parse(const std::string& text) {
 }
 
 std::optional<std::uint64_t> Figures::find(std::string_view counter) const {
-  const Json* counters = member(all_, "counters");
-  return counters == nullptr ? std::nullopt : number(member(*counters, counter));
+  return number(member(all_, counter));
 }
 
 std::optional<std::uint64_t> Figures::percentile(std::string_view histogram,
                                                  std::string_view mark) const {
-  for (const std::string_view group : {"histograms", "counters"}) {
-    const Json* all = member(all_, group);
-    const Json* one = all == nullptr ? nullptr : member(*all, histogram);
-    if (one != nullptr && number(member(*one, "count")).value_or(0) > 0)
-      return number(member(*one, mark));
-  }
-  return std::nullopt;
+  const Json* one = member(all_, histogram);
+  if (one == nullptr || number(member(*one, "count")).value_or(0) == 0) return std::nullopt;
+  return number(member(*one, mark));
 }
 
 std::string Figures::text(std::string_view group, std::string_view name) const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Figures: `stats.json` of a mount, with what is not there as zero or nothing. Versions of larder
-// differ in what they count, so a reader asks by name and never fails for the lack of one. Thread:
-// any; immutable.
+// Figures: `stats.json` of a mount: counters by their dotted names, and groups of words ("share",
+// "store"). What is not there is zero or nothing. Versions of larder differ in what they count, so
+// a reader asks by name and never fails for the lack of one. Thread: any; immutable.
 #pragma once
 
 #include <larder/result.h>

@@ -16,15 +16,14 @@ struct Trouble {
   std::string_view counter, words;
 };
 constexpr auto kTroubles = std::to_array<Trouble>({
-    {"share.deadlines", "calls to the share were not answered in time"},
-    {"share.refused", "calls were refused because too many waited for the share"},
-    {"share.slow_trips", "times the share became slow"},
-    {"share.away_trips", "times the share was away"},
+    {"netfs.deadlines", "calls to the share were not answered in time"},
+    {"netfs.refused", "calls were refused because too many waited for the share"},
+    {"netfs.slow_trips", "times the share became slow"},
+    {"netfs.away_trips", "times the share was away"},
     {"store.read_errors", "reads of the store failed"},
     {"store.sum_errors", "pages of the store did not match their sums and were fetched again"},
     {"store.fill_errors", "fills of the store failed"},
     {"store.quarantined_bytes", "bytes of the store are not used any more"},
-    {"vfs.errors", "requests failed"},
 });
 
 void row(std::string& page, std::string_view name, const std::string& value) {
@@ -67,18 +66,17 @@ void share_part(std::string& page, const Figures& figures) {
       joined({figures.text("share", "netfs"), figures.text("share", "identity")}));
   row(page, "state", figures.text("share", "state"));
   row(page, "calls",
-      fmt::format("{}, of which for data {}; {} under way", figures.counter("share.calls"),
-                  figures.counter("share.data_calls"), figures.counter("share.in_flight")));
-  for (const std::string_view name : {"share.latency_ns", "share.latency"}) {
-    const auto half = figures.percentile(name, "p50"), most = figures.percentile(name, "p99");
-    if (!half || !most) continue;
+      fmt::format("{}, of which for data {}; {} under way", figures.counter("netfs.calls"),
+                  figures.counter("netfs.data_calls"), figures.counter("netfs.in_flight")));
+  const auto half = figures.percentile("netfs.latency", "p50");
+  const auto most = figures.percentile("netfs.latency", "p99");
+  if (half && most) {
     row(page, "latency",
         fmt::format("half below {}, 99 % below {}", latency_text(*half), latency_text(*most)));
-    break;
   }
   row(page, "bytes",
-      fmt::format("{} read, {} written", bytes_text(figures.counter("share.bytes_read")),
-                  bytes_text(figures.counter("share.bytes_written"))));
+      fmt::format("{} read, {} written", bytes_text(figures.counter("netfs.bytes_read")),
+                  bytes_text(figures.counter("netfs.bytes_written"))));
 }
 
 void store_part(std::string& page, const Figures& figures) {
