@@ -49,6 +49,15 @@ std::string render(const Counts& counts, Rendering rendering) {
   return json ? text + "}\n" : text;
 }
 
+template <class DueNs>
+void Gate::wait_locked(std::unique_lock<std::mutex>& lock, DueNs due_mono_ns) {
+  while (!closed_) {
+    const Nanoseconds left_ns = due_mono_ns() - clock_.mono_ns();
+    if (left_ns <= 0) return;
+    changed_.wait_for(lock, std::chrono::nanoseconds(left_ns));
+  }
+}
+
 int Gate::enter(Call call, Names names) {
   std::unique_lock lock(mutex_);
   ++count_of(counts_, call);
@@ -56,7 +65,8 @@ int Gate::enter(Call call, Names names) {
   counts_.most_active = std::max(counts_.most_active, counts_.active);
   const Verdict verdict = faults_.judge(call, names);
   if (verdict.hangs) park_locked(lock);
-  wait_until_locked(lock, pace_.call_due(clock_.mono_ns()));
+  const Nanoseconds came_ns = clock_.mono_ns();
+  wait_locked(lock, [&] { return pace_.call_due(came_ns); });
   if (closed_) return ENODEV;
   if (verdict.error != 0) ++counts_.failed;
   return verdict.error;
@@ -75,7 +85,8 @@ void Gate::note(Call call, std::uint64_t times) {
 void Gate::transfer(Way way, std::uint64_t bytes) {
   std::unique_lock lock(mutex_);
   (way == Way::kRead ? counts_.read_bytes : counts_.write_bytes) += bytes;
-  wait_until_locked(lock, pace_.transfer_due(clock_.mono_ns(), bytes));
+  const Nanoseconds due_ns = pace_.transfer_due(clock_.mono_ns(), bytes);
+  wait_locked(lock, [&] { return due_ns; });
 }
 
 std::size_t Gate::read_size(std::string_view name, std::size_t wanted) {
@@ -122,6 +133,7 @@ void Gate::clear() {
 void Gate::set_latency(Nanoseconds latency_ns) {
   const std::lock_guard lock(mutex_);
   pace_.set_latency(latency_ns);
+  changed_.notify_all();
 }
 
 void Gate::set_bandwidth(std::uint64_t bytes_per_s) {
@@ -150,14 +162,6 @@ Counts Gate::counts() const {
   counts.latency_ns = static_cast<std::uint64_t>(pace_.latency_ns());
   counts.bandwidth_bytes_per_s = pace_.bandwidth_bytes_per_s();
   return counts;
-}
-
-void Gate::wait_until_locked(std::unique_lock<std::mutex>& lock, Nanoseconds due_mono_ns) {
-  while (!closed_) {
-    const Nanoseconds left_ns = due_mono_ns - clock_.mono_ns();
-    if (left_ns <= 0) return;
-    changed_.wait_for(lock, std::chrono::nanoseconds(left_ns));
-  }
 }
 
 void Gate::park_locked(std::unique_lock<std::mutex>& lock) {

@@ -74,7 +74,7 @@ class Gate {
   void shorten(std::string pattern);
   void release();
   void clear();
-  void set_latency(Nanoseconds latency_ns);
+  void set_latency(Nanoseconds latency_ns);  // also for those that wait now
   void set_bandwidth(std::uint64_t bytes_per_s);
   void reset();
 
@@ -83,14 +83,16 @@ class Gate {
   std::uint64_t parked() const { return counts().parked; }
 
  private:
-  void wait_until_locked(std::unique_lock<std::mutex>& lock, Nanoseconds due_mono_ns);
+  // `due_mono_ns` is asked again whenever something changed.
+  template <class DueNs>
+  void wait_locked(std::unique_lock<std::mutex>& lock, DueNs due_mono_ns);
   void park_locked(std::unique_lock<std::mutex>& lock);
 
   const Clock& clock_;
   std::function<void()> parked_ = [] {};
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;  // closed_ or releases_
+  std::condition_variable changed_;  // closed_, releases_ or the latency
   Pace pace_;
   Faults faults_;
   Counts counts_;
