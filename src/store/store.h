@@ -6,7 +6,8 @@
 // kind makes a miss.
 //
 // Invariants (store_check.cc checks them; tests cite the numbers):
-//   1. Every block of the data area is in exactly one of: free, waiting to be freed, one extent.
+//   1. Every block of the data area is in exactly one of: free, waiting to be freed (or quarantined until the
+//      store is opened anew), one extent, one fill in flight.
 //   2. A block is overwritten only while it is in no extent that any durable record names.
 //   3. A freed block becomes free only when the record that dropped it is durable and no reader or I/O
 //      in flight uses it.
@@ -14,7 +15,8 @@
 //   5. Replaying any prefix of the journal behind the checkpoint gives a store in which 1 to 4 hold, and
 //      in which each object's pages belong to the version that its aux data names.
 //   6. The file never grows beyond the size it was given, by st_size or by st_blocks.
-//   7. While a write session is open on an object, the durable record of its pages is that of before.
+//   7. While a write session is open on an object, the durable record of its pages is that of before, or
+//      that the session's mark made them obsolete; never anything that was written in the session.
 //
 // Thread: every call from any thread, except where it says otherwise.
 #pragma once
@@ -49,9 +51,13 @@ void intrusive_ptr_add_ref(Object* object);
 void intrusive_ptr_release(Object* object);
 using ObjectRef = boost::intrusive_ptr<Object>;
 
+// Who commits: a thread of the store's own, or whoever calls sync() (simulations: no threads at all).
+enum class CommitBy : std::uint8_t { kThread, kSync };
+
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
   ByteCount fill_limit{64u << 20};  // bytes of fills in flight; above, a fill is dropped and counted
+  CommitBy commit_by = CommitBy::kThread;
 };
 
 enum class State : std::uint8_t {
@@ -92,22 +98,26 @@ class ReadPlan {
 
  private:
   friend class Store;
-  struct Pinned;  // which extent, which of its pages
   std::array<ReadSegment, kMaxSegments> segments_;
   std::array<void*, kMaxSegments> extents_{};
   std::array<PageIndex, kMaxSegments> first_pages_;
   std::size_t count_ = 0;
   PageCount covered_{};
-  Object* object_ = nullptr;
+  Object* object_ = nullptr;  // a reference is held from plan to finish
 };
 
 // A run of fetched pages on its way into the store. Owned by the caller until `done`.
+//
+// Until `done`, reads see what was there before: who overwrites pages drops them first. A drop, truncate,
+// or later fill of any of the same pages revokes a fill in flight (kStale). What a fill could not put in
+// place is not cached afterwards, whatever was there before. Outside a session only pages of the object's
+// present size are kept: where `file_size` is another one, none from the first byte on that either lacks.
 struct Fill {
   ObjectRef object;
   std::uint64_t generation = 0;        // of the object when the bytes were known to be its current version
-  PageIndex first;
+  PageIndex first{};
   std::span<const std::byte> data;     // whole pages, page-aligned; a tail page is padded with zeros
-  ByteCount file_size;                 // at which a tail page is valid
+  ByteCount file_size{};               // at which a tail page is valid
   // Called once, on an engine's or the machine's thread; must not block. kStale: the generation has
   // passed; kStoreFull: no room or too many bytes in flight; kStoreIo. After success the pages are
   // readable at once and durable behind the next commit.
@@ -122,9 +132,10 @@ class Store {
   // Time does not grow with the size of the data. Blocks; for set-up.
   static SetUp<std::unique_ptr<Store>> open(Device device, Options options, IoEngine& engine,
                                             WorkQueue& machine, const Clock& clock, Seed seed);
-  ~Store();  // REQUIRES: close() was called
+  ~Store();  // REQUIRES: close() was called, no fill is in flight, no plan unfinished
 
-  // Commits, writes a checkpoint and stops the committer. Later calls are misses. Blocks.
+  // Commits, writes a checkpoint and stops the committer. Later calls are misses, and so is what fills in
+  // flight were about to add. Blocks.
   void close();
 
   State state() const;
@@ -141,20 +152,23 @@ class Store {
   ObjectRef root();
   // Errors: kNotFound, kStoreIo (bypass).
   Result<ObjectRef> find(const ObjectRef& parent, std::span<const std::byte> key);
-  // Errors: kInvalid (key length), kStale (parent retired, or the key exists), kStoreIo.
+  // Errors: kInvalid (length of key or aux), kStale (parent retired, or the key exists), kStoreFull, kStoreIo.
   Result<ObjectRef> create(const ObjectRef& parent, ObjectType type, std::span<const std::byte> key,
                            std::span<const std::byte> aux, ByteCount size);
   ObjectRecord record(const ObjectRef& object) const;
-  // New aux data and size; the pages stay. For a version that differs by our own doing only.
+  // New aux data and size; the pages stay, but for those beyond the size and for a tail page that was filled
+  // at another. For a version that differs by our own doing only.
   void update(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
-  // New aux data and size; all pages go, the generation grows: one record. Fills of before are refused.
+  // New aux data and size; all pages go, the generation grows: one record. Fills of before are refused. Ends
+  // a write session: there is nothing left that it could be about.
   void invalidate(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
-  // It and all below it are gone.
+  // It and all below it are gone. REQUIRES: not the root.
   void retire(const ObjectRef& object);
-  // To another place; what lay there is retired. Errors: kStale (object or parent retired), kStoreIo.
+  // To another place; what lay there is retired. Errors: kStale (object or parent retired), kInvalid (key
+  // length; it would lie below itself, or replace what it lies below), kStoreIo.
   Status rename(const ObjectRef& object, const ObjectRef& new_parent, std::span<const std::byte> new_key);
 
-  // -- names of directory objects --------------------------------------------------------------------
+  // -- names of directory objects: 1 to 255 bytes -------------------------------------------------------
   void put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record);
   void remove_name(const ObjectRef& directory, std::string_view name);
   void move_name(const ObjectRef& from, std::string_view name, const ObjectRef& to,
@@ -191,8 +205,10 @@ class Store {
   // Records identity and pages as they are now: one commit makes both durable.
   void end_session(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
 
+  struct Impl;  // src/store/store_impl.h; the check reads it
+
  private:
-  struct Impl;
+  friend std::vector<std::string> check_store(Store& store);
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Allocator: which blocks of the data area are free, and which wait to be.
+//
+// Best fit by size, then by place, so that large runs stay large and the front of the file fills first. A
+// need of 64 KiB or more is met in runs of whole 64 KiB but for its last, and in at most one run per 64 KiB
+// (16 per MiB) and one more: a fragmented store says "full" rather than tear a fill into crumbs. Neighbours
+// are merged as they become free.
+//
+// A block that an extent let go waits (invariant 3) until the record that dropped it is durable and no read
+// uses it. `sweep` frees what may be freed. Blocks that could not be written or did not match their sum are
+// quarantined: not used again until the store is opened anew.
+//
+// Thread: any; one lock, never held for long.
+#pragma once
+
+#include <absl/container/btree_map.h>
+#include <absl/container/btree_set.h>
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "store/index.h"
+
+namespace larder::store {
+
+struct BlockRun {
+  std::uint64_t block = 0;
+  std::uint64_t count = 0;
+  friend bool operator==(const BlockRun&, const BlockRun&) = default;
+};
+
+class Allocator {
+ public:
+  static constexpr std::uint64_t kGrain = 16;  // blocks: 64 KiB
+
+  explicit Allocator(std::uint64_t blocks);
+
+  // Runs of at most `longest` blocks that make `blocks` in all; nullopt where they cannot be had now.
+  std::optional<std::vector<BlockRun>> allocate(std::uint64_t blocks, std::uint64_t longest);
+  // For opening: this run is in an extent. False: not all of it is free, and nothing was done.
+  bool claim(BlockRun run);
+  // Free at once. REQUIRES: no record ever named them and no I/O is under way on them.
+  void release(BlockRun run);
+  // Free once record `number` is durable and the extents' pins are gone.
+  void release_after(const DeadList& dead, std::uint64_t number);
+  void quarantine(BlockRun run);
+  // After record `durable` and all before it reached the device. False where something is still waiting.
+  bool sweep(std::uint64_t durable);
+
+  struct Totals {
+    std::uint64_t free = 0, waiting = 0, quarantined = 0;
+  };
+  Totals totals() const;
+  // For the check: all that is not in an extent or on its way into one.
+  std::vector<BlockRun> free_runs() const;
+  std::vector<BlockRun> waiting_runs() const;
+
+ private:
+  struct Waiting {
+    Dead dead;
+    std::uint64_t number;
+  };
+  void add_free_locked(BlockRun run) REQUIRES(mutex_);
+  void erase_free_locked(BlockRun run) REQUIRES(mutex_);
+  std::optional<BlockRun> take_locked(std::uint64_t want) REQUIRES(mutex_);
+
+  const std::uint64_t blocks_;
+  mutable Mutex mutex_{Rank::kStoreAllocator};
+  absl::btree_map<std::uint64_t, std::uint64_t> by_place_ GUARDED_BY(mutex_);                    // block -> count
+  absl::btree_set<std::pair<std::uint64_t, std::uint64_t>> by_size_ GUARDED_BY(mutex_);  // count, block
+  std::vector<Waiting> waiting_ GUARDED_BY(mutex_);
+  std::vector<BlockRun> quarantined_ GUARDED_BY(mutex_);
+  Totals totals_ GUARDED_BY(mutex_);
+};
+
+}  // namespace larder::store

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Commits and checkpoints.
+//
+// A commit: all records that wait, as an entry in the journal, then ONE flush. The pages that the records
+// name were written before the records came to be, so the same flush covers them; should the device lose
+// them all the same, their sums tell (a record whose data did not arrive is a miss).
+//
+// A checkpoint: the index as it stands, into the area that the last superblock does not use; flush; a
+// superblock that names it, in the other slot; flush. Up to the second flush the old superblock leads to
+// the old checkpoint and its journal, to which nothing is added meanwhile. Records that a checkpoint took
+// up on the way are in no journal entry: hence the journal behind it has a generation of its own.
+//
+// Any failed write or flush here ends it: after a failed flush nobody knows what the device has, and
+// trying again would say "good" of what is lost. The store goes to bypass until it is opened anew.
+#include <larder/log.h>
+
+#include "store/store_impl.h"
+
+namespace larder::store {
+
+std::uint64_t Store::Impl::append_locked(const Record& record) {
+  if (!is_open()) return 0;
+  bool first = false;
+  const std::uint64_t number = journal.append(record, first);
+  if (first) committer.wake_soon();
+  return number;
+}
+
+StepResult Store::Impl::commit_step() {
+  if (!is_open()) return StepResult::kDone;
+  if (closing.load()) {
+    const Status status = write_checkpoint(Ending::kIsClosed);
+    if (!status) enter_bypass(status.error(), "the last checkpoint");
+    if (status) state.store(State::kClosed);
+    return StepResult::kDone;
+  }
+  const Journal::Batch batch = journal.take();
+  Status status;
+  if (!batch.bytes.empty() && journal.fits(batch)) {
+    const ByteCount before = journal.written();
+    status = journal.write(batch);
+    if (status) status = flush_and_wait(engine, device.fd.get());
+    if (status) durable.store(batch.last);
+    counters.commits.add();
+    counters.flushes.add();
+    counters.journal_bytes.add((journal.written() - before).value());
+    if (status && journal.wants_checkpoint()) status = write_checkpoint(Ending::kGoesOn);
+  } else if (!batch.bytes.empty()) {
+    // They are in the index, from which the checkpoint is made.
+    status = write_checkpoint(Ending::kGoesOn);
+  }
+  if (!status) {
+    enter_bypass(status.error(), "a commit");
+    return StepResult::kDone;
+  }
+  const bool none_waits = allocator.sweep(durable.load());
+  return none_waits ? StepResult::kDone : StepResult::kAgainLater;
+}
+
+Status Store::Impl::write_checkpoint(Ending ending) {
+  Superblock next = superblock;
+  next.generation = superblock.generation + 1;
+  next.slot = 1 - superblock.slot;
+  next.clean = ending == Ending::kIsClosed;
+  next.written_wall_ns = clock.wall_ns();
+  std::uint64_t last = 0;
+  std::unique_ptr<Checkpoint> image;
+  {
+    const MutexLock lock(mutex);
+    index_room_locked(0);
+    image = std::make_unique<Checkpoint>(layout, *index);
+    next.next_object = index->next_id();
+    last = journal.take().last;
+  }
+  next.checkpoint_chunks = image->chunks();
+  next.first_sequence = journal.cursor().sequence;
+  next.journal_position = journal.cursor().position;
+  if (image->bytes() > layout.checkpoint_bytes()) return fail(ErrorCode::kStoreFull);
+  TRY_OK(image->write(engine, device.fd.get(), uuid, next.generation, next.slot));
+  TRY_OK(flush_and_wait(engine, device.fd.get()));
+  const SuperblockDisk disk = encode(next);
+  AlignedBuffer block(sizeof disk);
+  std::memcpy(block.data(), &disk, sizeof disk);
+  TRY_OK(write_and_wait(engine, device.fd.get(), ByteOffset{kSuperblockOffset[next.slot]}, block.span()));
+  TRY_OK(flush_and_wait(engine, device.fd.get()));
+  superblock = next;
+  journal.restart(next.generation);
+  durable.store(last);
+  counters.checkpoints.add();
+  counters.checkpoint_bytes.add(image->bytes().value());
+  counters.flushes.add(2);
+  return {};
+}
+
+Status Store::Impl::sync() {
+  const std::uint64_t target = journal.appended();
+  committer.run_until([&] { return !is_open() || durable.load() >= target; });
+  if (durable.load() < target) return fail(ErrorCode::kStoreIo);
+  if (!is_open()) return state.load() == State::kClosed ? Status{} : fail(ErrorCode::kStoreIo);
+  allocator.sweep(durable.load());
+  return {};
+}
+
+void Store::Impl::enter_bypass(Error error, std::string_view what) {
+  State open = State::kOpen;
+  if (!state.compare_exchange_strong(open, State::kBypass)) return;
+  log(LogLevel::kError, "store {}: {} failed ({}); it is bypassed until it is opened anew", device.path, what,
+      larder::to_text(error));
+}
+
+}  // namespace larder::store

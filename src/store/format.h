@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Format: the bytes of a store, and nothing else. docs/on-disk-format.md tells it with a worked example.
+//
+// Every number is little-endian and unaligned (Le<T>), so each structure is its own bytes: no padding, the
+// same on every machine. Sizes and offsets are asserted below: a change that nobody meant does not compile.
+//
+//   0        superblock 0        64 KiB   journal ring        then checkpoint area 0, checkpoint area 1,
+//   32 KiB   superblock 1                                     and the data area, aligned to 64 KiB
+//
+// Metadata is told from other bytes by three things that its sum covers: the store's uuid, the place where
+// it lies, and the generation (of the checkpoint) or sequence (of the journal entry) to which it belongs.
+//
+// Format number 0: metadata are a cache too. A store of another number is recreated with a line.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+namespace larder::store {
+
+template <class T>
+struct Le {
+  std::array<std::uint8_t, sizeof(T)> bytes;
+
+  constexpr T get() const {
+    std::uint64_t value = 0;
+    for (std::size_t i = sizeof(T); i-- > 0;) value = value << 8 | bytes[i];
+    return static_cast<T>(value);
+  }
+  constexpr void set(T value) {
+    auto rest = static_cast<std::uint64_t>(value);
+    for (std::size_t i = 0; i < sizeof(T); ++i, rest >>= 8) bytes[i] = static_cast<std::uint8_t>(rest);
+  }
+  static constexpr Le of(T value) {
+    Le le{};
+    le.set(value);
+    return le;
+  }
+};
+using Le16 = Le<std::uint16_t>;
+using Le32 = Le<std::uint32_t>;
+using Le64 = Le<std::uint64_t>;
+
+using Uuid = std::array<std::uint8_t, 16>;
+
+inline constexpr std::uint32_t kFormat = 0;
+inline constexpr std::array<char, 8> kMagic{'l', 'a', 'r', 'd', 'e', 'r', '\n', '\x1a'};
+inline constexpr std::array<std::uint64_t, 2> kSuperblockOffset{0, 32u << 10};
+inline constexpr std::uint64_t kJournalOffset = 64u << 10;
+
+// -- superblock ------------------------------------------------------------------------------------------
+
+struct SuperblockDisk {
+  std::array<char, 8> magic;  // this and `format` stay here in every format
+  Le32 format;
+  Le32 slot;                  // which of the two: a block read from the other's place is refused
+  Uuid uuid;
+  Le64 generation;            // grows by each checkpoint; the higher valid one counts
+  Le64 size_bytes;            // that the store was given; all that follows is computed from it, and compared
+  Le64 journal_blocks;
+  Le64 checkpoint_blocks;     // of one area
+  Le64 data_offset;
+  Le64 data_blocks;
+  Le64 checkpoint_chunks;     // in the area; 0: an empty store
+  Le32 area;                  // where the checkpoint of this generation lies
+  Le32 flags;                 // kClean
+  Le64 first_sequence;        // of the first journal entry behind the checkpoint
+  Le64 journal_position;      // its block in the ring
+  Le64 next_object;           // no object of this id or above was ever recorded
+  Le64 written_wall_ns;
+  std::array<std::uint8_t, 3964> reserved;  // zero
+  Le32 sum;                   // CRC32C of all before
+};
+inline constexpr std::uint32_t kClean = 1;
+
+static_assert(sizeof(SuperblockDisk) == 4096 && alignof(SuperblockDisk) == 1);
+static_assert(std::has_unique_object_representations_v<SuperblockDisk>);
+static_assert(offsetof(SuperblockDisk, format) == 8);
+static_assert(offsetof(SuperblockDisk, generation) == 32);
+static_assert(offsetof(SuperblockDisk, area) == 88);
+static_assert(offsetof(SuperblockDisk, reserved) == 128);
+static_assert(offsetof(SuperblockDisk, sum) == 4092);
+
+// -- entries: of the journal, and the chunks of a checkpoint ---------------------------------------------
+
+// Begins on a block; `length` bytes of records follow, then zeros to the end of the block.
+struct EntryDisk {
+  Le32 magic;       // kEntryMagic
+  Le32 sum;         // CRC32C of this header with `sum` 0, and of the records
+  Uuid uuid;
+  Le64 generation;  // of the checkpoint that this belongs to or follows
+  Le64 sequence;    // journal: 1 more than the entry before; checkpoint: number of the chunk
+  Le64 place;       // offset in the file
+  Le32 length;
+  Le32 records;
+  Le32 kind;        // EntryKind
+  Le32 previous;    // journal: the sum of the entry before (0: first behind the checkpoint); else 0
+};
+inline constexpr std::uint32_t kEntryMagic = 0x7972'6e65;  // "enry"
+enum class EntryKind : std::uint32_t { kJournal = 1, kCheckpoint = 2 };
+
+static_assert(sizeof(EntryDisk) == 64 && alignof(EntryDisk) == 1);
+static_assert(std::has_unique_object_representations_v<EntryDisk>);
+static_assert(offsetof(EntryDisk, generation) == 24);
+static_assert(offsetof(EntryDisk, length) == 48);
+
+// -- records ---------------------------------------------------------------------------------------------
+
+enum class RecordKind : std::uint8_t {
+  kObject = 1,
+  kExtent = 2,
+  kDrop = 3,
+  kRetire = 4,
+  kRename = 5,
+  kName = 6,
+  kUnname = 7,
+  kMoveName = 8,
+  kSessionMark = 9,
+};
+
+struct RecordHeader {
+  Le16 length;         // of the whole record
+  std::uint8_t kind;   // RecordKind
+  std::uint8_t flags;  // kFlagReset
+};
+inline constexpr std::uint8_t kFlagReset = 1;  // object: its pages are none
+
+struct ObjectDisk {
+  RecordHeader header;
+  std::uint8_t type;
+  std::uint8_t key_length;
+  std::uint8_t aux_length;
+  std::uint8_t zero;
+  Le64 id;
+  Le64 parent;
+  Le64 size;
+  // key, aux
+};
+
+struct ExtentDisk {
+  RecordHeader header;
+  Le32 pages;
+  Le64 object;
+  Le64 first_page;
+  Le64 block;  // of the data area; kNoBlock: pages of zeros, without sums
+  // one Le32 sum per page
+};
+inline constexpr std::uint64_t kNoBlock = ~std::uint64_t{0};
+
+struct DropDisk {
+  RecordHeader header;
+  Le32 zero;
+  Le64 object;
+  Le64 first_page;
+  Le64 pages;
+};
+
+// retire, session mark
+struct OneObjectDisk {
+  RecordHeader header;
+  Le32 zero;
+  Le64 object;
+};
+
+struct RenameDisk {
+  RecordHeader header;
+  std::uint8_t key_length;
+  std::array<std::uint8_t, 3> zero;
+  Le64 object;
+  Le64 parent;
+  // key
+};
+
+struct AttributesDisk {
+  Le64 inode, device;
+  Le32 mode, nlink, uid, gid;
+  Le64 rdev, size, blocks_512;
+  Le32 block_size, zero;
+  Le64 atime_ns, mtime_ns, ctime_ns, btime_ns, change;
+};
+
+struct NameDisk {
+  RecordHeader header;
+  std::uint8_t name_length;
+  std::array<std::uint8_t, 3> zero;
+  Le64 directory;
+  Le64 file_inode, file_device, file_generation;
+  AttributesDisk attributes;
+  // name
+};
+
+struct UnnameDisk {
+  RecordHeader header;
+  std::uint8_t name_length;
+  std::array<std::uint8_t, 3> zero;
+  Le64 directory;
+  // name
+};
+
+struct MoveNameDisk {
+  RecordHeader header;
+  std::uint8_t name_length;
+  std::uint8_t new_name_length;
+  std::array<std::uint8_t, 2> zero;
+  Le64 from;
+  Le64 to;
+  // name, new name
+};
+
+static_assert(sizeof(RecordHeader) == 4);
+static_assert(sizeof(ObjectDisk) == 32 && offsetof(ObjectDisk, id) == 8);
+static_assert(sizeof(ExtentDisk) == 32 && offsetof(ExtentDisk, block) == 24);
+static_assert(sizeof(DropDisk) == 32);
+static_assert(sizeof(OneObjectDisk) == 16);
+static_assert(sizeof(RenameDisk) == 24);
+static_assert(sizeof(AttributesDisk) == 104);
+static_assert(sizeof(NameDisk) == 144 && offsetof(NameDisk, attributes) == 40);
+static_assert(sizeof(UnnameDisk) == 16);
+static_assert(sizeof(MoveNameDisk) == 24);
+
+inline constexpr std::size_t kLongestKey = 255;   // also aux data and names
+inline constexpr std::uint32_t kExtentPages = 256;  // the most in one extent: 1 MiB
+inline constexpr std::size_t kLongestRecord = sizeof(ExtentDisk) + kExtentPages * sizeof(Le32);
+static_assert(kLongestRecord >= sizeof(NameDisk) + kLongestKey);
+static_assert(kLongestRecord >= sizeof(ObjectDisk) + 2 * kLongestKey);
+
+// -- reading and writing structures ----------------------------------------------------------------------
+
+template <class Disk>
+std::span<const std::byte> bytes_of(const Disk& disk) {
+  static_assert(alignof(Disk) == 1 && std::is_trivially_copyable_v<Disk>);
+  return std::as_bytes(std::span{&disk, 1});
+}
+
+// REQUIRES: bytes.size() >= sizeof(Disk).
+template <class Disk>
+Disk disk_from(std::span<const std::byte> bytes) {
+  static_assert(alignof(Disk) == 1 && std::is_trivially_copyable_v<Disk>);
+  Disk disk;
+  std::memcpy(&disk, bytes.data(), sizeof(Disk));
+  return disk;
+}
+
+}  // namespace larder::store

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// What records do to the index, and the index as records.
+#include <larder/result.h>
+
+#include "store/index.h"
+
+namespace larder::store {
+
+bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
+  Object* object = by_id(change.id);
+  if (object == nullptr) {
+    Object* parent = by_id(change.parent);
+    if (parent == nullptr || change.id == kNoObject || change.key.empty()) return false;
+    if (child(*parent, view(change.key)) != nullptr) return false;
+    object = add(*parent, change.type, view(change.key), change.id).get();
+  } else if (object != root_.get()) {
+    const bool same = object->parent->id == change.parent && view(change.key) == object->key &&
+                      object->type == change.type;
+    if (!same) return false;
+  }
+  if (change.pages == Pages::kReset) drop_all(*object, dead);
+  set_identity(*object, view(change.aux), change.size);
+  return true;
+}
+
+bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead) {
+  Object* object = by_id(record.object);
+  if (object == nullptr) return false;
+  NewExtent extent{record.first, record.count, record.block, nullptr};
+  if (record.block != kNoBlock) {
+    if (record.block >= data_blocks || record.count > data_blocks - record.block) return false;
+    extent.sums = std::make_unique<std::uint32_t[]>(record.count);
+    for (std::uint32_t i = 0; i < record.count; ++i) extent.sums[i] = record.sums[i].get();
+  }
+  insert(*object, std::move(extent), dead);
+  return true;
+}
+
+bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dead) {
+  struct Apply {
+    Index& index;
+    std::uint64_t data_blocks;
+    DeadList& dead;
+
+    bool operator()(const ObjectChange& r) const { return index.apply_object(r, dead); }
+    bool operator()(const ExtentRecord& r) const { return index.apply_extent(r, data_blocks, dead); }
+    bool operator()(const DropRecord& r) const {
+      Object* object = index.by_id(r.object);
+      if (object == nullptr) return false;
+      index.drop(*object, r.range, dead);
+      return true;
+    }
+    bool operator()(const RetireRecord& r) const {
+      Object* object = index.by_id(r.object);
+      if (object == nullptr || r.object == kRootObject) return false;
+      index.retire(*object, dead);
+      return true;
+    }
+    bool operator()(const RenameRecord& r) const {
+      Object* object = index.by_id(r.object);
+      Object* parent = index.by_id(r.parent);
+      if (object == nullptr || parent == nullptr || r.key.empty()) return false;
+      return index.rename(*object, *parent, view(r.key), dead);
+    }
+    bool operator()(const PutNameRecord& r) const {
+      Object* directory = index.by_id(r.directory);
+      if (directory == nullptr || r.name.empty()) return false;
+      index.put_name(*directory, r.name, r.record);
+      return true;
+    }
+    bool operator()(const UnnameRecord& r) const {
+      Object* directory = index.by_id(r.directory);
+      return directory != nullptr && index.remove_name(*directory, r.name);
+    }
+    bool operator()(const MoveNameRecord& r) const {
+      Object* from = index.by_id(r.from);
+      Object* to = index.by_id(r.to);
+      if (from == nullptr || to == nullptr || r.name.empty() || r.new_name.empty()) return false;
+      index.move_name(*from, r.name, *to, r.new_name);
+      return true;
+    }
+    // An end, if there was one, follows with identity and pages.
+    bool operator()(const SessionMarkRecord& r) const {
+      Object* object = index.by_id(r.object);
+      if (object == nullptr) return false;
+      index.drop_all(*object, dead);
+      return true;
+    }
+  };
+  return std::visit(Apply{*this, data_blocks, dead}, record);
+}
+
+void Index::for_each_record(absl::FunctionRef<void(const Record&)> visit) {
+  for_each_object([&](Object& object) {
+    visit(change_of(object, Pages::kKept));
+    if (!object.names) return;
+    for (const auto& [name, record] : *object.names) visit(PutNameRecord{object.id, name, record});
+  });
+  std::vector<Le32> sums;
+  for (const Extent& extent : by_age_) {
+    if (extent.owner->in_session) continue;
+    ExtentRecord record{extent.owner->id, extent.range.first, extent.pages(), extent.block, {}};
+    sums.clear();
+    for (std::uint32_t i = 0; i < extent.pages() && !extent.zeros(); ++i) {
+      sums.push_back(Le32::of(extent.sums[i]));
+    }
+    record.sums = sums;
+    visit(record);
+  }
+}
+
+}  // namespace larder::store

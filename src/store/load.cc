@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/load.h"
+
+#include <fmt/core.h>
+#include <larder/buffer.h>
+
+#include <algorithm>
+
+#include "store/checkpoint.h"
+
+namespace larder::store {
+namespace {
+
+// Applies an entry's records. False: they are not what the header says, though the sum is right.
+bool apply_all(const Entry& entry, Loaded& loaded, std::uint64_t& applied) {
+  Bytes rest = entry.records;
+  std::uint32_t seen = 0;
+  DeadList dead;
+  while (!rest.empty()) {
+    if (record_length(rest) == 0) return false;
+    const auto record = decode_next(rest);
+    ++seen;
+    const bool done =
+        record && loaded.index->apply(*record, loaded.superblock.layout.data_blocks, dead);
+    ++(done ? applied : loaded.discarded);
+    dead.clear();
+  }
+  return seen == entry.header.records.get();
+}
+
+bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
+  const Superblock& superblock = loaded.superblock;
+  const Layout& layout = superblock.layout;
+  AlignedBuffer buffer(longest_chunk(layout));
+  const ByteOffset area = layout.checkpoint[superblock.slot];
+  std::uint64_t block = 0;
+  std::uint64_t applied = 0;
+  for (std::uint64_t chunk = 0; chunk < superblock.checkpoint_chunks; ++chunk) {
+    if (block >= layout.checkpoint_blocks) return false;
+    const std::uint64_t room = (layout.checkpoint_blocks - block) * kBlockSize;
+    const auto into = buffer.span().first(std::min<std::size_t>(buffer.size(), room));
+    const auto entry = read_entry(engine, fd, superblock.uuid, area + ByteCount{block * kBlockSize}, into);
+    if (!entry || entry->header.kind.get() != static_cast<std::uint32_t>(EntryKind::kCheckpoint)) return false;
+    if (entry->header.generation.get() != superblock.generation) return false;
+    if (entry->header.sequence.get() != chunk) return false;
+    if (!apply_all(*entry, loaded, applied)) return false;
+    block += entry_blocks(entry->header.length.get());
+  }
+  return true;
+}
+
+class Replay {
+ public:
+  Replay(IoEngine& engine, int fd, Loaded& loaded)
+      : engine_(engine),
+        fd_(fd),
+        loaded_(loaded),
+        layout_(loaded.superblock.layout),
+        buffer_(Journal::longest_entry(layout_)) {}
+
+  // False: a later checkpoint than this superblock's has begun a journal of its own here.
+  bool run() {
+    for (;;) {
+      if (step_at(loaded_.cursor.position)) continue;
+      if (overtaken_) return false;
+      // An entry that did not fit before the end of the ring begins at its start.
+      const std::uint64_t skipped = layout_.journal_blocks - loaded_.cursor.position;
+      if (loaded_.cursor.position == 0 || loaded_.cursor.used + skipped >= layout_.journal_blocks) break;
+      const JournalCursor before = loaded_.cursor;
+      loaded_.cursor.used += skipped;
+      if (step_at(0)) continue;
+      loaded_.cursor = before;
+      break;
+    }
+    return !overtaken_;
+  }
+
+ private:
+  bool step_at(std::uint64_t position) {
+    JournalCursor& cursor = loaded_.cursor;
+    const std::uint64_t left = std::min(layout_.journal_blocks - position, layout_.journal_blocks - cursor.used);
+    if (left == 0) return false;
+    const auto into = buffer_.span().first(std::min<std::size_t>(buffer_.size(), left * kBlockSize));
+    const ByteOffset place = layout_.journal + ByteCount{position * kBlockSize};
+    const auto entry = read_entry(engine_, fd_, loaded_.superblock.uuid, place, into);
+    if (!entry) return false;
+    const EntryDisk& header = entry->header;
+    overtaken_ = overtaken_ || header.generation.get() > cursor.generation;
+    if (header.kind.get() != static_cast<std::uint32_t>(EntryKind::kJournal)) return false;
+    if (header.generation.get() != cursor.generation || header.sequence.get() != cursor.sequence) return false;
+    if (header.previous.get() != cursor.previous) return false;
+    if (!apply_all(*entry, loaded_, loaded_.replayed)) return false;
+    const std::uint64_t blocks = entry_blocks(header.length.get());
+    cursor.previous = header.sum.get();
+    ++cursor.sequence;
+    cursor.position = (position + blocks) % layout_.journal_blocks;
+    cursor.used += blocks;
+    return true;
+  }
+
+  IoEngine& engine_;
+  const int fd_;
+  Loaded& loaded_;
+  const Layout layout_;
+  AlignedBuffer buffer_;
+  bool overtaken_ = false;
+};
+
+// What the records leave to be worked out.
+void settle(Loaded& loaded) {
+  loaded.index->set_next_id(std::max(loaded.index->next_id(), loaded.superblock.next_object));
+  // A tail page is recorded with the size that it is valid for.
+  loaded.index->for_each_object([](Object& object) {
+    const bool has_tail = object.size.value() % kPageSize != 0 &&
+                          object.find(page_of(ByteOffset{object.size.value()})) != nullptr;
+    if (has_tail) object.tail_size = object.size;
+  });
+}
+
+// A look at a few places: is there anything at all in this file?
+bool looks_empty(IoEngine& engine, int fd, ByteCount size) {
+  constexpr std::uint64_t kPlaces = 64;
+  AlignedBuffer block(kBlockSize);
+  const std::uint64_t blocks = size.value() / kBlockSize;
+  for (std::uint64_t i = 0; i < 2 * kPlaces; ++i) {
+    // The first blocks one by one, then evenly over the rest.
+    const std::uint64_t at = i < kPlaces ? i : i * (blocks - 1) / (2 * kPlaces - 1);
+    if (!engine.read_now(fd, ByteOffset{at * kBlockSize}, block.span())) continue;
+    const auto bytes = block.span();
+    if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; })) return false;
+  }
+  return true;
+}
+
+struct Candidates {
+  std::vector<Superblock> valid;  // newest first
+  bool ours = false, other_format = false;
+};
+
+Candidates read_superblocks(IoEngine& engine, int fd, ByteCount size, Found& found) {
+  Candidates candidates;
+  AlignedBuffer block(sizeof(SuperblockDisk));
+  for (unsigned slot = 0; slot < kSuperblockOffset.size(); ++slot) {
+    if (!engine.read_now(fd, ByteOffset{kSuperblockOffset[slot]}, block.span())) continue;
+    Superblock superblock;
+    const auto disk = disk_from<SuperblockDisk>(block.span());
+    switch (decode(disk, slot, superblock)) {
+      case SuperblockState::kValid:
+        candidates.ours = true;
+        if (superblock.layout.size > size) {
+          found.notes.push_back("store: the file is shorter than its store was");
+          break;
+        }
+        found.highest_generation = std::max(found.highest_generation, superblock.generation);
+        candidates.valid.push_back(superblock);
+        break;
+      case SuperblockState::kOtherFormat:
+        candidates.ours = candidates.other_format = true;
+        break;
+      case SuperblockState::kDamaged:
+        candidates.ours = true;
+        found.notes.push_back(fmt::format("store: superblock {} is damaged", slot));
+        break;
+      case SuperblockState::kZero:
+      case SuperblockState::kForeign:
+        break;
+    }
+  }
+  std::sort(candidates.valid.begin(), candidates.valid.end(),
+            [](const Superblock& a, const Superblock& b) { return a.generation > b.generation; });
+  return candidates;
+}
+
+}  // namespace
+
+std::optional<Loaded> load(IoEngine& engine, int fd, const Superblock& superblock) {
+  Loaded loaded;
+  loaded.superblock = superblock;
+  loaded.index = std::make_unique<Index>();
+  loaded.cursor.generation = superblock.generation;
+  loaded.cursor.sequence = superblock.first_sequence;
+  loaded.cursor.position = superblock.journal_position;
+  if (!load_checkpoint(engine, fd, loaded)) return std::nullopt;
+  if (!Replay(engine, fd, loaded).run()) return std::nullopt;
+  settle(loaded);
+  return loaded;
+}
+
+Found find_store(IoEngine& engine, int fd, ByteCount size) {
+  Found found;
+  const Candidates candidates = read_superblocks(engine, fd, size, found);
+  for (const Superblock& superblock : candidates.valid) {
+    found.loaded = load(engine, fd, superblock);
+    if (found.loaded) {
+      found.finding = Finding::kStore;
+      found.fell_back = superblock.generation != found.highest_generation || candidates.valid.size() < 2;
+      return found;
+    }
+    found.notes.push_back(
+        fmt::format("store: the checkpoint of generation {} cannot be used", superblock.generation));
+  }
+  if (candidates.ours) {
+    found.finding = Finding::kUseless;
+    found.notes.push_back(candidates.other_format && candidates.valid.empty()
+                              ? "store: of another format; it starts anew, empty"
+                              : "store: too damaged to be used; it starts anew, empty");
+  } else if (!looks_empty(engine, fd, size)) {
+    found.finding = Finding::kForeign;
+  }
+  return found;
+}
+
+}  // namespace larder::store

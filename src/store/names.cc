@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names of directory objects. A name that cannot be kept is forgotten, never left as it was.
+#include "store/store_impl.h"
+
+namespace larder::store {
+namespace {
+
+bool fits(std::string_view name) { return !name.empty() && name.size() <= kLongestKey; }
+
+bool same(const NameRecord& a, const NameRecord& b) {
+  std::vector<std::byte> first, second;
+  encode(PutNameRecord{kRootObject, "n", a}, first);
+  encode(PutNameRecord{kRootObject, "n", b}, second);
+  return first == second;
+}
+
+const NameRecord* find_in(const Object& directory, std::string_view name) {
+  if (!directory.names) return nullptr;
+  const auto found = directory.names->find(name);
+  return found == directory.names->end() ? nullptr : &found->second;
+}
+
+}  // namespace
+
+void Store::put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record) {
+  if (!fits(name)) return;
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || directory->retired) return;
+  const NameRecord* there = find_in(*directory, name);
+  if (there != nullptr && same(*there, record)) return;
+  if (there == nullptr && !impl_->index_room_locked(sizeof(NameDisk) + name.size())) return;
+  impl_->index->put_name(*directory, name, record);
+  impl_->append_locked(PutNameRecord{directory->id, name, record});
+  impl_->gauges_locked();
+}
+
+void Store::remove_name(const ObjectRef& directory, std::string_view name) {
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || !impl_->index->remove_name(*directory, name)) return;
+  impl_->append_locked(UnnameRecord{directory->id, name});
+  impl_->gauges_locked();
+}
+
+void Store::move_name(const ObjectRef& from, std::string_view name, const ObjectRef& to,
+                      std::string_view new_name) {
+  if (!fits(name) || !fits(new_name)) return;
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open()) return;
+  const bool known = find_in(*from, name) != nullptr;
+  const bool room = !to->retired && impl_->index_room_locked(new_name.size());
+  if (known && room) {
+    impl_->index->move_name(*from, name, *to, new_name);
+    impl_->append_locked(MoveNameRecord{from->id, to->id, name, new_name});
+  } else {
+    // What lies at the new name has been replaced by something unknown.
+    if (impl_->index->remove_name(*from, name)) impl_->append_locked(UnnameRecord{from->id, name});
+    if (impl_->index->remove_name(*to, new_name)) impl_->append_locked(UnnameRecord{to->id, new_name});
+  }
+  impl_->gauges_locked();
+}
+
+std::optional<NameRecord> Store::find_name(const ObjectRef& directory, std::string_view name) const {
+  const MutexLock lock(impl_->mutex);
+  const NameRecord* record = impl_->is_open() ? find_in(*directory, name) : nullptr;
+  return record == nullptr ? std::nullopt : std::optional<NameRecord>(*record);
+}
+
+void Store::for_each_name(const ObjectRef& directory,
+                          const std::function<void(std::string_view, const NameRecord&)>& visit) const {
+  std::vector<std::pair<std::string, NameRecord>> names;  // `visit` may call the store
+  {
+    const MutexLock lock(impl_->mutex);
+    if (!impl_->is_open() || !directory->names) return;
+    names.assign(directory->names->begin(), directory->names->end());
+  }
+  for (const auto& [name, record] : names) visit(name, record);
+}
+
+}  // namespace larder::store

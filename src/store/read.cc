@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// The warm read: plan, I/O, finish. No allocation, no lock but the object's own, none over I/O.
+#include <larder/log.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "store/store_impl.h"
+
+namespace larder::store {
+
+std::uint32_t page_sum(ObjectId object, PageIndex page, std::span<const std::byte> bytes) {
+  const std::array<Le64, 2> whose{Le64::of(object.value()), Le64::of(page.value())};
+  return crc32c(bytes, crc32c(std::as_bytes(std::span{whose})));
+}
+
+ReadPlan::~ReadPlan() { check(object_ == nullptr, "every plan that covers pages is finished"); }
+
+void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into, ReadPlan& plan) {
+  check(plan.object_ == nullptr, "a plan is finished before the next");
+  check(into.size() >= to_bytes(range.count).value(), "the buffer holds the range");
+  plan.count_ = 0;
+  plan.covered_ = PageCount{0};
+  impl_->counters.reads.add();
+  if (impl_->is_open()) {
+    const MutexLock lock(object->mutex);
+    PageIndex page = range.first;
+    auto at = object->extents.upper_bound(page.value());
+    if (at != object->extents.begin()) --at;
+    for (; page < range.end() && at != object->extents.end(); ++at) {
+      Extent& extent = *at->second;
+      if (!extent.range.contains(page)) break;
+      const PageCount pages = std::min(extent.range.end(), range.end()) - page;
+      const auto part = into.subspan(to_bytes(page - range.first).value(), to_bytes(pages).value());
+      if (extent.zeros()) {
+        std::memset(part.data(), 0, part.size());
+      } else {
+        if (plan.count_ == ReadPlan::kMaxSegments) break;
+        extent.pins.fetch_add(1, std::memory_order_relaxed);
+        const BlockIndex block{extent.block + (page - extent.range.first).value()};
+        plan.segments_[plan.count_] = {impl_->layout.at(block), part};
+        plan.extents_[plan.count_] = &extent;
+        plan.first_pages_[plan.count_] = page;
+        ++plan.count_;
+      }
+      plan.covered_ += pages;
+      page += pages;
+    }
+  }
+  if (plan.covered_.value() == 0) {
+    impl_->counters.misses.add();
+    return;
+  }
+  plan.object_ = object.get();
+  intrusive_ptr_add_ref(plan.object_);
+}
+
+Status Store::finish_read(ReadPlan& plan, Status io) {
+  if (plan.object_ == nullptr) return io;
+  const ObjectRef object(std::exchange(plan.object_, nullptr), false);
+  Status status = io;
+  if (!io) impl_->counters.read_errors.add();
+  for (std::size_t i = 0; i < plan.count_; ++i) {
+    auto* extent = static_cast<Extent*>(plan.extents_[i]);
+    const auto bytes = plan.segments_[i].into;
+    const PageIndex first = plan.first_pages_[i];
+    const std::uint32_t* sums = extent->sums.get() + (first - extent->range.first).value();
+    bool wrong = false;
+    for (std::size_t page = 0; io && page < bytes.size() / kPageSize && !wrong; ++page) {
+      const auto content = bytes.subspan(page * kPageSize, kPageSize);
+      wrong = page_sum(object->id, first + PageCount{page}, content) != sums[page];
+    }
+    if (!wrong) {
+      extent->pins.fetch_sub(1, std::memory_order_release);
+      continue;
+    }
+    const ExtentRef keep(extent);
+    extent->pins.fetch_sub(1, std::memory_order_release);
+    impl_->counters.sum_errors.add();
+    impl_->quarantine(*object, keep);
+    status = fail(ErrorCode::kStoreSum);
+  }
+  if (status) impl_->counters.read_bytes.add(to_bytes(plan.covered_).value());
+  return status;
+}
+
+PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into) {
+  PageCount got{0};
+  while (got < range.count) {
+    ReadPlan plan;
+    const PageRange rest{range.first + got, range.count - got};
+    plan_read(object, rest, into.subspan(to_bytes(got).value()), plan);
+    if (plan.covered().value() == 0) break;
+    Status io;
+    const auto segments = plan.segments();
+    for (std::size_t i = 0; i < segments.size() && io;) {
+      // Neighbours in the file and in memory are one read.
+      ReadSegment whole = segments[i];
+      for (++i; i < segments.size(); ++i) {
+        const bool near = segments[i].at == whole.at + ByteCount{whole.into.size()} &&
+                          segments[i].into.data() == whole.into.data() + whole.into.size();
+        if (!near) break;
+        whole.into = {whole.into.data(), whole.into.size() + segments[i].into.size()};
+      }
+      io = impl_->engine.read_now(impl_->device.fd.get(), whole.at, whole.into);
+    }
+    const PageCount covered = plan.covered();
+    if (!finish_read(plan, io)) break;
+    got += covered;
+  }
+  return got;
+}
+
+// The blocks are not used again in this run: what is wrong with them may be wrong for good.
+void Store::Impl::quarantine(Object& object, const ExtentRef& extent) {
+  const MutexLock lock(mutex);
+  if (extent->owner != &object) return;  // it has gone meanwhile
+  log(LogLevel::kWarn, "store {}: {} pages of object {} from page {} do not match their sums; dropped",
+      device.path, extent->pages(), object.id.value(), extent->range.first.value());
+  DeadList dead;
+  index->drop(object, extent->range, dead);
+  if (!object.in_session) append_locked(DropRecord{object.id, extent->range});
+  for (const Dead& one : dead) {
+    allocator.quarantine({one.block, one.blocks});
+    counters.quarantined_bytes.add(one.blocks * kBlockSize);
+  }
+  gauges_locked();
+}
+
+}  // namespace larder::store

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Write sessions: from the first writable open of a file to the release of the last.
+//
+// What is written in a session enters no record before its end, so no write waits for the store. The mark
+// that its beginning leaves in the journal makes what was recorded before obsolete should the end never come: the
+// share's time stamps may be too coarse to show that the file was written. Once the mark is durable, no
+// record names the old pages any more, so those that the session replaced wait for the mark alone.
+// The end records everything anew: identity with `reset`, then each extent.
+#include "store/store_impl.h"
+
+namespace larder::store {
+
+void Store::begin_session(const ObjectRef& object) {
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || object->retired || object->in_session) return;
+  object->mark = object->extents.empty() ? 0 : impl_->append_locked(SessionMarkRecord{object->id});
+  object->in_session = true;
+}
+
+void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size) {
+  check(aux.size() <= kLongestKey, "aux data have at most 255 bytes");
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->index_room_locked(aux.size())) return impl_->retire_locked(*object);
+  impl_->resize_locked(*object, size);
+  impl_->index->set_identity(*object, view(aux), size);
+  const bool was_in_session = object->in_session;
+  object->in_session = false;
+  object->mark = 0;
+  impl_->append_locked(change_of(*object, was_in_session ? Pages::kReset : Pages::kKept));
+  if (!was_in_session) return;
+  std::vector<Le32> sums;
+  for (const auto& [first, extent] : object->extents) {
+    sums.clear();
+    for (std::uint32_t i = 0; i < extent->pages() && !extent->zeros(); ++i) {
+      sums.push_back(Le32::of(extent->sums[i]));
+    }
+    impl_->append_locked(
+        ExtentRecord{object->id, extent->range.first, extent->pages(), extent->block, sums});
+  }
+}
+
+}  // namespace larder::store

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening, closing, and what a store says of itself.
+#include "store/store.h"
+
+#include <fmt/format.h>
+#include <larder/log.h>
+
+#include <algorithm>
+
+#include "base/random.h"
+#include "store/store_impl.h"
+
+namespace larder::store {
+namespace {
+
+constexpr std::uint64_t kGenerationLeap = 1000;  // past whatever a damaged superblock may have said
+
+// Both superblocks of an empty store, the second written being the newer.
+SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64_t highest, Seed seed,
+                     const Clock& clock) {
+  Random random(seed);
+  Superblock superblock;
+  for (std::uint8_t& byte : superblock.uuid) byte = static_cast<std::uint8_t>(random.below(256));
+  superblock.layout = layout_for(size);
+  superblock.written_wall_ns = clock.wall_ns();
+  superblock.clean = true;
+  AlignedBuffer block(sizeof(SuperblockDisk));
+  for (const unsigned slot : {1u, 0u}) {
+    superblock.slot = slot;
+    superblock.generation = ++highest;
+    const SuperblockDisk disk = encode(superblock);
+    std::memcpy(block.data(), &disk, sizeof disk);
+    Status status = write_and_wait(engine, fd, ByteOffset{kSuperblockOffset[slot]}, block.span());
+    if (status) status = flush_and_wait(engine, fd);
+    if (!status) {
+      return complain(ErrorCode::kStoreIo, "the store cannot be created: " + to_text(status.error()),
+                      status.error().sys_errno);
+    }
+  }
+  auto loaded = load(engine, fd, superblock);
+  if (!loaded) return complain(ErrorCode::kStoreIo, "the store cannot be read back after it was created");
+  return std::move(*loaded);
+}
+
+}  // namespace
+
+Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, WorkQueue& a_machine,
+                  const Clock& a_clock, Loaded loaded)
+    : device(std::move(a_device)),
+      options(an_options),
+      engine(an_engine),
+      machine(a_machine),
+      clock(a_clock),
+      layout(loaded.superblock.layout),
+      uuid(loaded.superblock.uuid),
+      index_limit(checkpoint_limit(layout)),
+      room_target(std::min(std::max<std::uint64_t>(layout.data_blocks / 16, (1u << 20) / kBlockSize),
+                           layout.data_blocks / 4)),
+      allocator(layout.data_blocks),
+      journal(engine, device.fd.get(), layout, uuid, loaded.cursor),
+      committer(clock, options.commit_ns, [this] { return commit_step(); }),
+      superblock(loaded.superblock),
+      index(std::move(loaded.index)) {
+  counters.replayed_records.add(loaded.replayed);
+  counters.discarded_records.add(loaded.discarded);
+  counters.capacity_bytes.set(layout.capacity().value());
+}
+
+Store::Impl::~Impl() {
+  check(counters.fill_in_flight_bytes.value() == 0, "no fill is in flight when a store goes");
+}
+
+// The blocks of all extents leave the free ones. Two extents that claim one block (no sound store has such)
+// both go as far as they disagree.
+SetUp<bool> Store::Impl::start(const Found& found) {
+  bool damaged = false;
+  {
+    const MutexLock lock(mutex);
+    std::vector<ExtentRef> refused;
+    for (Extent& extent : index->by_age()) {
+      if (extent.zeros() || allocator.claim({extent.block, extent.pages()})) continue;
+      refused.emplace_back(&extent);
+    }
+    for (const ExtentRef& extent : refused) {
+      DeadList dead;
+      append_locked(DropRecord{extent->owner->id, extent->range});
+      index->drop(*extent->owner, extent->range, dead);
+      counters.discarded_records.add();
+    }
+    damaged = !refused.empty();
+    gauges_locked();
+  }
+  // What was replayed may be in the system's memory only (kill -9); what follows must not overtake it.
+  Status status = flush_and_wait(engine, device.fd.get());
+  counters.flushes.add();
+  if (status && found.fell_back) superblock.generation = found.highest_generation + kGenerationLeap;
+  if (status && (found.fell_back || damaged)) status = write_checkpoint(Ending::kGoesOn);
+  if (!status) {
+    return complain(ErrorCode::kStoreIo, "the store cannot be written: " + larder::to_text(status.error()),
+                    status.error().sys_errno);
+  }
+  return true;
+}
+
+void Store::Impl::gauges_locked() {
+  const Index::Totals& totals = index->totals();
+  counters.objects.set(totals.objects);
+  counters.names.set(totals.names);
+  counters.extents.set(totals.extents);
+  const Allocator::Totals blocks = allocator.totals();
+  counters.waiting_bytes.set(blocks.waiting * kBlockSize);
+  counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) * kBlockSize);
+}
+
+SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngine& engine, WorkQueue& machine,
+                                          const Clock& clock, Seed seed) {
+  if (device.size < kSmallestStore) {
+    return complain(ErrorCode::kInvalid, fmt::format("{}: a store has at least {} MiB", device.path,
+                                                     kSmallestStore.value() >> 20));
+  }
+  const int fd = device.fd.get();
+  Found found = find_store(engine, fd, device.size);
+  for (const std::string& note : found.notes) log(LogLevel::kWarn, "{}: {}", device.path, note);
+  if (found.finding == Finding::kForeign) {
+    return complain(ErrorCode::kStoreFormat,
+                    fmt::format("{}: this is not a store of larder; it is left as it is (remove it, or give "
+                                "another path with store=)",
+                                device.path));
+  }
+  if (!found.loaded) {
+    auto created = create_empty(engine, fd, device.size, found.highest_generation + kGenerationLeap, seed, clock);
+    if (!created) return tl::make_unexpected(std::move(created).error());
+    found.loaded = std::move(*created);
+    found.fell_back = false;
+  }
+  auto impl = std::make_unique<Impl>(std::move(device), options, engine, machine, clock,
+                                     std::move(*found.loaded));
+  auto started = impl->start(found);
+  if (!started) return tl::make_unexpected(std::move(started).error());
+  if (options.commit_by == CommitBy::kThread) impl->committer.start();
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Store::~Store() { check(impl_->closing.load(), "a store is closed before it goes"); }
+
+void Store::close() {
+  if (impl_->closing.exchange(true)) return;
+  impl_->committer.stop();
+  impl_->committer.run_until([this] { return !impl_->is_open(); });
+}
+
+State Store::state() const { return impl_->state.load(); }
+Counters& Store::counters() { return impl_->counters; }
+std::string Store::uuid() const { return store::to_text(impl_->uuid); }
+ByteCount Store::capacity() const { return impl_->layout.capacity(); }
+Status Store::sync() { return impl_->sync(); }
+
+std::string Store::to_text() const {
+  const char* state = "";
+  switch (impl_->state.load()) {
+    case State::kOpen:
+      state = "open";
+      break;
+    case State::kBypass:
+      state = "bypass: a write or flush failed, nothing is cached";
+      break;
+    case State::kClosed:
+      state = "closed";
+      break;
+  }
+  const Counters& c = impl_->counters;
+  std::string text = fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n", impl_->device.path, state,
+                                 uuid(), impl_->layout.size.value());
+  text += fmt::format("data: {} bytes, {} used, {} waiting to be freed\n", c.capacity_bytes.value(),
+                      c.used_bytes.value(), c.waiting_bytes.value());
+  text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(), c.names.value(),
+                      c.extents.value(), impl_->engine.name());
+  return text;
+}
+
+}  // namespace larder::store

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/store_check.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "store/store_impl.h"
+
+namespace larder::store {
+namespace {
+
+using Lines = std::vector<std::string>;
+
+struct Owned {
+  BlockRun run;
+  const char* whose;
+};
+
+// Invariant 1, and 3 in so far as nothing that waits is free. A fill in flight is what is left over.
+void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks, bool in_flight, Lines& lines) {
+  std::vector<Owned> all;
+  for (const BlockRun& run : allocator.free_runs()) all.push_back({run, "free"});
+  for (const BlockRun& run : allocator.waiting_runs()) all.push_back({run, "waiting"});
+  for (const Extent& extent : index.by_age()) {
+    if (!extent.zeros()) all.push_back({{extent.block, extent.pages()}, "extent"});
+  }
+  std::sort(all.begin(), all.end(), [](const Owned& a, const Owned& b) { return a.run.block < b.run.block; });
+  std::uint64_t next = 0;
+  for (const Owned& owned : all) {
+    if (owned.run.block < next) {
+      lines.push_back(fmt::format("1: block {} ({}) has two owners", owned.run.block, owned.whose));
+    } else if (owned.run.block > next && !in_flight) {
+      lines.push_back(fmt::format("1: blocks {} to {} have no owner", next, owned.run.block));
+    }
+    next = std::max(next, owned.run.block + owned.run.count);
+  }
+  if (next > blocks) lines.emplace_back("1: blocks beyond the end of the data area");
+  if (next < blocks && !in_flight) lines.push_back(fmt::format("1: blocks from {} on have no owner", next));
+}
+
+// Invariant 4, and that what is counted agrees with what is there.
+void check_index(Index& index, Lines& lines) {
+  Index::Totals seen;
+  std::vector<std::byte> bytes;
+  index.for_each_object([&](Object& object) {
+    ++seen.objects;
+    seen.names += object.names ? object.names->size() : 0;
+    if (object.retired || index.by_id(object.id) != &object) {
+      lines.push_back(fmt::format("object {} is in the tree but not in the index", object.id.value()));
+    }
+    std::uint64_t end = 0;
+    std::uint64_t pages = 0;
+    for (const auto& [first, extent] : object.extents) {
+      ++seen.extents;
+      pages += extent->pages();
+      if (first != extent->range.first.value() || extent->range.empty() || extent->owner != &object) {
+        lines.push_back(fmt::format("4: object {}: an extent at page {} is out of place", object.id.value(), first));
+      }
+      if (first < end) lines.push_back(fmt::format("4: object {}: extents overlap at page {}", object.id.value(), first));
+      if (extent->zeros() != (extent->sums == nullptr)) {
+        lines.push_back(fmt::format("4: object {}: pages from {} on have no sums", object.id.value(), first));
+      }
+      end = extent->range.end().value();
+      if (object.in_session) seen.bytes += extent_size(extent->pages(), extent->block);
+    }
+    if (pages != object.cached_pages) {
+      lines.push_back(fmt::format("object {} counts {} pages and has {}", object.id.value(), object.cached_pages, pages));
+    }
+  });
+  index.for_each_record([&](const Record& record) { encode(record, bytes); });
+  seen.bytes += bytes.size();
+  const Index::Totals& said = index.totals();
+  if (seen.objects != said.objects || seen.names != said.names || seen.extents != said.extents ||
+      seen.extents != index.by_age().size() || seen.bytes != said.bytes) {
+    lines.push_back(fmt::format("counts: {} objects, {} names, {} extents, {} bytes; there are {}, {}, {}, {}",
+                                said.objects, said.names, said.extents, said.bytes, seen.objects, seen.names,
+                                seen.extents, seen.bytes));
+  }
+}
+
+// Records as sorted bytes, so that two indexes can be compared.
+std::vector<std::string> records_of(Index& index, const std::vector<ObjectId>& but_pages_of) {
+  std::vector<std::string> all;
+  index.for_each_record([&](const Record& record) {
+    if (const auto* extent = std::get_if<ExtentRecord>(&record)) {
+      const auto& skip = but_pages_of;
+      if (std::find(skip.begin(), skip.end(), extent->object) != skip.end()) return;
+    }
+    std::vector<std::byte> bytes;
+    encode(record, bytes);
+    all.emplace_back(view(bytes));
+  });
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+// Invariant 5 for the whole journal: what lies on the device is what is in memory.
+void check_device(IoEngine& engine, int fd, const Superblock& superblock, Index& index, Lines& lines) {
+  const auto loaded = load(engine, fd, superblock);
+  if (!loaded) {
+    lines.emplace_back("5: the store cannot be loaded from the device");
+    return;
+  }
+  if (loaded->discarded != 0) lines.push_back(fmt::format("5: {} records make no sense", loaded->discarded));
+  std::vector<ObjectId> in_session;
+  index.for_each_object([&](Object& object) {
+    if (object.in_session) in_session.push_back(object.id);
+  });
+  if (records_of(index, in_session) != records_of(*loaded->index, in_session)) {
+    lines.emplace_back("5: what the journal says is not what is in memory");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> check_store(Store& store) {
+  Store::Impl& impl = *store.impl_;
+  Lines lines;
+  const MutexLock lock(impl.mutex);
+  const bool in_flight = impl.counters.fill_in_flight_bytes.value() != 0;
+  check_blocks(impl.allocator, *impl.index, impl.layout.data_blocks, in_flight, lines);
+  check_index(*impl.index, lines);
+  const bool quiet = impl.is_open() && impl.durable.load() >= impl.journal.appended();
+  if (quiet) check_device(impl.engine, impl.device.fd.get(), impl.superblock, *impl.index, lines);
+  struct stat stat {};
+  const bool regular = ::fstat(impl.device.fd.get(), &stat) == 0 && S_ISREG(stat.st_mode);
+  if (regular && static_cast<std::uint64_t>(stat.st_size) > impl.device.size.value()) {
+    lines.emplace_back("6: the file is longer than its size");
+  }
+  return lines;
+}
+
+}  // namespace larder::store

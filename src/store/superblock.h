@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Superblock: where the last checkpoint and the journal behind it begin. Two of them, written in turn.
+#pragma once
+
+#include <larder/records.h>
+#include <larder/units.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "store/format.h"
+#include "store/layout.h"
+
+namespace larder::store {
+
+struct Superblock {
+  Uuid uuid{};
+  std::uint64_t generation = 0;
+  Layout layout;
+  unsigned slot = 0;  // of this superblock, and of its checkpoint's area
+  std::uint64_t checkpoint_chunks = 0;
+  std::uint64_t first_sequence = 1;
+  std::uint64_t journal_position = 0;
+  ObjectId next_object{kRootObject.value() + 1};
+  bool clean = false;  // closed in order: no journal follows
+  Nanoseconds written_wall_ns = 0;
+};
+
+enum class SuperblockState : std::uint8_t {
+  kValid,
+  kZero,         // never written
+  kOtherFormat,  // ours, of another format number
+  kDamaged,      // ours by its magic, but the sum or what it says is wrong
+  kForeign,      // not ours
+};
+
+SuperblockDisk encode(const Superblock& superblock);
+// `slot`: the place from which `disk` was read. kValid fills `superblock`.
+SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& superblock);
+
+// The size that the store on `fd` was given; nullopt where neither superblock can be read. For device.cc.
+std::optional<ByteCount> stored_size(int fd);
+
+std::string to_text(const Uuid& uuid);
+
+}  // namespace larder::store

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// SimEngine: a device in memory, with a stated fault model.
+//
+// What it promises, as a disk does: a write that was answered is seen by every later read, and is on the
+// medium once a flush begun after its answer was answered. What it does not: until then, each 512-byte sector
+// of each write is on the medium or not, whatever the others are, in any order.
+//
+// A crash picks a fate for each unflushed write: applied, lost, or torn (each sector decided alone).
+// Faults, counted over writes and flushes (`operations`) or reads:
+//   fail_operation(n, e)   the n-th from now fails with errno e, and has had no effect
+//   stop_at(n)             from the n-th on everything fails with EIO: the power is gone, crash() comes next
+//   fail_read(n, e)        the n-th read from now
+//   misdirect(n, by)       the n-th write from now lands `by` bytes beside its place, and is answered as good
+//   hold_writes(from)      writes at or above `from` wait until release_one(); release_all() ends the holding
+//
+// Everything else is answered inside submit(), so a whole store runs on one thread.
+// Thread: one at a time.
+#pragma once
+
+#include <larder/io_engine.h>
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+
+namespace larder::test {
+
+// Blocks are shared between copies until they are written, so an image costs little to keep.
+class SimImage {
+ public:
+  explicit SimImage(ByteCount size);
+
+  ByteCount size() const { return ByteCount{blocks_.size() * kBlockSize}; }
+  void read(ByteOffset at, std::span<std::byte> into) const;
+  void write(ByteOffset at, std::span<const std::byte> data);
+  void flip_bit(ByteOffset at, unsigned bit);
+
+ private:
+  using Block = std::array<std::byte, kBlockSize>;
+  std::vector<std::shared_ptr<const Block>> blocks_;  // null: zeros
+};
+
+class SimEngine final : public IoEngine {
+ public:
+  explicit SimEngine(SimImage image);
+  explicit SimEngine(ByteCount size) : SimEngine(SimImage(size)) {}
+
+  void submit(IoRequest& request) override;
+  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into) override;
+  std::string name() const override { return "simulated"; }
+
+  // What a machine finds after the power came back.
+  SimImage crash(Random& random) const;
+  // What a process finds that was started after this one was killed.
+  const SimImage& image() const { return seen_; }
+  SimImage& image() { return seen_; }
+
+  std::uint64_t operations() const { return operations_; }
+  std::uint64_t reads() const { return reads_; }
+  std::uint64_t flushes() const { return flushes_; }
+  // Of the writes so far, in order.
+  struct Written {
+    ByteOffset at;
+    std::size_t length;
+  };
+  const std::vector<Written>& written() const { return log_; }
+
+  void fail_operation(std::uint64_t n, int sys_errno);
+  void stop_at(std::uint64_t n);
+  void fail_read(std::uint64_t n, int sys_errno);
+  void misdirect(std::uint64_t n, std::int64_t by);
+  void hold_writes(ByteOffset from) { hold_from_ = from; }
+  bool release_one();
+  void release_all();
+  std::size_t held() const { return held_.size(); }
+
+ private:
+  struct Pending {
+    ByteOffset at;
+    std::vector<std::byte> data;
+  };
+  struct Fault {
+    std::uint64_t at = 0;
+    int sys_errno = 0;
+  };
+  int fault_of_operation();
+  void perform(IoRequest& request);
+
+  SimImage medium_;  // what surely survives
+  SimImage seen_;    // what reads see
+  std::vector<Pending> unflushed_;
+  std::vector<Written> log_;
+  std::deque<IoRequest*> held_;
+  std::optional<ByteOffset> hold_from_;
+  std::optional<Fault> operation_fault_, read_fault_;
+  std::optional<std::uint64_t> stop_at_;
+  std::uint64_t misdirect_at_ = 0;
+  std::int64_t misdirect_by_ = 0;
+  std::uint64_t operations_ = 0, reads_ = 0, writes_ = 0, flushes_ = 0;
+};
+
+}  // namespace larder::test
