@@ -117,7 +117,10 @@ void Vfs::launch(Handle& handle, Launch launch) {
         return fetch(netfs, path, std::move(file), id, offset, bytes->span().first(expected.value()));
       },
       [this, inode, flight, bytes, expected, began_wall_ns, slot](Result<Fetched> result) {
-        if (result) slot->set_if_empty(result->file);
+        if (result) {
+          slot->set_if_empty(result->file);
+          parts_.share.counters().bytes_read.add(result->count.value());
+        }
         landed(*inode, flight, bytes, expected, result, began_wall_ns);
       });
 }

@@ -202,6 +202,7 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
       },
       [this, buffer, read = std::move(read)](Result<ByteCount> result) mutable {
         if (!result) return read->reply.error(result.error());
+        parts_.share.counters().bytes_read.add(result->value());
         std::memcpy(read->reply.payload().data(), buffer->data(), result->value());
         counters_.copied_bytes.add(result->value());
         counters_.read_bytes.add(result->value());

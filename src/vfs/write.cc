@@ -180,6 +180,7 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
         wrote(*inode, offset, data, ticket, result);
         if (!result) return reply.error(result.error());
         counters_.write_bytes.add(result->count.value());
+        parts_.share.counters().bytes_written.add(result->count.value());
         reply.written(result->count);
       });
 }
