@@ -107,21 +107,21 @@ void Vfs::launch(Handle& handle, Launch launch) {
   const std::shared_ptr<FileSlot> slot = handle.readable() ? handle.slot : std::make_shared<FileSlot>();
   std::shared_ptr<NetfsFile> file = slot->get();
   Result<std::string> path = names_.path_of(*inode);
-  const Nanoseconds began_wall_ns = parts_.clock.wall_ns();
+  const Nanoseconds began_share_ns = share_clock_.now_ns();
   if (!file && !path)
-    return landed(*inode, flight, bytes, expected, fail(path.error()), began_wall_ns);
+    return landed(*inode, flight, bytes, expected, fail(path.error()), began_share_ns);
   parts_.share.call<Fetched>(
       CallKind::kData, {},
       [path = path.value_or(""), file = std::move(file), bytes, expected,
        offset = to_bytes(flight->range.first), id = inode->file_id](Netfs& netfs) mutable {
         return fetch(netfs, path, std::move(file), id, offset, bytes->span().first(expected.value()));
       },
-      [this, inode, flight, bytes, expected, began_wall_ns, slot](Result<Fetched> result) {
+      [this, inode, flight, bytes, expected, began_share_ns, slot](Result<Fetched> result) {
         if (result) {
           slot->set_if_empty(result->file);
           parts_.share.counters().bytes_read.add(result->count.value());
         }
-        landed(*inode, flight, bytes, expected, result, began_wall_ns);
+        landed(*inode, flight, bytes, expected, result, began_share_ns);
       });
 }
 
@@ -141,7 +141,7 @@ Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path, std::shar
 
 void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
                  const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
-                 const Result<Fetched>& result, Nanoseconds began_wall_ns) {
+                 const Result<Fetched>& result, Nanoseconds began_share_ns) {
   std::vector<memo::Flight::Waiter*> waiters;
   bool new_version = false;
   bool fill_it = false;
@@ -161,7 +161,7 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
       current = current && !new_version && (result->count == expected || ours);
       if (current) {
         counters_.flight_bytes.add(result->count.value());
-        if (!ours && is_racy(after, began_wall_ns)) begin_volatile_session_locked(inode);
+        if (!ours && is_racy(after, began_share_ns)) begin_volatile_session_locked(inode);
         waiters = inode.flights.land(*flight, bytes, result->count);
         fill_it = flight->keep && result->count == expected;
       } else {

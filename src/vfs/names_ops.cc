@@ -44,10 +44,11 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
         TRY(const Attributes made, make(netfs, path));
         return hand_over(netfs, path, nullptr, made, owner);
       },
-      [this, directory, name = std::string(name), asked,
+      [this, directory, name = std::string(name), asked, asked_wall_ns = parts_.clock.wall_ns(),
        reply = std::move(reply)](Result<Attributes> result) mutable {
         changed_directory(*directory);
         if (!result) return reply.error(result.error());
+        share_clock_.saw_made(result->mtime_ns, asked_wall_ns, parts_.clock.wall_ns());
         const InodeRef inode = install(*directory, name, *result, asked);
         answer_entry(*inode, asked.at_mono_ns + entry_trust_ns(*inode), std::move(reply));
       });

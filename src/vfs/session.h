@@ -36,7 +36,7 @@ struct Session {
   Identity start;                // the share's at the start
   std::uint64_t expected_size = 0;
   std::optional<std::int64_t> own_mtime_ns;  // set by a utimens of ours, until the next write
-  Nanoseconds began_wall_ns = 0;
+  Nanoseconds began_share_ns = 0;
   std::uint64_t last_ticket = 0;
   std::vector<WrittenRange> written;
 

@@ -36,6 +36,7 @@
 #include "vfs/handle.h"
 #include "vfs/inode.h"
 #include "vfs/names.h"
+#include "vfs/share_clock.h"
 
 namespace larder {
 
@@ -252,7 +253,7 @@ class Vfs final : public Filesystem {
                                std::span<std::byte> into);
   void landed(Inode& inode, const memo::FlightRef& flight,
               const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
-              const Result<Fetched>& result, Nanoseconds began_wall_ns);
+              const Result<Fetched>& result, Nanoseconds began_share_ns);
   void fill(Inode& inode, memo::FlightRef flight);
   static void tell(const std::vector<memo::Flight::Waiter*>& waiters);
 
@@ -284,6 +285,7 @@ class Vfs final : public Filesystem {
   InodeRef root_;
   NameTree names_;
   std::atomic<std::uint64_t> copies_in_flight_bytes_{0};  // of written pages, on their way to the store
+  ShareClock share_clock_{parts_.clock};
   Mutex given_mutex_{Rank::kMount};  // one giver of file ids at a time
   std::atomic<Nanoseconds> last_probe_mono_ns_{0};
   Mutex figures_mutex_{Rank::kLeaf};

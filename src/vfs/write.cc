@@ -285,7 +285,7 @@ void Vfs::begin_write_session_locked(Inode& inode) {
   session.start = inode.identity;
   session.explained = inode.identity_known && !was_volatile;
   session.expected_size = inode.attributes.size;
-  session.began_wall_ns = parts_.clock.wall_ns();
+  session.began_share_ns = share_clock_.now_ns();
   if (!was_volatile)
     session.begun = submit_locked(
         inode, std::make_unique<SessionJob>(*this, inode, SessionJob::What::kBegin, inode.identity));
@@ -324,8 +324,8 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
   // Too coarse to tell our last write from somebody else's in the same step.
   if (step_ns >= kSecond && !session.own_mtime_ns) return false;
   if (session.own_mtime_ns) return now.mtime_ns == *session.own_mtime_ns;
-  return now.mtime_ns >= session.began_wall_ns - step_ns &&
-         now.mtime_ns <= parts_.clock.wall_ns() + step_ns;
+  return now.mtime_ns >= session.began_share_ns - step_ns &&
+         now.mtime_ns <= share_clock_.now_ns() + step_ns;
 }
 
 void Vfs::settle_session(Inode& inode, const Result<Attributes>& now) {
