@@ -97,11 +97,11 @@ struct OpenedFile {
 enum class Freshness : std::uint8_t { kCached, kServer };
 
 struct AttributeChange {
-  std::optional<std::uint32_t> mode, uid, gid;
-  std::optional<std::uint64_t> size;
+  std::optional<std::uint32_t> mode = {}, uid = {}, gid = {};
+  std::optional<std::uint64_t> size = {};
   // kNow lets the share take its own clock
   static constexpr std::int64_t kNow = INT64_MIN;
-  std::optional<std::int64_t> atime_ns, mtime_ns;
+  std::optional<std::int64_t> atime_ns = {}, mtime_ns = {};
 };
 
 enum class SyncWhat : std::uint8_t { kAll, kDataOnly };

@@ -18,7 +18,7 @@ namespace larder::netfs {
 
 struct PosixOptions {
   std::string share;     // a directory; links in it are followed once, now
-  std::string share_id;  // share_id=; empty: from the mount table
+  std::string share_id = {};  // share_id=; empty: from the mount table
   ShareInodes inodes = ShareInodes::kAuto;
   OwnMountpoint own_mountpoint = OwnMountpoint::kNo;  // kYes: SHARE = MOUNTPOINT
   Nanoseconds open_within_ns = 30 * kSecond;

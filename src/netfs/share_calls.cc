@@ -197,7 +197,7 @@ void ShareCalls::Core::finish(Out& call) {
   counters.latency_ns.record(static_cast<std::uint64_t>(took_ns));
   timers_reference = tell_locked(call, std::nullopt);
   set_away_locked(is_away);
-  if (took_ns <= options.slow_ns && slow_out == 0) set_slow_locked(false);
+  if (took_ns < options.slow_ns && slow_out == 0) set_slow_locked(false);
 }
 
 void ShareCalls::Core::fire(Out& call) {

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mount table: which mount shows a path, and which share that is.
+#include "netfs/share_identity.h"
+
+#include <fmt/format.h>
+
+#include "support/catch.h"
+
+namespace larder::netfs {
+namespace {
+
+constexpr std::string_view kTable =
+    "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
+    "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+    "40 27 0:50 / /mnt/nfs rw,relatime shared:7 master:3 - nfs4 server:/export rw,vers=4.2\n"
+    "41 27 0:51 /sub /mnt/with\\040space\\011tab\\134back\\043hash rw - ext4 /dev/v\\040d rw\n"
+    "42 40 0:52 / /mnt/nfs/inner rw - tmpfs tmpfs rw\n"
+    "43 27 0:53 / /mnt/top rw - ext4 /dev/a rw\n"
+    "44 43 0:54 / /mnt/top/below rw - ext4 /dev/b rw\n"
+    "45 43 0:55 / /mnt/top rw - ext4 /dev/c rw\n";
+
+ShareIdentity share_at(std::string_view table, std::string_view path) {
+  const auto mounts = parse_mounts(table);
+  const auto covering = covering_mount(mounts, path, OwnMountpoint::kNo);
+  REQUIRE(has_own_mount(covering));
+  return identity_of_mount(*covering->mount, path);
+}
+
+TEST_CASE("a line of the mount table gives its fields, with escapes turned back") {
+  const auto mounts = parse_mounts(kTable);
+  REQUIRE(mounts.size() == 8);
+  CHECK(mounts[2].id == 40);
+  CHECK(mounts[2].parent == 27);
+  CHECK(mounts[2].type == "nfs4");
+  CHECK(mounts[2].source == "server:/export");
+  CHECK(has_option(mounts[2], "vers=4.2"));
+  CHECK_FALSE(has_option(mounts[2], "vers"));
+  CHECK(mounts[3].point == "/mnt/with space\ttab\\back#hash");
+  CHECK(mounts[3].root == "/sub");
+  CHECK(mounts[3].source == "/dev/v d");
+}
+
+TEST_CASE("lines that are no mounts are left out, however they are broken") {
+  CHECK(parse_mounts("").empty());
+  CHECK(parse_mounts("\n\nx y z\n27\n27 1\n27 1 0:1 / \n27 1 0:1 / /x rw\n27 1 0:1 / /x rw -\n").empty());
+  CHECK(parse_mounts("99999999999999 1 0:1 / / rw - ext4 a rw\n").empty());
+  // An escape that is cut off is what it says.
+  CHECK(parse_mounts("27 1 0:1 / /x\\04 rw - ext4 a rw").at(0).point == "/x\\04");
+  for (std::size_t cut = 0; cut <= kTable.size(); ++cut) {
+    CHECK(parse_mounts(kTable.substr(0, cut)).size() <= 8);
+  }
+}
+
+TEST_CASE("a share is told by its mount, and by the path below it") {
+  const ShareIdentity at_mount = share_at(kTable, "/mnt/nfs");
+  CHECK(at_mount == ShareIdentity{.type = "nfs4",
+                                  .source = "server:/export",
+                                  .root = "/",
+                                  .below = "",
+                                  .is_mount_point = true});
+  CHECK(share_at(kTable, "/mnt/nfs/a/b").below == "a/b");
+  CHECK_FALSE(share_at(kTable, "/mnt/nfs/a/b").is_mount_point);
+  CHECK(share_at(kTable, "/mnt/nfs/inner/x").type == "tmpfs");
+  CHECK(share_at(kTable, "/mnt/nfs/innermost").type == "nfs4");
+  CHECK(share_at(kTable, "/mnt/with space\ttab\\back#hash/d").root == "/sub");
+}
+
+TEST_CASE("a path that no mount but the root's covers has no mount of its own") {
+  const auto mounts = parse_mounts(kTable);
+  for (const char* path : {"/mnt", "/mnt/nfsx", "/home/x", "/"}) {
+    const auto covering = covering_mount(mounts, path, OwnMountpoint::kNo);
+    REQUIRE(covering);
+    CHECK(covering->mount->id == 27);
+    CHECK_FALSE(has_own_mount(covering));
+  }
+  CHECK_FALSE(covering_mount({}, "/x", OwnMountpoint::kNo));
+  CHECK_FALSE(covering_mount(parse_mounts("5 4 0:1 / /proc rw - proc proc rw\n"), "/proc",
+                             OwnMountpoint::kNo));
+}
+
+TEST_CASE("of stacked mounts the one on top counts, and what lies below the covered one does not") {
+  CHECK(share_at(kTable, "/mnt/top").source == "/dev/c");
+  CHECK(share_at(kTable, "/mnt/top/below").source == "/dev/c");
+  CHECK(share_at(kTable, "/mnt/top/below").below == "below");
+}
+
+TEST_CASE("a second mount on the root directory is the root") {
+  const auto mounts = parse_mounts(
+      "1 1 0:1 / / rw - rootfs none rw\n"
+      "27 1 254:0 / / rw - ext4 /dev/vda rw\n"
+      "40 27 0:50 / /mnt rw - nfs4 server:/e rw\n");
+  const auto covering = covering_mount(mounts, "/mnt/x", OwnMountpoint::kNo);
+  REQUIRE(has_own_mount(covering));
+  CHECK(covering->mount->id == 40);
+  CHECK_FALSE(has_own_mount(covering_mount(mounts, "/home", OwnMountpoint::kNo)));
+}
+
+TEST_CASE("our own mount on the share is looked through, another's is not") {
+  const std::string table = std::string(kTable) +
+                            "50 40 0:60 / /mnt/nfs rw - fuse.larder larder rw\n"
+                            "51 27 0:61 / /mnt/other rw - fuse.larder larder rw\n";
+  const auto mounts = parse_mounts(table);
+  const auto ours = covering_mount(mounts, "/mnt/nfs", OwnMountpoint::kYes);
+  REQUIRE(ours);
+  CHECK(ours->mount->id == 40);
+  CHECK(ours->has_ours_on_top);
+  const auto foreign = covering_mount(mounts, "/mnt/nfs", OwnMountpoint::kNo);
+  CHECK(foreign->mount->id == 50);
+  CHECK_FALSE(foreign->has_ours_on_top);
+  CHECK(covering_mount(mounts, "/mnt/other/x", OwnMountpoint::kYes)->mount->id == 51);
+}
+
+TEST_CASE("a table whose mounts are each other's parents does not hang the walk") {
+  const auto mounts = parse_mounts(
+      "1 0 0:1 / / rw - ext4 a rw\n2 3 0:1 / /x rw - ext4 b rw\n3 2 0:1 / /x rw - ext4 c rw\n"
+      "2 1 0:1 / /x rw - ext4 b rw\n");
+  CHECK(covering_mount(mounts, "/x", OwnMountpoint::kNo));
+}
+
+TEST_CASE("share_id= names the share, but an unmounted one is another still") {
+  const auto mounts = parse_mounts(kTable);
+  const auto mounted = covering_mount(mounts, "/mnt/nfs/a", OwnMountpoint::kNo);
+  const auto unmounted = covering_mount(mounts, "/home/a", OwnMountpoint::kNo);
+  const auto other = covering_mount(mounts, "/mnt/top", OwnMountpoint::kNo);
+  CHECK(identity_by_override("mine", mounted) == identity_by_override("mine", other));
+  CHECK(identity_by_override("mine", mounted) != identity_by_override("mine", unmounted));
+  CHECK(identity_by_override("mine", mounted) != identity_by_override("yours", mounted));
+  CHECK(identity_without_mount("ext4", 0xAB, "/home/a") !=
+        identity_without_mount("ext4", 0xAC, "/home/a"));
+  CHECK(identity_without_mount("ext4", 0xAB, "/home/a") !=
+        identity_without_mount("ext4", 0xAB, "/home/b"));
+}
+
+}  // namespace
+}  // namespace larder::netfs
