@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// World: the whole file system on one thread, over a simulated share and a simulated device.
+//
+// Requests are started by the calls below and go on when settle() runs the queues; `step()` runs one piece of
+// work of a queue that a seed chooses. Nothing here is a fake of larder's own.
+#pragma once
+
+#include <larder/cookie.h>
+#include <larder/mount.h>
+#include <larder/share_calls.h>
+#include <larder/timers.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/store.h"
+#include "support/sim_clock.h"
+#include "support/sim_engine.h"
+#include "support/sim_netfs.h"
+#include "support/step_queue.h"
+#include "vfs/vfs.h"
+
+namespace larder::test {
+
+// What a request was answered.
+struct Answer {
+  bool done = false;
+  std::optional<Error> error;
+  Entry entry;
+  OpenReply open;
+  Attributes attributes;
+  std::string data;
+  std::uint64_t count = 0;
+  std::vector<std::string> names;  // of a listing
+  bool ok() const { return done && !error; }
+};
+
+class Slot final : public ReplySlot {
+ public:
+  explicit Slot(std::shared_ptr<Answer> answer) : answer_(std::move(answer)) {}
+
+  std::span<std::byte> payload() override { return memory_.span(); }
+  bool park() override { return true; }
+  void error(Error e) override {
+    answer_->error = e;
+    finish();
+  }
+  void ok() override { finish(); }
+  void entry(const Entry& e) override {
+    answer_->entry = e;
+    finish();
+  }
+  void attributes(std::uint64_t, const Attributes& a, Nanoseconds) override {
+    answer_->attributes = a;
+    finish();
+  }
+  void opened(const OpenReply& o) override {
+    answer_->open = o;
+    finish();
+  }
+  void created(const Entry& e, const OpenReply& o) override {
+    answer_->entry = e;
+    answer_->open = o;
+    finish();
+  }
+  void data(std::size_t skip, ByteCount count) override {
+    answer_->data.assign(reinterpret_cast<const char*>(memory_.data()) + skip, count.value());
+    finish();
+  }
+  void written(ByteCount count) override {
+    answer_->count = count.value();
+    finish();
+  }
+  void link(std::string_view target) override {
+    answer_->data = target;
+    finish();
+  }
+  void xattr_size(ByteCount size) override {
+    answer_->count = size.value();
+    finish();
+  }
+  void stat_fs(const struct statvfs&) override { finish(); }
+  bool add_dirent(std::size_t&, std::size_t, std::string_view name, std::uint64_t, std::uint32_t,
+                  std::uint64_t) override {
+    answer_->names.emplace_back(name);
+    return true;
+  }
+  bool add_dirent_plus(std::size_t&, std::size_t, std::string_view name, const Entry&,
+                       std::uint64_t) override {
+    answer_->names.emplace_back(name);
+    return true;
+  }
+  void recycle() override { const std::unique_ptr<Slot> gone(this); }
+
+ private:
+  void finish() {
+    check(!answer_->done, "a request is answered once");
+    answer_->done = true;
+  }
+  std::shared_ptr<Answer> answer_;
+  AlignedBuffer memory_{(2 << 20) + kPageSize};
+};
+
+using Asked = std::shared_ptr<const Answer>;
+
+struct WorldOptions {
+  SimProfile profile = SimProfile::kNfs;
+  Settings settings{};
+  ByteCount store_size{64u << 20};
+};
+
+class World {
+ public:
+  explicit World(WorldOptions options = {})
+      : options_(options), share(options.profile, clock), engine(std::in_place, options.store_size) {
+    start();
+  }
+  ~World() { stop(); }
+
+  // -- running
+  bool step(Random& random) {
+    StepQueue* queues[] = {&pool, &answer, &machine};
+    timers.run_due();
+    return queues[random.below(3)]->run_one(random);
+  }
+  void settle() {
+    std::size_t ran = 0;
+    do {
+      timers.run_due();
+      ran = pool.run_all() + answer.run_all() + machine.run_all();
+    } while (ran != 0);
+  }
+  // Unmounts and mounts again on the same store; as a kill, what was not committed is lost.
+  enum class Ending : bool { kUnmount, kKill };
+  void restart(Ending ending) {
+    const SimImage before = engine->image();
+    stop();
+    if (ending == Ending::kKill) engine.emplace(before);
+    start();
+  }
+
+  // -- requests, started
+  template <class Start>
+  Asked ask(Start start) {
+    auto answer_to = std::make_shared<Answer>();
+    auto slot = std::make_unique<Slot>(answer_to);
+    start(Reply(*slot.release()));
+    return answer_to;
+  }
+  Asked start_read(NodeId node, HandleId handle, std::uint64_t offset, std::uint64_t count) {
+    return ask([&](Reply r) {
+      vfs->read(node, handle, ByteOffset{offset}, ByteCount{count}, std::move(r));
+    });
+  }
+  // The payload must stay where it is until the answer.
+  Asked start_write(NodeId node, HandleId handle, std::uint64_t offset, const std::string& data) {
+    return ask([&](Reply r) {
+      vfs->write(node, handle, ByteOffset{offset}, std::as_bytes(std::span(data)), std::move(r));
+    });
+  }
+
+  // -- requests, answered
+  template <class Start>
+  Answer run(Start start) {
+    const Asked asked = ask(start);
+    settle();
+    return *asked;
+  }
+  Answer lookup(const std::string& name, NodeId parent = kRootNode) {
+    return run([&](Reply r) { vfs->lookup(parent, name, std::move(r)); });
+  }
+  Answer open(NodeId node, int flags = O_RDONLY) {
+    return run([&](Reply r) { vfs->open(node, flags, {}, std::move(r)); });
+  }
+  Answer create(const std::string& name, int flags = O_RDWR) {
+    return run([&](Reply r) {
+      vfs->create(kRootNode, name, flags | O_CREAT, 0644, {}, std::move(r));
+    });
+  }
+  Answer read(NodeId node, HandleId handle, std::uint64_t offset, std::uint64_t count) {
+    const Asked asked = start_read(node, handle, offset, count);
+    settle();
+    return *asked;
+  }
+  Answer write(NodeId node, HandleId handle, std::uint64_t offset, const std::string& data) {
+    const Asked asked = start_write(node, handle, offset, data);
+    settle();
+    return *asked;
+  }
+  Answer truncate(NodeId node, std::uint64_t size, HandleId handle = kNoHandle) {
+    SetAttributes change;
+    change.size = size;
+    change.handle = handle;
+    return run([&](Reply r) { vfs->set_attributes(node, change, std::move(r)); });
+  }
+  Answer stat(NodeId node) {
+    return run([&](Reply r) { vfs->get_attributes(node, kNoHandle, std::move(r)); });
+  }
+  void release(NodeId node, HandleId handle) {
+    run([&](Reply r) { vfs->release(node, handle, std::move(r)); });
+  }
+  Answer list() {
+    const Answer opened = run([&](Reply r) { vfs->open_directory(kRootNode, std::move(r)); });
+    Answer all = run([&](Reply r) {
+      vfs->read_directory(kRootNode, opened.open.handle, 0, 1 << 20, std::move(r));
+    });
+    run([&](Reply r) { vfs->release_directory(kRootNode, opened.open.handle, std::move(r)); });
+    return all;
+  }
+  // Looks up, opens, reads all, releases: as `cat` does. The error where one of them fails.
+  Answer cat(const std::string& name) {
+    const Answer found = lookup(name);
+    if (!found.ok()) return found;
+    const Answer opened = open(found.entry.node);
+    if (!opened.ok()) return opened;
+    Answer all = read(found.entry.node, opened.open.handle, 0, 1 << 20);
+    release(found.entry.node, opened.open.handle);
+    return all;
+  }
+
+  // Versions made before are old enough to be told from those that come.
+  void age() { clock.advance(10 * kSecond); }
+  std::uint64_t data_calls() const { return share.data_calls(); }
+
+ private:
+  // Nobody tells a kernel here; what was told is counted.
+  struct Kernel final : KernelCache {
+    void drop_pages(NodeId) override { ++drops; }
+    void drop_attributes(NodeId) override {}
+    void drop_name(NodeId, std::string_view) override {}
+    std::uint64_t drops = 0;
+  };
+
+  void start() {
+    policy.emplace(options_.settings);
+    calls.emplace(std::shared_ptr<Netfs>(&share, [](Netfs*) {}), pool, answer, timers, clock,
+                  ShareCallsOptions{});
+    auto opened = store::Store::open({Fd(), options_.store_size, "simulated", ""},
+                                     {.commit_by = store::CommitBy::kSync}, *engine, machine, clock,
+                                     Seed{1});
+    check(opened.has_value(), "the simulated store opens");
+    store = std::move(*opened);
+    cache.emplace(machine, answer, clock, cache::FsCacheOptions{});
+    check(cache->add_cache(*store).has_value(), "the cache takes its store");
+    netfs_cookie = *cache->register_netfs("sim", 0);
+    static const cache::CookieDefinition kShare{"larder.share", ObjectType::kIndex, nullptr};
+    share_cookie = cache->acquire(netfs_cookie, kShare, std::as_bytes(std::span("share", 5)), {},
+                                  ByteCount{0}, nullptr, 1);
+    control.emplace(".larder", 0u, 0u, clock);
+    vfs.emplace(VfsParts{*calls, *cache, share_cookie, clock, *policy, *control}, VfsOptions{},
+                *share.stat("", Freshness::kServer), *share.stat_fs());
+    vfs->set_kernel_cache(kernel);
+    settle();
+  }
+  void stop() {
+    settle();
+    calls->drain();
+    settle();
+    vfs->close();
+    cache->relinquish(std::move(share_cookie), cache::Retire::kNo);
+    settle();
+    cache->withdraw();
+    settle();
+    store->close();
+    vfs.reset();
+    control.reset();
+    netfs_cookie.reset();
+    cache.reset();
+    store.reset();
+    calls.reset();
+  }
+
+  const WorldOptions options_;
+
+ public:
+  SimClock clock;
+  SimNetfs share;
+  std::optional<SimEngine> engine;
+  StepQueue pool, answer, machine;
+  Timers timers{clock};
+  Kernel kernel;
+  std::optional<Policy> policy;
+  std::optional<ShareCalls> calls;
+  std::unique_ptr<store::Store> store;
+  std::optional<cache::FsCache> cache;
+  cache::CookieRef netfs_cookie, share_cookie;
+  std::optional<Control> control;
+  std::optional<Vfs> vfs;
+};
+
+}  // namespace larder::test
