@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "store/layout.h"
@@ -137,6 +138,20 @@ std::string size_note(const std::string& path, ByteCount asked, ByteCount size) 
                      path, size.value() / kMiB);
 }
 
+// A small file of zeros is what is left where the creation of a store was cut off.
+bool is_unfinished(int fd, ByteCount present) {
+  if (present >= kSmallestStore) return false;
+  std::array<std::byte, 64u << 10> bytes;
+  for (std::uint64_t at = 0; at < present.value();) {
+    const auto got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (got <= 0) return false;
+    const auto end = bytes.begin() + got;
+    if (std::any_of(bytes.begin(), end, [](std::byte b) { return b != std::byte{0}; })) return false;
+    at += static_cast<std::uint64_t>(got);
+  }
+  return true;
+}
+
 // What exists keeps its size: that of the store in it, or its own.
 SetUp<Device> size_existing(Device device, const DeviceOptions& options, const struct stat& stat) {
   const int fd = device.fd.get();
@@ -217,7 +232,8 @@ SetUp<Device> open_device(const DeviceOptions& options) {
   if (sound && S_ISREG(stat.st_mode)) sound = check_file_system(*place, device.fd.get());
   if (sound) sound = lock(*place, device.fd.get());
   if (!sound) return tl::make_unexpected(std::move(sound).error());
-  const bool empty = S_ISREG(stat.st_mode) && stat.st_size == 0;
+  const ByteCount present{static_cast<std::uint64_t>(stat.st_size)};
+  const bool empty = S_ISREG(stat.st_mode) && is_unfinished(device.fd.get(), present);
   auto sized = empty ? size_new(std::move(device), options) : size_existing(std::move(device), options, stat);
   if (!sized && created) ::unlink(place->c_str());
   return sized;

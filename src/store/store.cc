@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/crc32c.h"
 #include "base/random.h"
 #include "store/store_impl.h"
 
@@ -18,9 +19,14 @@ constexpr std::uint64_t kGenerationLeap = 1000;  // past whatever a damaged supe
 // Both superblocks of an empty store, the second written being the newer.
 SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64_t highest, Seed seed,
                      const Clock& clock) {
-  Random random(seed);
+  // Not the uuid of what lay there before, even where the seed is the same.
+  AlignedBuffer before(kJournalOffset);
+  if (!engine.read_now(fd, ByteOffset{0}, before.span())) return complain(ErrorCode::kStoreIo, "the store cannot be read");
+  Random random(fresh_if_zero(seed));
   Superblock superblock;
   for (std::uint8_t& byte : superblock.uuid) byte = static_cast<std::uint8_t>(random.below(256));
+  const std::uint32_t sum = crc32c(before.span());
+  for (std::size_t i = 0; i < sizeof sum; ++i) superblock.uuid[i] ^= static_cast<std::uint8_t>(sum >> (8 * i));
   superblock.layout = layout_for(size);
   superblock.written_wall_ns = clock.wall_ns();
   superblock.clean = true;
@@ -87,7 +93,7 @@ SetUp<bool> Store::Impl::start(const Found& found) {
       index->drop(*extent->owner, extent->range, dead);
       counters.discarded_records.add();
     }
-    damaged = !refused.empty();
+    damaged = !refused.empty() || counters.discarded_records.value() != 0;
     gauges_locked();
   }
   // What was replayed may be in the system's memory only (kill -9); what follows must not overtake it.

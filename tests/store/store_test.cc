@@ -451,3 +451,23 @@ TEST_CASE("what a store says of itself") {
   rig.store->counters().register_in(registry);
   CHECK(registry.to_text().find("store.fill_bytes") != std::string::npos);
 }
+
+TEST_CASE("the bytes of the example in docs/on-disk-format.md") {
+  Rig rig;
+  const ObjectRef file = rig.make("f", ByteCount{8192});
+  REQUIRE(rig.fill(file, 0, 2, 1));
+  REQUIRE(rig.store->sync());
+  AlignedBuffer block(kBlockSize);
+  rig.engine->image().read(ByteOffset{0x10000}, block.span());
+  const auto header = disk_from<EntryDisk>(block.span());
+  CHECK(header.sequence.get() == 1);
+  CHECK(header.length.get() == 75);
+  CHECK(header.records.get() == 2);
+  CHECK(header.previous.get() == 0);
+  constexpr unsigned char kRecords[] = {
+      0x23, 0, 1, 1, 1, 1, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0,
+      'f', 'v', '1',
+      0x28, 0, 2, 0, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  CHECK(std::memcmp(block.data() + sizeof(EntryDisk), kRecords, sizeof kRecords) == 0);
+  CHECK(rig.engine->written().front().at == ByteOffset{32u << 10});
+}
