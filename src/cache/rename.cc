@@ -19,6 +19,13 @@
 namespace larder::cache {
 namespace {
 
+// The tree must stay one, whatever we are asked.
+bool lies_below_locked(const Cookie& cookie, const Cookie& above) {
+  const Cookie* at = &cookie;
+  while (at != nullptr && at != &above) at = at->parent.get();
+  return at != nullptr;
+}
+
 // Nothing is cached for it any more, nor below it. Returns what is to be retired.
 ObjectPtr bar_locked(Cookie& cookie) {
   cookie.replaced = true;
@@ -126,7 +133,7 @@ void start_rename(const std::shared_ptr<Tree>& tree, const CookieRef& cookie,
   {
     MutexLock tree_lock(tree->mutex);
     if (cookie->replaced || cookie->has(kCookieRelinquished) ||
-        new_parent->has(kCookieRelinquished)) {
+        new_parent->has(kCookieRelinquished) || lies_below_locked(*new_parent, *cookie)) {
       return;
     }
     const auto there = tree->cookies.find(CookiePlace{new_parent.get(), record->new_key});

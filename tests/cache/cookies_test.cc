@@ -426,3 +426,15 @@ TEST_CASE("what cannot be renamed is deleted and not cached again under a wrong 
   world.fs.relinquish(file, Retire::kNo);
   CHECK(world.data(world.netfs, "b"));
 }
+
+TEST_CASE("a cookie is not renamed to a place below itself") {
+  World world;
+  const CookieRef above = world.index(world.netfs, "above");
+  const CookieRef below = world.index(above, "below");
+  world.fs.rename(above, below, bytes_of("x"));
+  world.fs.rename(above, above, bytes_of("x"));
+  const CookieRef file = world.data(below, "f");
+  world.settle();
+  CHECK(World::object_of(file)->state() == State::kActive);
+  CHECK(world.backend->renames == 0);
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cache floor on a real store, on a simulated device: what is kept, what is deleted, what comes back after
+// a restart.
+#include <larder/buffer.h>
+#include <larder/cookie.h>
+
+#include <memory>
+#include <string>
+
+#include "store/store.h"
+#include "support/catch.h"
+#include "support/sim_clock.h"
+#include "support/sim_engine.h"
+#include "support/step_queue.h"
+
+using namespace larder;
+using namespace larder::cache;
+using namespace larder::test;
+
+namespace {
+
+std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+// The version that the netfs knows: stored aux data that differ are obsolete.
+struct File {
+  std::string version;
+  static AuxCheck check(void* self, std::span<const std::byte> aux, ByteCount) {
+    const std::string& version = static_cast<File*>(self)->version;
+    const std::string stored(reinterpret_cast<const char*>(aux.data()), aux.size());
+    return stored == version ? AuxCheck::kOkay : AuxCheck::kObsolete;
+  }
+};
+
+const CookieDefinition kIndexKind{"test.index", ObjectType::kIndex, nullptr};
+const CookieDefinition kFileKind{"test.file", ObjectType::kData, File::check};
+
+class Rig {
+ public:
+  Rig() { start(); }
+  ~Rig() { stop(); }
+
+  void start(std::uint32_t netfs_version = 1) {
+    store::Device device;
+    device.size = engine->image().size();
+    device.path = "simulated";
+    store::Options options;
+    options.commit_by = store::CommitBy::kSync;
+    auto opened = store::Store::open(std::move(device), options, *engine, machine, clock, Seed{7});
+    REQUIRE(opened);
+    store = std::move(*opened);
+    fs = std::make_unique<FsCache>(machine, answer, clock, FsCacheOptions{});
+    REQUIRE(fs->add_cache(*store));
+    netfs = *fs->register_netfs("posix", netfs_version);
+    share = fs->acquire(netfs, kIndexKind, bytes_of("share"), {}, ByteCount{0}, nullptr, 1);
+  }
+  void stop() {
+    if (!fs) return;
+    settle();
+    fs->withdraw();
+    settle();
+    share = netfs = nullptr;
+    fs.reset();
+    store->close();
+    store.reset();
+  }
+  void restart(std::uint32_t netfs_version = 1) {
+    stop();
+    engine = std::make_unique<SimEngine>(engine->image());
+    start(netfs_version);
+  }
+  void settle() {
+    while (machine.run_all() + answer.run_all() > 0) {
+    }
+  }
+
+  CookieRef acquire(const std::string& key) {
+    CookieRef cookie = fs->acquire(share, kFileKind, bytes_of(key), bytes_of(file.version),
+                                   ByteCount{kPageSize * 4}, &file, 2);
+    settle();
+    return cookie;
+  }
+  // Fills four pages as a fill operation does; the store's answer.
+  Status fill(const CookieRef& cookie, std::uint64_t generations_old = 0) {
+    Operation operation;
+    operation.kind = OperationKind::kFill;
+    if (fs->submit(cookie, operation) != Submitted::kNow) return larder::fail(ErrorCode::kNoBufs);
+    AlignedBuffer buffer(4 * kPageSize);
+    for (std::byte& byte : buffer.span()) byte = std::byte{7};
+    struct Filling : store::Fill {
+      Status status = larder::fail(ErrorCode::kCancelled);
+    } filling;
+    filling.object = FsCache::data_of(operation);
+    filling.generation = FsCache::store_of(operation).generation(filling.object) - generations_old;
+    filling.first = PageIndex{0};
+    filling.data = buffer.span();
+    filling.file_size = ByteCount{4 * kPageSize};
+    filling.done = [](store::Fill& self, Status status) {
+      static_cast<Filling&>(self).status = status;
+    };
+    FsCache::store_of(operation).fill(filling);
+    settle();
+    filling.object = nullptr;
+    fs->complete(operation);
+    return filling.status;
+  }
+  // How many of the first four pages a read operation finds.
+  std::uint64_t cached(const CookieRef& cookie) {
+    Operation operation;
+    operation.kind = OperationKind::kRead;
+    if (fs->submit(cookie, operation) != Submitted::kNow) return 0;
+    AlignedBuffer buffer(4 * kPageSize);
+    const PageCount found = FsCache::store_of(operation).read_now(
+        FsCache::data_of(operation), {PageIndex{0}, PageCount{4}}, buffer.span());
+    fs->complete(operation);
+    if (found.value() > 0) CHECK(buffer.span()[0] == std::byte{7});
+    return found.value();
+  }
+
+  SimClock clock;
+  StepQueue machine;
+  StepQueue answer;
+  std::unique_ptr<SimEngine> engine = std::make_unique<SimEngine>(store::kSmallestStore);
+  std::unique_ptr<store::Store> store;
+  std::unique_ptr<FsCache> fs;
+  CookieRef netfs;
+  CookieRef share;
+  File file{"v1"};
+};
+
+}  // namespace
+
+TEST_CASE("what was filled is there again: for the next cookie, and after a restart") {
+  Rig rig;
+  CookieRef cookie = rig.acquire("f");
+  CHECK(rig.cached(cookie) == 0);
+  REQUIRE(rig.fill(cookie));
+  CHECK(rig.cached(cookie) == 4);
+  rig.fs->relinquish(std::move(cookie), Retire::kNo);
+  cookie = rig.acquire("f");
+  CHECK(rig.cached(cookie) == 4);
+  cookie = nullptr;
+  rig.restart();
+  CHECK(rig.cached(rig.acquire("f")) == 4);
+}
+
+TEST_CASE("what was retired is gone, at once and after a restart, also by a cookie that never looked") {
+  Rig rig;
+  REQUIRE(rig.fill(rig.acquire("f")));
+  REQUIRE(rig.fill(rig.acquire("g")));
+  rig.restart();
+  CookieRef cookie = rig.fs->acquire(rig.share, kFileKind, bytes_of("f"), bytes_of("v1"), ByteCount{1},
+                                     &rig.file, 2);
+  rig.fs->relinquish(std::move(cookie), Retire::kYes);
+  rig.settle();
+  CHECK(rig.cached(rig.acquire("f")) == 0);
+  rig.restart();
+  CHECK(rig.cached(rig.acquire("f")) == 0);
+  CHECK(rig.cached(rig.acquire("g")) == 4);
+}
+
+TEST_CASE("another version on the share is found obsolete at look-up") {
+  Rig rig;
+  REQUIRE(rig.fill(rig.acquire("f")));
+  rig.restart();
+  rig.file.version = "v2";
+  CookieRef cookie = rig.acquire("f");
+  CHECK(rig.cached(cookie) == 0);
+  REQUIRE(rig.fill(cookie));
+  CHECK(rig.cached(cookie) == 4);
+}
+
+TEST_CASE("after an invalidation the old pages and the old fills are refused") {
+  Rig rig;
+  CookieRef cookie = rig.acquire("f");
+  REQUIRE(rig.fill(cookie));
+  rig.file.version = "v2";
+  rig.fs->invalidate(cookie, bytes_of("v2"), ByteCount{4 * kPageSize});
+  CHECK(rig.cached(cookie) == 0);
+  rig.settle();
+  CHECK(rig.cached(cookie) == 0);
+  const Status stale = rig.fill(cookie, 1);
+  REQUIRE_FALSE(stale);
+  CHECK(stale.error().code == ErrorCode::kStale);
+  REQUIRE(rig.fill(cookie));
+  cookie = nullptr;
+  rig.restart();
+  CHECK(rig.cached(rig.acquire("f")) == 4);
+}
+
+TEST_CASE("a netfs of another version finds nothing of the old one") {
+  Rig rig;
+  REQUIRE(rig.fill(rig.acquire("f")));
+  rig.restart(2);
+  CHECK(rig.cached(rig.acquire("f")) == 0);
+}
+
+TEST_CASE("a directory's object is there at once, and its names stay") {
+  Rig rig;
+  const auto directory = rig.fs->index_of(rig.share);
+  REQUIRE(directory);
+  CHECK(rig.fs->index_of(rig.share) == directory);
+  NameRecord record;
+  record.file.inode = 42;
+  rig.store->put_name(directory, "name", record);
+  rig.restart();
+  const auto found = rig.store->find_name(rig.fs->index_of(rig.share), "name");
+  REQUIRE(found);
+  CHECK(found->file.inode == 42);
+}
+
+TEST_CASE("a renamed object keeps its pages and replaces what was there") {
+  Rig rig;
+  CookieRef cookie = rig.acquire("a");
+  CookieRef other = rig.acquire("b");
+  REQUIRE(rig.fill(cookie));
+  rig.fs->rename(cookie, rig.share, bytes_of("b"));
+  rig.settle();
+  CHECK(rig.cached(cookie) == 4);
+  CHECK(rig.cached(other) == 0);
+  CHECK(rig.cached(rig.acquire("a")) == 0);
+  cookie = other = nullptr;
+  rig.restart();
+  CHECK(rig.cached(rig.acquire("b")) == 4);
+}
+
+TEST_CASE("a store that fails is a miss, never an error and never a hang") {
+  Rig rig;
+  CookieRef cookie = rig.acquire("f");
+  REQUIRE(rig.fill(cookie));
+  rig.engine->stop_at(1);
+  CHECK_FALSE(rig.store->sync());
+  REQUIRE(rig.store->state() == store::State::kBypass);
+  CHECK(rig.cached(cookie) == 0);
+  CHECK(rig.cached(rig.acquire("g")) == 0);
+  rig.fs->invalidate(cookie, bytes_of("v2"), ByteCount{1});
+  rig.fs->relinquish(std::move(cookie), Retire::kYes);
+  rig.settle();
+  stats::Registry registry;
+  rig.fs->register_in(registry);
+  for (const auto& entry : registry.entries()) {
+    if (entry.name == "cache.ops_pending") CHECK(entry.read() == 0);
+  }
+}
