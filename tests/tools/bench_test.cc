@@ -95,10 +95,13 @@ TEST_CASE("readers read all, and differences are found") {
   REQUIRE(write_noise(a, ByteCount{100'000}, 1).has_value());
   REQUIRE(write_noise(b, ByteCount{100'000}, 1).has_value());
   CHECK(compare_files(a, b).has_value());
-  CHECK(read_sequential(a, 1 << 20, 0).value() > 0);
-  CHECK(read_random(a, {.block = 4096, .jobs = 2, .seconds = 0, .seed = 1}).value() > 0);
-  CHECK_FALSE(read_random(a, {.block = 200'000, .jobs = 1, .seconds = 0, .seed = 1}).has_value());
-  CHECK_FALSE(read_sequential(a + "x", 4096, 0).has_value());
+  const auto file = OpenFile::open(a, 2);
+  REQUIRE(file.has_value());
+  CHECK(file->size() == 100'000);
+  CHECK(read_sequential(*file, 1 << 20, 0).value() > 0);
+  CHECK(read_random(*file, {.block = 4096, .seconds = 0, .seed = 1}).value() > 0);
+  CHECK_FALSE(read_random(*file, {.block = 200'000, .seconds = 0, .seed = 1}).has_value());
+  CHECK_FALSE(OpenFile::open(a + "x").has_value());
   std::fstream(b, std::ios::in | std::ios::out).seekp(99'999).put('\0').put('\0');
   CHECK_FALSE(compare_files(a, b).has_value());
 }
