@@ -20,8 +20,9 @@ namespace {
 
 std::string errno_text(int sys_errno) { return std::generic_category().message(sys_errno); }
 
-// Looks up a name of the root with its case swapped: one file by both names is a share that folds case.
-// Read-only. A root without letters tells nothing; then by kind, as a wrong "no" would hide files.
+// Looks up a name of the root with its case swapped: one file by both names is a share that folds
+// case. Read-only. A root without letters tells nothing; then by kind, as a wrong "no" would hide
+// files.
 bool folds_case(const ShareRoot::Root& root, std::string_view type) {
   if (!may_fold_case(type)) return false;
   const auto names = list_at(root.fd.get(), ".");
@@ -29,7 +30,8 @@ bool folds_case(const ShareRoot::Root& root, std::string_view type) {
   const auto pair = names_that_tell_case(*names);
   if (!pair) return true;
   const auto ask = [&](const std::string& name) {
-    return stat_at(root.device, root.fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW, Freshness::kServer);
+    return stat_at(root.device, root.fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW,
+                   Freshness::kServer);
   };
   const auto one = ask(pair->first), other = ask(pair->second);
   return one && other && one->inode == other->inode && one->device == other->device;
@@ -41,7 +43,8 @@ SetUp<std::string> canonical(const std::string& share) {
                                                          &std::free);
   const int error = errno;
   if (path == nullptr) {
-    const std::string hint = error == ENOTCONN ? ": what was mounted there has died; unmount it" : "";
+    const std::string hint =
+        error == ENOTCONN ? ": what was mounted there has died; unmount it" : "";
     return complain(ErrorCode::kShareAnswer,
                     fmt::format("cannot open the share {}: {}{}", share, errno_text(error), hint),
                     error);
@@ -77,8 +80,8 @@ SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options, SharePool::
   traits.inode_numbers = inode_numbers_of(mount.type, &mount, options.inodes);
   traits.has_ctime = has_own_ctime(mount.type);
   traits.folds_case = folds_case(**held, mount.type);
-  return std::shared_ptr<Netfs>(keeper.adopt(
-      std::make_unique<PosixNetfs>(std::move(*root), std::move(traits), keeper)));
+  return std::shared_ptr<Netfs>(
+      keeper.adopt(std::make_unique<PosixNetfs>(std::move(*root), std::move(traits), keeper)));
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changing attributes, and extended attributes.
 //
-// All go through a descriptor that holds the very file without opening it (O_PATH), so that neither a
-// symbolic link nor a FIFO nor a rename in between leads them elsewhere. Calls that take no such
+// All go through a descriptor that holds the very file without opening it (O_PATH), so that neither
+// a symbolic link nor a FIFO nor a rename in between leads them elsewhere. Calls that take no such
 // descriptor get its name in /proc/thread-self/fd.
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -44,7 +44,8 @@ Status change_size(int held, const PosixFile* file, std::uint64_t size) {
                             : ::truncate(HeldName(held).c_str(), length));
 }
 
-// Owner before mode, since changing the owner clears set-uid; times last, since all else moves them.
+// Owner before mode, since changing the owner clears set-uid; times last, since all else moves
+// them.
 Status change_all(int held, const PosixFile* file, const AttributeChange& change) {
   if (change.size) TRY_OK(change_size(held, file, *change.size));
   if (change.uid || change.gid) {
@@ -128,8 +129,8 @@ Status PosixNetfs::set_xattr(const std::string& path, const std::string& name,
                              std::span<const std::byte> value, int flags) {
   return at(path, [&](const Root&, const SafePath& place) -> Status {
     TRY(const Fd held, place.hold());
-    return status_of(::setxattr(HeldName(held.get()).c_str(), name.c_str(), value.data(),
-                                value.size(), flags));
+    return status_of(
+        ::setxattr(HeldName(held.get()).c_str(), name.c_str(), value.data(), value.size(), flags));
   });
 }
 

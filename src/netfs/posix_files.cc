@@ -11,15 +11,14 @@
 namespace larder::netfs {
 namespace {
 
-constexpr int kOpenFlags =
-    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY;
+constexpr int kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY;
 constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC;
 constexpr mode_t kPermissionBits = 07777;
 
 PosixFile& own(NetfsFile& file) { return static_cast<PosixFile&>(file); }
 
-// O_NONBLOCK: a FIFO that somebody put in the place of a file must not cost a thread for ever. A file
-// under a lease says EAGAIN to that; it is no FIFO, so waiting for the lease is right.
+// O_NONBLOCK: a FIFO that somebody put in the place of a file must not cost a thread for ever. A
+// file under a lease says EAGAIN to that; it is no FIFO, so waiting for the lease is right.
 int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
   for (;;) {
     const int fd = ::openat(directory, name, flags | O_NONBLOCK, mode);
@@ -40,7 +39,8 @@ Result<OpenedFile> PosixNetfs::open_at(const ShareRoot::Ref& root, const std::st
                                  mode & kPermissionBits));
   if (!file->fd.valid()) return share_error();
   const int fd = file->fd.get();
-  TRY(const Attributes attributes, stat_at(root->device, fd, "", AT_EMPTY_PATH, Freshness::kServer));
+  TRY(const Attributes attributes,
+      stat_at(root->device, fd, "", AT_EMPTY_PATH, Freshness::kServer));
   // Devices, FIFOs and sockets are the kernel's own business; none of them is opened on a share.
   if (!attributes.is_regular() && !attributes.is_directory()) return share_error(ENXIO);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
@@ -71,10 +71,11 @@ Status PosixNetfs::revive(PosixFile& file, Error error) {
     const bool is_gone = e == ENOENT || e == ENOTDIR || e == ELOOP || e == ESTALE;
     return is_gone ? fail(ErrorCode::kShareStale) : fail(again.error());
   }
-  const bool same = again->attributes.inode == file.inode &&
-                    again->attributes.btime_ns == file.btime_ns;
+  const bool same =
+      again->attributes.inode == file.inode && again->attributes.btime_ns == file.btime_ns;
   if (!same) return fail(ErrorCode::kShareStale);
-  // The number stays and the file behind it changes, so calls that run on it meanwhile are not hurt.
+  // The number stays and the file behind it changes, so calls that run on it meanwhile are not
+  // hurt.
   if (::dup3(own(*again->file).fd.get(), file.fd.get(), O_CLOEXEC) < 0) return share_error();
   file.root_device = root->device;
   return {};
@@ -121,7 +122,8 @@ Result<ByteCount> PosixNetfs::write(NetfsFile& file, ByteOffset offset,
 }
 
 Status PosixNetfs::sync(NetfsFile& file, SyncWhat what) {
-  // No second try: a sync that failed may have lost data, and one on a new descriptor would hide it.
+  // No second try: a sync that failed may have lost data, and one on a new descriptor would hide
+  // it.
   PosixFile& f = own(file);
   return status_of(what == SyncWhat::kAll ? ::fsync(f.fd.get()) : ::fdatasync(f.fd.get()));
 }

@@ -74,8 +74,7 @@ Result<std::vector<Dirent>> list_at(int directory, const char* name) {
     if (entry == nullptr) break;
     const std::string_view text = entry->d_name;
     if (text == "." || text == "..") continue;
-    names.push_back(
-        {.name = std::string(text), .inode = entry->d_ino, .type = entry->d_type});
+    names.push_back({.name = std::string(text), .inode = entry->d_ino, .type = entry->d_type});
   }
   if (errno != 0) return share_error();
   return names;
@@ -96,19 +95,19 @@ Result<std::vector<Dirent>> PosixNetfs::list(const std::string& path) {
 Result<std::string> PosixNetfs::read_link(const std::string& path) {
   return at(path, [](const Root&, const SafePath& place) -> Result<std::string> {
     std::array<char, 4097> target;
-    const ssize_t n =
-        ::readlinkat(place.directory(), place.name(), target.data(), target.size());
+    const ssize_t n = ::readlinkat(place.directory(), place.name(), target.data(), target.size());
     if (n < 0) return share_error();
     return std::string(target.data(), static_cast<std::size_t>(n));
   });
 }
 
 Result<struct statvfs> PosixNetfs::stat_fs() {
-  return at("", [](const Root& root, const SafePath&) -> Result<struct statvfs> {
-    struct statvfs answer {};
-    if (::fstatvfs(root.fd.get(), &answer) != 0) return share_error();
-    return answer;
-  });
+  return at(
+      "", [](const Root& root, const SafePath&) -> Result<struct statvfs> {
+        struct statvfs answer {};
+        if (::fstatvfs(root.fd.get(), &answer) != 0) return share_error();
+        return answer;
+      });
 }
 
 Status PosixNetfs::access(const std::string& path, int mode) {
@@ -121,7 +120,8 @@ Status PosixNetfs::access(const std::string& path, int mode) {
 Result<Attributes> PosixNetfs::make_directory(const std::string& path, std::uint32_t mode) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
     TRY_OK(status_of(::mkdirat(place.directory(), place.name(), mode & kPermissionBits)));
-    return stat_at(root.device, place.directory(), place.name(), place.at_flags(), Freshness::kServer);
+    return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
+                   Freshness::kServer);
   });
 }
 
@@ -129,14 +129,16 @@ Result<Attributes> PosixNetfs::make_node(const std::string& path, std::uint32_t 
                                          std::uint64_t rdev) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
     TRY_OK(status_of(::mknodat(place.directory(), place.name(), mode, rdev)));
-    return stat_at(root.device, place.directory(), place.name(), place.at_flags(), Freshness::kServer);
+    return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
+                   Freshness::kServer);
   });
 }
 
 Result<Attributes> PosixNetfs::make_symlink(const std::string& path, const std::string& target) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
     TRY_OK(status_of(::symlinkat(target.c_str(), place.directory(), place.name())));
-    return stat_at(root.device, place.directory(), place.name(), place.at_flags(), Freshness::kServer);
+    return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
+                   Freshness::kServer);
   });
 }
 
@@ -144,9 +146,9 @@ Result<Attributes> PosixNetfs::make_link(const std::string& existing, const std:
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
     TRY(const SafePath old, SafePath::resolve(root.fd.get(), existing));
     // Without AT_SYMLINK_FOLLOW a link to a symbolic link is what it says.
-    TRY_OK(status_of(
-        ::linkat(old.directory(), old.name(), place.directory(), place.name(), 0)));
-    return stat_at(root.device, place.directory(), place.name(), place.at_flags(), Freshness::kServer);
+    TRY_OK(status_of(::linkat(old.directory(), old.name(), place.directory(), place.name(), 0)));
+    return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
+                   Freshness::kServer);
   });
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PosixNetfs, for its own parts: posix.cc (opening), posix_names.cc, posix_files.cc, posix_attributes.cc.
+// PosixNetfs, for its own parts: posix.cc (opening), posix_names.cc, posix_files.cc,
+// posix_attributes.cc.
 #pragma once
 
 #include <larder/fd.h>
@@ -17,10 +18,10 @@ namespace larder::netfs {
 
 struct PosixFile final : NetfsFile {
   Fd fd;
-  int flags = 0;            // as asked for, without O_CREAT, O_EXCL and O_TRUNC
-  std::string path;         // when it was opened
+  int flags = 0;                              // as asked for, without O_CREAT, O_EXCL and O_TRUNC
+  std::string path;                           // when it was opened
   std::atomic<std::uint64_t> root_device{0};  // of the root below which it was opened last
-  std::uint64_t inode = 0;  // with btime: which file it is
+  std::uint64_t inode = 0;                    // with btime: which file it is
   std::int64_t btime_ns = 0;
 };
 
@@ -68,8 +69,8 @@ class PosixNetfs final : public Netfs {
 
   // Calls `call(root, place of path)`; once more on a new root where the share was mounted again.
   template <class Call>
-  auto at(const std::string& path, Call call) -> decltype(call(std::declval<const Root&>(),
-                                                               std::declval<const SafePath&>()));
+  auto at(const std::string& path, Call call)
+      -> decltype(call(std::declval<const Root&>(), std::declval<const SafePath&>()));
   // Calls `call()`; once more where the file could be opened again.
   template <class Call>
   auto on(PosixFile& file, Call call) -> decltype(call());
@@ -92,7 +93,8 @@ Result<std::vector<Dirent>> list_at(int directory, const char* name);
 template <class Call>
 auto PosixNetfs::at(const std::string& path, Call call)
     -> decltype(call(std::declval<const Root&>(), std::declval<const SafePath&>())) {
-  const auto attempt = [&](const Root& root) -> decltype(call(root, std::declval<const SafePath&>())) {
+  const auto attempt =
+      [&](const Root& root) -> decltype(call(root, std::declval<const SafePath&>())) {
     TRY(const SafePath place, SafePath::resolve(root.fd.get(), path));
     return call(root, place);
   };

@@ -2,8 +2,9 @@
 // SafePath: how a path of the share becomes a system call without ever leaving the share's root.
 //
 // The directory above the last part is opened by openat2(2) with RESOLVE_BENEATH, NO_SYMLINKS and
-// NO_MAGICLINKS; the call itself is made on (that directory, last part) in its form that follows no link.
-// So somebody who can write to the share cannot send larder, which may be root, to a file of the machine.
+// NO_MAGICLINKS; the call itself is made on (that directory, last part) in its form that follows no
+// link. So somebody who can write to the share cannot send larder, which may be root, to a file of
+// the machine.
 //
 // Thread: share threads only; it holds a descriptor (share_pool.h, P2).
 #pragma once
@@ -20,7 +21,8 @@ tl::unexpected<Error> share_error(int sys_errno);
 // The same of `errno`.
 tl::unexpected<Error> share_error();
 
-// "" , "a", "a/b": no leading or trailing slash, no empty part, no ".", no "..", no NUL, no part over 255.
+// "" , "a", "a/b": no leading or trailing slash, no empty part, no ".", no "..", no NUL, no part
+// over 255.
 Status check_path(const std::string& path);
 
 class SafePath {

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a call is told exactly once, and what stays alive until when.
 //
-// Three can end a call: the share thread that brings its answer, the timer at its deadline, drain(). Each
-// takes the Core's lock and looks at `told`; the first sets it and posts the answer, the others let go.
+// Three can end a call: the share thread that brings its answer, the timer at its deadline,
+// drain(). Each takes the Core's lock and looks at `told`; the first sets it and posts the answer,
+// the others let go.
 //
 //   C1 a call is in the list `out` exactly while it is not told
-//   C2 an Out lives as long as one of pool, timers and answer queue may still run it: each of them has a
+//   C2 an Out lives as long as one of pool, timers and answer queue may still run it: each of them
+//   has a
 //      reference of its own, given right before it is handed over and taken back when it runs
-//   C3 pool, timers, answers and clock are touched only under the lock and only for a call that is not
-//      told; drain() tells all. So after drain() none of them is touched, however late a share answers
-//   C4 what waits in the pool when it is told stays there and is skipped: it counts as waiting until then,
+//   C3 pool, timers, answers and clock are touched only under the lock and only for a call that is
+//   not
+//      told; drain() tells all. So after drain() none of them is touched, however late a share
+//      answers
+//   C4 what waits in the pool when it is told stays there and is skipped: it counts as waiting
+//   until then,
 //      so a share whose threads all hang refuses calls instead of collecting them for ever
 //
-// Slow: a call that is not told `slow_ns` after it was submitted trips it, whether it waits for a thread or
-// runs. Abandoned calls do not hold it: one file that hangs for ever must not keep all others from being
-// asked about.
+// Slow: a call that is not told `slow_ns` after it was submitted trips it, whether it waits for a
+// thread or runs. Abandoned calls do not hold it: one file that hangs for ever must not keep all
+// others from being asked about.
 #include <larder/log.h>
 #include <larder/share_calls.h>
 
@@ -81,7 +86,7 @@ struct ShareCalls::Core : std::enable_shared_from_this<Core> {
     const CallKind kind;
     Nanoseconds submitted_mono_ns = 0;
     Nanoseconds deadline_mono_ns = kNever;
-    bool told = false;           // the Core's lock, as all that follows
+    bool told = false;  // the Core's lock, as all that follows
     bool is_slow = false;
     std::optional<Error> error;  // what is told instead of the share's answer
     Answer answer;
@@ -145,8 +150,7 @@ ShareCalls::Core::Out::Out(std::shared_ptr<Core> its_core, CallKind its_kind,
   };
 }
 
-void ShareCalls::Core::submit(CallKind kind, CallOptions call_options,
-                              std::shared_ptr<Call> call) {
+void ShareCalls::Core::submit(CallKind kind, CallOptions call_options, std::shared_ptr<Call> call) {
   const auto made = std::make_shared<Out>(shared_from_this(), kind, std::move(call));
   const MutexLock lock(mutex);
   if (drained) return refuse_locked(*made, ErrorCode::kShutdown);

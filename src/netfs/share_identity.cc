@@ -31,8 +31,8 @@ std::string unescape(std::string_view text) {
       plain += text[i];
       continue;
     }
-    plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                               (text[i + 3] - '0'));
+    plain +=
+        static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
     i += 3;
   }
   return plain;
@@ -51,7 +51,12 @@ std::optional<Mount> parse_line(std::string_view line) {
   const auto id = number(take_until(rest, ' '));
   const auto parent = number(take_until(rest, ' '));
   if (!id || !parent) return std::nullopt;
-  Mount mount{.id = *id, .parent = *parent, .root = {}, .point = {}, .type = {}, .source = {},
+  Mount mount{.id = *id,
+              .parent = *parent,
+              .root = {},
+              .point = {},
+              .type = {},
+              .source = {},
               .options = {}};
   take_until(rest, ' ');  // major:minor
   mount.root = unescape(take_until(rest, ' '));
@@ -163,7 +168,8 @@ ShareIdentity identity_by_override(std::string_view share_id,
 
 std::string to_text(const ShareIdentity& identity) {
   std::string text = fmt::format("{} {}", identity.type, identity.source);
-  if (!identity.root.empty() && identity.root != "/") text += fmt::format(", its {}", identity.root);
+  if (!identity.root.empty() && identity.root != "/")
+    text += fmt::format(", its {}", identity.root);
   if (!identity.below.empty()) text += fmt::format(", below it {}", identity.below);
   return text;
 }

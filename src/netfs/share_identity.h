@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which share a path shows, read from the mount table (/proc/self/mountinfo).
 //
-// An unmounted share is an empty LOCAL directory: everything would look deleted, and writes would fill the
-// root disk. So the mount that covers a path is compared with the one that did when the share was opened.
-// Pure functions over the table's text: no system call is in here, and nothing that could hang.
+// An unmounted share is an empty LOCAL directory: everything would look deleted, and writes would
+// fill the root disk. So the mount that covers a path is compared with the one that did when the
+// share was opened. Pure functions over the table's text: no system call is in here, and nothing
+// that could hang.
 //
-// The covering mount is found as the kernel walks a path: from the root mount down, at each step into the
-// mount that sits on the nearest mount point of the present one. The order of lines in the table and the
-// length of mount points are not enough: mounts are stacked, and mounts below a covered one are not seen.
+// The covering mount is found as the kernel walks a path: from the root mount down, at each step
+// into the mount that sits on the nearest mount point of the present one. The order of lines in the
+// table and the length of mount points are not enough: mounts are stacked, and mounts below a
+// covered one are not seen.
 #pragma once
 
 #include <larder/netfs.h>
@@ -36,13 +38,14 @@ std::vector<Mount> parse_mounts(std::string_view table);
 bool has_option(const Mount& mount, std::string_view word);
 
 struct Covering {
-  const Mount* mount = nullptr;   // into the table that was given
-  bool has_ours_on_top = false;   // a larder of ours covers the path; what is below it was taken
+  const Mount* mount = nullptr;  // into the table that was given
+  bool has_ours_on_top = false;  // a larder of ours covers the path; what is below it was taken
 };
 
-// The mount that shows `path`, which is absolute, canonical and without a slash at its end. A mount of
-// type fuse.larder on the very `path` is passed over if `own_mountpoint`: there SHARE = MOUNTPOINT, and
-// that mount is ours. nullopt where the table does not tell (a chroot that is no mount).
+// The mount that shows `path`, which is absolute, canonical and without a slash at its end. A mount
+// of type fuse.larder on the very `path` is passed over if `own_mountpoint`: there SHARE =
+// MOUNTPOINT, and that mount is ours. nullopt where the table does not tell (a chroot that is no
+// mount).
 enum class OwnMountpoint : bool { kNo, kYes };
 std::optional<Covering> covering_mount(const std::vector<Mount>& mounts, std::string_view path,
                                        OwnMountpoint own_mountpoint);

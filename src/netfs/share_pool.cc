@@ -24,7 +24,8 @@ struct SharePool::Core : std::enable_shared_from_this<Core> {
 
   void run_mother();
   void run_thread();
-  // Starts a pthread that keeps the Core alive. REQUIRES: signals are as the thread shall have them.
+  // Starts a pthread that keeps the Core alive. REQUIRES: signals are as the thread shall have
+  // them.
   int start(const std::string& name, void (Core::*body)(), pthread_t& id);
   bool wants_thread_locked() const REQUIRES(mutex) {
     return waiting > idle && threads.size() < options.threads && !refused;
@@ -35,8 +36,8 @@ struct SharePool::Core : std::enable_shared_from_this<Core> {
   CondVar work, mother_work, changed;
   Fifo<Work> queue GUARDED_BY(mutex);
   unsigned waiting GUARDED_BY(mutex) = 0;
-  unsigned idle GUARDED_BY(mutex) = 0;   // wait for work, or are about to
-  unsigned alive GUARDED_BY(mutex) = 0;  // share threads that have not ended
+  unsigned idle GUARDED_BY(mutex) = 0;     // wait for work, or are about to
+  unsigned alive GUARDED_BY(mutex) = 0;    // share threads that have not ended
   bool refused GUARDED_BY(mutex) = false;  // the system gave no more threads
   bool stopping GUARDED_BY(mutex) = false;
   bool stopped GUARDED_BY(mutex) = false;
@@ -69,7 +70,8 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-// Gives the calling thread a descriptor table, a umask and a working directory of its own. 0 or an errno.
+// Gives the calling thread a descriptor table, a umask and a working directory of its own. 0 or an
+// errno.
 int leave_table() {
   if (::unshare(CLONE_FILES | CLONE_FS) != 0) return errno;
   // A kernel without close_range(2) would leave the store's lock in here.

@@ -2,21 +2,29 @@
 // SharePool: the `share` work queue: threads that may hang in the kernel for ever.
 //
 // After kill -9 a thread that hangs in the kernel keeps its whole descriptor table. Were that the
-// program's, the store's lock would stay held and the mount would hang instead of answering ENOTCONN. So:
+// program's, the store's lock would stay held and the mount would hang instead of answering
+// ENOTCONN. So:
 //
-//   P1 one mother thread leaves the program's descriptor table, closes all but 0, 1 and 2 in its copy, and
+//   P1 one mother thread leaves the program's descriptor table, closes all but 0, 1 and 2 in its
+//   copy, and
 //      starts all others, which share that table. The mother itself never calls a share.
-//   P2 a descriptor of this table means another file, or none, in the program's. So a descriptor of the
-//      share is opened, used AND CLOSED on these threads only: adopt() makes shared pointers for that.
-//   P3 code on these threads does not log: syslog(3) keeps its descriptor in a global variable, and would
-//      send to, and close, whatever has that number here. And it never says /proc/self/fd/N, which is
-//      the program's table; /proc/thread-self/fd/N is this one. (glibc's fchmodat does say it.)
+//   P2 a descriptor of this table means another file, or none, in the program's. So a descriptor of
+//   the
+//      share is opened, used AND CLOSED on these threads only: adopt() makes shared pointers for
+//      that.
+//   P3 code on these threads does not log: syslog(3) keeps its descriptor in a global variable, and
+//   would
+//      send to, and close, whatever has that number here. And it never says /proc/self/fd/N, which
+//      is the program's table; /proc/thread-self/fd/N is this one. (glibc's fchmodat does say it.)
 //   P4 they have a umask (0) and a working directory (/) of their own, too.
-//   P5 threads are started when work waits and none is idle, up to the limit. A thread that hangs is lost
+//   P5 threads are started when work waits and none is idle, up to the limit. A thread that hangs
+//   is lost
 //      until the share answers and counts against the limit.
-//   P6 what the threads touch is in a Core that they share: a pool may end while threads of it hang.
+//   P6 what the threads touch is in a Core that they share: a pool may end while threads of it
+//   hang.
 //
-// Where the system refuses a table of their own (a sandbox), one line says so and they share the program's.
+// Where the system refuses a table of their own (a sandbox), one line says so and they share the
+// program's.
 #pragma once
 
 #include <larder/clock.h>
@@ -46,16 +54,17 @@ class SharePool final : public WorkQueue {
 
   void post(Work& work) override;
 
-  // Runs `function` on a share thread and waits for it, at most `at_most_ns`. nullopt: it has not come
-  // back; it goes on, with all it owns, and what it returns is thrown away. REQUIRES: not on a share thread.
+  // Runs `function` on a share thread and waits for it, at most `at_most_ns`. nullopt: it has not
+  // come back; it goes on, with all it owns, and what it returns is thrown away. REQUIRES: not on a
+  // share thread.
   template <class T>
   std::optional<T> run_and_wait(absl::AnyInvocable<T()> function, Nanoseconds at_most_ns);
 
   struct Core;
 
-  // Makes shared pointers whose object is destroyed on a share thread, wherever its last reference goes.
-  // After stop() there is no such thread: then it stays, and the end of the process is its end. May
-  // outlive the pool, as a call that hangs does.
+  // Makes shared pointers whose object is destroyed on a share thread, wherever its last reference
+  // goes. After stop() there is no such thread: then it stays, and the end of the process is its
+  // end. May outlive the pool, as a call that hangs does.
   class Keeper {
    public:
     template <class T>
@@ -71,7 +80,8 @@ class SharePool final : public WorkQueue {
   // Takes what is queued to its end and ends the threads. How many were left behind, hanging.
   unsigned stop();
 
-  // Threads alive; of these, in a call; and work that waits for one. For `stats` and tests. Thread: any.
+  // Threads alive; of these, in a call; and work that waits for one. For `stats` and tests. Thread:
+  // any.
   struct Figures {
     unsigned threads = 0, busy = 0, waiting = 0;
     bool own_table = false;

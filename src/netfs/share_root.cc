@@ -45,8 +45,7 @@ Fd open_absolute(const std::string& path) {
   struct open_how how = {};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  return Fd(static_cast<int>(
-      ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
+  return Fd(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how)));
 }
 
 std::uint64_t fsid_of(const struct statfs& fs) {
@@ -97,9 +96,10 @@ SetUp<std::unique_ptr<ShareRoot>> ShareRoot::open(Place place, SharePool::Keeper
   }
   auto seen = share->see();
   if (!seen) {
-    return complain(seen.error().code, fmt::format("cannot open the share {}: {}", path,
-                                                   errno_text(seen.error().sys_errno)),
-                    seen.error().sys_errno);
+    return complain(
+        seen.error().code,
+        fmt::format("cannot open the share {}: {}", path, errno_text(seen.error().sys_errno)),
+        seen.error().sys_errno);
   }
   if (seen->has_ours_on_top) {
     return complain(ErrorCode::kShareAway,
@@ -197,7 +197,8 @@ Result<ShareRoot::Ref> ShareRoot::reopen(Seen seen) {
       return go_away(fmt::format("{} shows {}", place_.path, to_text(seen.identity)),
                      seen.has_ours_on_top ? OldRoot::kKeep : OldRoot::kDrop);
     }
-    if (seen.has_ours_on_top) return go_away("its root below our own mount does not answer", OldRoot::kKeep);
+    if (seen.has_ours_on_top)
+      return go_away("its root below our own mount does not answer", OldRoot::kKeep);
     auto root = open_path(seen);
     if (!root) return go_away(errno_text(root.error().sys_errno), OldRoot::kKeep);
     if (*root != nullptr) {
@@ -243,7 +244,8 @@ Result<ShareRoot::Ref> ShareRoot::recover(const Ref& used, Error error) {
     const int root_error = ask(used->fd.get(), AT_STATX_FORCE_SYNC, answer);
     if (root_error == 0 && says_maybe_gone(e)) return fail(error);
     if (seen->has_ours_on_top) {
-      return root_error == 0 ? Result<Ref>(fail(error)) : go_away(errno_text(root_error), OldRoot::kKeep);
+      return root_error == 0 ? Result<Ref>(fail(error))
+                             : go_away(errno_text(root_error), OldRoot::kKeep);
     }
   }
   return reopen(std::move(*seen));

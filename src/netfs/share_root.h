@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // ShareRoot: the share's root directory, and whether the path still shows the share that it did.
 //
-// An unmounted share is an empty LOCAL directory. Were it taken for the share, all would look deleted and
-// writes would fill the root disk. So the root is held by a descriptor, and the mount table is looked at
-// again whenever the kernel says that it changed, and whenever a call fails as if the share had gone:
+// An unmounted share is an empty LOCAL directory. Were it taken for the share, all would look
+// deleted and writes would fill the root disk. So the root is held by a descriptor, and the mount
+// table is looked at again whenever the kernel says that it changed, and whenever a call fails as
+// if the share had gone:
 //
 //   S1 another identity at the path, or none: away. Nothing is called, nothing is opened.
-//   S2 the same identity on another mount (it was mounted again): the path is opened again, and the new
+//   S2 the same identity on another mount (it was mounted again): the path is opened again, and the
+//   new
 //      root takes the place of the old one for later calls.
 //   S3 a path is opened only when the mount that covers it is the one that was just compared; the
 //      descriptor's mount id proves it.
-//   S4 SHARE = MOUNTPOINT: our own mount lies on the path, so opening it would ask ourselves, for ever. The
+//   S4 SHARE = MOUNTPOINT: our own mount lies on the path, so opening it would ask ourselves, for
+//   ever. The
 //      first root is kept and never opened again; a new mount below us cannot be seen.
 //   S5 away is no state that sticks: each call looks again.
 //
@@ -47,13 +50,14 @@ class ShareRoot {
   static SetUp<std::unique_ptr<ShareRoot>> open(Place place, SharePool::Keeper keeper);
 
   const ShareIdentity& identity() const { return identity_; }
-  // Type, source and options of the file system; parts are empty where the mount table does not tell.
+  // Type, source and options of the file system; parts are empty where the mount table does not
+  // tell.
   const Mount& mount() const { return mount_; }
 
   // The root to use now. kShareAway: S1.
   Result<Ref> current();
-  // What to do about `error`, which a call on `used` brought: a root to try it on once more, or the error
-  // to answer with.
+  // What to do about `error`, which a call on `used` brought: a root to try it on once more, or the
+  // error to answer with.
   Result<Ref> recover(const Ref& used, Error error);
   std::string why_away() const;
 

@@ -9,12 +9,40 @@ namespace {
 
 // Numbers that are of the file itself, on the disk or on the server, and the same at each mount.
 // fuse.slowshare and fuse.larder pass on, or keep, the numbers of what is below them.
-constexpr std::array<std::string_view, 34> kStable = {
-    "ext2",      "ext3",   "ext4",   "xfs",     "btrfs",          "bcachefs",       "f2fs",
-    "jfs",       "zfs",    "tmpfs",  "nfs",     "nfs4",           "cifs",           "smb3",
-    "ceph",      "lustre", "gpfs",   "beegfs",  "ocfs2",          "gfs2",           "afs",
-    "9p",        "ntfs3",  "hfsplus", "squashfs", "erofs",        "udf",            "virtiofs",
-    "overlay",   "fuseblk", "fuse.glusterfs", "fuse.ceph-fuse", "fuse.slowshare", "fuse.larder"};
+constexpr std::array<std::string_view, 34> kStable = {"ext2",
+                                                      "ext3",
+                                                      "ext4",
+                                                      "xfs",
+                                                      "btrfs",
+                                                      "bcachefs",
+                                                      "f2fs",
+                                                      "jfs",
+                                                      "zfs",
+                                                      "tmpfs",
+                                                      "nfs",
+                                                      "nfs4",
+                                                      "cifs",
+                                                      "smb3",
+                                                      "ceph",
+                                                      "lustre",
+                                                      "gpfs",
+                                                      "beegfs",
+                                                      "ocfs2",
+                                                      "gfs2",
+                                                      "afs",
+                                                      "9p",
+                                                      "ntfs3",
+                                                      "hfsplus",
+                                                      "squashfs",
+                                                      "erofs",
+                                                      "udf",
+                                                      "virtiofs",
+                                                      "overlay",
+                                                      "fuseblk",
+                                                      "fuse.glusterfs",
+                                                      "fuse.ceph-fuse",
+                                                      "fuse.slowshare",
+                                                      "fuse.larder"};
 
 constexpr std::array<std::string_view, 4> kFatTypes = {"vfat", "msdos", "exfat", "fuse.exfat"};
 
@@ -65,8 +93,8 @@ std::optional<std::pair<std::string, std::string>> names_that_tell_case(
     const std::vector<Dirent>& names) {
   for (const Dirent& entry : names) {
     std::string swapped = swap_case(entry.name);
-    const bool is_a_name = std::ranges::any_of(
-        names, [&](const Dirent& other) { return other.name == swapped; });
+    const bool is_a_name =
+        std::ranges::any_of(names, [&](const Dirent& other) { return other.name == swapped; });
     if (!is_a_name) return std::pair(entry.name, std::move(swapped));
   }
   return std::nullopt;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kind of file system can be relied on for, by its type. Unknown kinds are trusted with less.
+// What a kind of file system can be relied on for, by its type. Unknown kinds are trusted with
+// less.
 #pragma once
 
 #include <larder/netfs.h>
@@ -22,8 +23,8 @@ bool has_own_ctime(std::string_view type);
 // May this kind fold case at all? Most never do, and are not probed.
 bool may_fold_case(std::string_view type);
 
-// A name of the directory and the same with the case of its ASCII letters swapped, where the latter is no
-// name in it of its own.
+// A name of the directory and the same with the case of its ASCII letters swapped, where the latter
+// is no name in it of its own.
 std::optional<std::pair<std::string, std::string>> names_that_tell_case(
     const std::vector<Dirent>& names);
 

@@ -115,7 +115,8 @@ TEST_CASE("inode numbers are trusted by kind of file system, and as the user say
   const auto of = [](std::string_view type) {
     return inode_numbers_of(type, nullptr, ShareInodes::kAuto);
   };
-  for (const char* type : {"ext4", "xfs", "btrfs", "nfs4", "cifs", "smb3", "zfs", "fuse.slowshare"}) {
+  for (const char* type :
+       {"ext4", "xfs", "btrfs", "nfs4", "cifs", "smb3", "zfs", "fuse.slowshare"}) {
     CHECK(of(type) == InodeNumbers::kStable);
   }
   for (const char* type : {"fuse.sshfs", "fuse.rclone", "vfat", "fuse", "whatever"}) {
@@ -136,7 +137,8 @@ TEST_CASE("the probe for folded case takes a name whose other case is no name of
   using netfs::names_that_tell_case;
   CHECK_FALSE(names_that_tell_case({}));
   CHECK_FALSE(names_that_tell_case({{.name = "123"}, {.name = "ab"}, {.name = "AB"}}));
-  const auto pair = names_that_tell_case({{.name = "1"}, {.name = "a"}, {.name = "A"}, {.name = "Bc1"}});
+  const auto pair =
+      names_that_tell_case({{.name = "1"}, {.name = "a"}, {.name = "A"}, {.name = "Bc1"}});
   REQUIRE(pair);
   CHECK(pair->first == "Bc1");
   CHECK(pair->second == "bC1");

@@ -67,7 +67,8 @@ struct Open {
       const auto opened = n.open(path, O_RDONLY, 0);
       if (!opened) return to_text(opened.error());
       std::string into(1000, '\0');
-      const auto count = n.read(*opened->file, ByteOffset{0}, std::as_writable_bytes(std::span(into)));
+      const auto count =
+          n.read(*opened->file, ByteOffset{0}, std::as_writable_bytes(std::span(into)));
       return count ? into.substr(0, count->value()) : to_text(count.error());
     });
   }
@@ -131,7 +132,8 @@ TEST_CASE("content is written, read, appended, cut and flushed") {
     return n.stat(*f->file, Freshness::kServer)->size == 3 ? "ok" : "not cut for stat";
   }) == "ok");
   CHECK(dir.read("f") == "012");
-  CHECK(share.result<Attributes>([](Netfs& n) { return n.set_attributes("f", nullptr, {.size = 5}); }) == 0);
+  CHECK(share.result<Attributes>(
+            [](Netfs& n) { return n.set_attributes("f", nullptr, {.size = 5}); }) == 0);
   CHECK(dir.read("f") == std::string("012\0\0", 5));
 }
 
@@ -145,7 +147,8 @@ TEST_CASE("an open file that loses its name is read and written on") {
     std::array<std::byte, 3> into;
     const auto count = n.read(*f->file, ByteOffset{0}, into);
     if (!count || count->value() != 3) return "not read";
-    if (n.set_attributes("f", f->file.get(), {.mode = 0600})->mode != (S_IFREG | 0600u)) return "mode";
+    if (n.set_attributes("f", f->file.get(), {.mode = 0600})->mode != (S_IFREG | 0600u))
+      return "mode";
     return n.stat(*f->file, Freshness::kServer)->nlink == 0 ? "ok" : "linked";
   }) == "ok");
   CHECK(share.stat("f") == ENOENT);
@@ -155,7 +158,8 @@ TEST_CASE("names are made, listed, linked, moved and removed, with the share's o
   const TempDir dir;
   Open share(dir.path());
   const mode_t before = ::umask(077);
-  const auto made = share.run<Result<Attributes>>([](Netfs& n) { return n.make_directory("d", 0777); });
+  const auto made =
+      share.run<Result<Attributes>>([](Netfs& n) { return n.make_directory("d", 0777); });
   ::umask(before);
   REQUIRE(made);
   CHECK(made->mode == (S_IFDIR | 0777u));
@@ -163,11 +167,13 @@ TEST_CASE("names are made, listed, linked, moved and removed, with the share's o
   CHECK(share.result<Attributes>([](Netfs& n) { return n.make_directory("x/d", 0777); }) == ENOENT);
   CHECK(share.make("d/f") == 0);
   CHECK(share.make("d/f/g") == ENOTDIR);
-  CHECK(share.result<OpenedFile>([](Netfs& n) { return n.open("d/f", O_CREAT | O_EXCL | O_RDWR, 0); }) == EEXIST);
+  CHECK(share.result<OpenedFile>(
+            [](Netfs& n) { return n.open("d/f", O_CREAT | O_EXCL | O_RDWR, 0); }) == EEXIST);
   CHECK(share.result<OpenedFile>([](Netfs& n) { return n.open("d", O_RDWR, 0); }) == EISDIR);
   CHECK(share.result<Attributes>([](Netfs& n) { return n.make_symlink("s", "any/where"); }) == 0);
   CHECK(share.run<Result<std::string>>([](Netfs& n) { return n.read_link("s"); }) == "any/where");
-  const auto linked = share.run<Result<Attributes>>([](Netfs& n) { return n.make_link("s", "d/s2"); });
+  const auto linked =
+      share.run<Result<Attributes>>([](Netfs& n) { return n.make_link("s", "d/s2"); });
   REQUIRE(linked);
   CHECK(linked->is_symlink());
   CHECK(linked->nlink == 2);
@@ -177,7 +183,8 @@ TEST_CASE("names are made, listed, linked, moved and removed, with the share's o
   CHECK(share.result<std::vector<Dirent>>([](Netfs& n) { return n.list("d/f"); }) == ENOTDIR);
   CHECK(share.result<void>([](Netfs& n) { return n.remove_directory("d"); }) == ENOTEMPTY);
   CHECK(share.result<void>([](Netfs& n) { return n.remove_file("d"); }) == EISDIR);
-  CHECK(share.result<void>([](Netfs& n) { return n.rename("d/f", "s", RENAME_NOREPLACE); }) == EEXIST);
+  CHECK(share.result<void>([](Netfs& n) { return n.rename("d/f", "s", RENAME_NOREPLACE); }) ==
+        EEXIST);
   CHECK(share.result<void>([](Netfs& n) { return n.rename("d/f", "g", 0); }) == 0);
   CHECK(share.result<void>([](Netfs& n) { return n.remove_file("d/s2"); }) == 0);
   CHECK(share.result<void>([](Netfs& n) { return n.remove_directory("d"); }) == 0);
@@ -190,7 +197,8 @@ TEST_CASE("names are made, listed, linked, moved and removed, with the share's o
 TEST_CASE("a FIFO costs no thread: it is not opened, and its attributes still change") {
   const TempDir dir;
   Open share(dir.path());
-  CHECK(share.result<Attributes>([](Netfs& n) { return n.make_node("p", S_IFIFO | 0600, 0); }) == 0);
+  CHECK(share.result<Attributes>([](Netfs& n) { return n.make_node("p", S_IFIFO | 0600, 0); }) ==
+        0);
   CHECK(share.result<OpenedFile>([](Netfs& n) { return n.open("p", O_RDONLY, 0); }) == ENXIO);
   CHECK(share.result<OpenedFile>([](Netfs& n) { return n.open("p", O_WRONLY, 0); }) == ENXIO);
   const auto changed = share.run<Result<Attributes>>([](Netfs& n) {
@@ -234,13 +242,15 @@ TEST_CASE("extended attributes are of the very file, also of one that is a link"
     return;
   }
   CHECK(supported == 0);
-  CHECK(share.run<Result<std::string>>([](Netfs& n) { return n.get_xattr("f", "user.a"); }) == value);
+  CHECK(share.run<Result<std::string>>([](Netfs& n) { return n.get_xattr("f", "user.a"); }) ==
+        value);
   CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("f", "user.b"); }) == ENODATA);
   CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("s", "user.a"); }) != 0);
   CHECK(share.result<void>([&](Netfs& n) {
     return n.set_xattr("f", "user.a", std::as_bytes(std::span(value)), XATTR_CREATE);
   }) == EEXIST);
-  const auto names = share.run<Result<std::vector<std::string>>>([](Netfs& n) { return n.list_xattr("f"); });
+  const auto names =
+      share.run<Result<std::vector<std::string>>>([](Netfs& n) { return n.list_xattr("f"); });
   REQUIRE(names);
   CHECK(std::find(names->begin(), names->end(), "user.a") != names->end());
   CHECK(share.result<void>([](Netfs& n) { return n.remove_xattr("f", "user.a"); }) == 0);

@@ -76,7 +76,8 @@ TEST_CASE("a call runs on the pool and its answer on the answer queue, neither b
   CHECK(bench.timers.run_due() == INT64_MAX);
 }
 
-TEST_CASE("a call that the share does not answer in time is told so, and its late answer is dropped") {
+TEST_CASE(
+    "a call that the share does not answer in time is told so, and its late answer is dropped") {
   std::vector<Result<int>> told;
   Bench bench({.deadline_ns = 5 * kSecond, .slow_ns = kSecond});
   bench.call(told, 6 * kSecond);
@@ -243,7 +244,8 @@ TEST_CASE("unmounting tells every call, and a share that answers later touches n
     }
     calls.drain();
     calls.drain();
-    calls.call<int>(CallKind::kNames, {}, [](Netfs&) -> Result<int> { return 1; }, done);
+    calls.call<int>(
+        CallKind::kNames, {}, [](Netfs&) -> Result<int> { return 1; }, done);
     answers.run_all();
     CHECK(told == std::vector<ErrorCode>(3, ErrorCode::kShutdown));
   }

@@ -42,7 +42,8 @@ TEST_CASE("a line of the mount table gives its fields, with escapes turned back"
 
 TEST_CASE("lines that are no mounts are left out, however they are broken") {
   CHECK(parse_mounts("").empty());
-  CHECK(parse_mounts("\n\nx y z\n27\n27 1\n27 1 0:1 / \n27 1 0:1 / /x rw\n27 1 0:1 / /x rw -\n").empty());
+  CHECK(parse_mounts("\n\nx y z\n27\n27 1\n27 1 0:1 / \n27 1 0:1 / /x rw\n27 1 0:1 / /x rw -\n")
+            .empty());
   CHECK(parse_mounts("99999999999999 1 0:1 / / rw - ext4 a rw\n").empty());
   // An escape that is cut off is what it says.
   CHECK(parse_mounts("27 1 0:1 / /x\\04 rw - ext4 a rw").at(0).point == "/x\\04");

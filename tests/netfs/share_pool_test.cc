@@ -56,14 +56,14 @@ TEST_CASE("share threads have none of our descriptors, and we none of theirs") {
       },
       kLong);
   CHECK(others == 0);
-  const auto theirs =
-      pool.run_and_wait<int>([] { return ::open("/", O_PATH | O_CLOEXEC); }, kLong);
+  const auto theirs = pool.run_and_wait<int>([] { return ::open("/", O_PATH | O_CLOEXEC); }, kLong);
   REQUIRE(theirs);
   REQUIRE(*theirs >= 0);
-  struct stat here {}, root {};
+  struct stat here {
+  }, root{};
   ::stat("/", &root);
-  const bool is_ours = ::fstat(*theirs, &here) == 0 && here.st_ino == root.st_ino &&
-                       here.st_dev == root.st_dev;
+  const bool is_ours =
+      ::fstat(*theirs, &here) == 0 && here.st_ino == root.st_ino && here.st_dev == root.st_dev;
   CHECK_FALSE(is_ours);
   CHECK(pool.run_and_wait<int>([fd = *theirs] { return ::close(fd); }, kLong) == 0);
 }
@@ -106,7 +106,8 @@ TEST_CASE("a thread that hangs does not hinder others, up to the limit of thread
   CHECK(freed == 3);
 }
 
-TEST_CASE("work that waits when the pool is stopped still runs, by a thread that is started for it") {
+TEST_CASE(
+    "work that waits when the pool is stopped still runs, by a thread that is started for it") {
   std::atomic<int> ran{0};
   {
     SharePool pool({.threads = 4, .stop_grace_ns = kLong});
@@ -131,7 +132,12 @@ TEST_CASE("what the pool keeps is destroyed on its threads, wherever the last re
   // On a share thread it goes at once.
   kept = pool.keeper().adopt(std::make_unique<Tells>(tid));
   tid = 0;
-  CHECK(pool.run_and_wait<bool>([&] { kept.reset(); return tid == ::gettid(); }, kLong) == true);
+  CHECK(pool.run_and_wait<bool>(
+            [&] {
+              kept.reset();
+              return tid == ::gettid();
+            },
+            kLong) == true);
 }
 
 TEST_CASE("a pool may end while a thread of it hangs, and the thread may end after it") {
@@ -155,7 +161,8 @@ TEST_CASE("a pool may end while a thread of it hangs, and the thread may end aft
   CHECK(*reached == 2);
 }
 
-TEST_CASE("calls from many threads, with deadlines that race with answers, are answered once each") {
+TEST_CASE(
+    "calls from many threads, with deadlines that race with answers, are answered once each") {
   constexpr int kThreads = 3, kCalls = 400;
   test::SimClock clock;
   const auto netfs = std::make_shared<test::SimNetfs>(test::SimProfile::kNfs, clock);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The share in memory behaves as the kind of share that it plays; else what is tested on it is worth nothing.
+// The share in memory behaves as the kind of share that it plays; else what is tested on it is
+// worth nothing.
 #include "support/sim_netfs.h"
 
 #include <fcntl.h>
 
-#include <cerrno>
 #include <stdio.h>
+#include <cerrno>
 
 #include "support/catch.h"
 #include "support/sim_clock.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A directory of a test's own, and what it mounted below; both go at the end, also of a test that failed.
+// A directory of a test's own, and what it mounted below; both go at the end, also of a test that
+// failed.
 #pragma once
 
 #include <sys/mount.h>
@@ -42,7 +43,9 @@ class TempDir {
     std::ifstream in(path(below));
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  void make_dir(const std::string& below) const { std::filesystem::create_directories(path(below)); }
+  void make_dir(const std::string& below) const {
+    std::filesystem::create_directories(path(below));
+  }
   bool exists(const std::string& below) const {
     return std::filesystem::exists(std::filesystem::symlink_status(path(below)));
   }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // SimNetfs: a share in memory, as one client sees it, that a test can change behind larder's back.
 //
-//   profile  time stamps   ctime  inode numbers  attributes kept by the client below larder     else
-//   nfs      1 ns          own    stable         3 s, but the server is asked when that is asked  ESTALE for files gone
-//   smb      100 ns        own    stable         1 s, as nfs                                    folds case, birth times
-//   sshfs    1 s           mtime  change at remount()  20 s, whatever is asked (sshfs's dcache)
-//   s3       1 s           mtime  none           0                                              etag, no links
+//   profile  time stamps   ctime  inode numbers  attributes kept by the client below larder else
+//   nfs      1 ns          own    stable         3 s, but the server is asked when that is asked
+//   ESTALE for files gone smb      100 ns        own    stable         1 s, as nfs folds case,
+//   birth times sshfs    1 s           mtime  change at remount()  20 s, whatever is asked (sshfs's
+//   dcache) s3       1 s           mtime  none           0 etag, no links
 //
-// Time is the SimClock's. Every call is counted before anything else, so a test can say how often the
-// share was asked. Thread: any; no lock is held while a hook runs.
+// Time is the SimClock's. Every call is counted before anything else, so a test can say how often
+// the share was asked. Thread: any; no lock is held while a hook runs.
 #pragma once
 
 #include <larder/clock.h>
@@ -57,11 +57,12 @@ class SimNetfs final : public Netfs {
   SimNetfs(SimProfile profile, const Clock& clock);
   ~SimNetfs() override;
 
-  // --- As another client of the share does it. Missing parents are made; what is not there stops the
-  // test. Nothing of this is counted.
+  // --- As another client of the share does it. Missing parents are made; what is not there stops
+  // the test. Nothing of this is counted.
   void put(const std::string& path, std::string_view content);  // same file, new content, new mtime
   void replace(const std::string& path, std::string_view content);  // another file under the name
-  void put_quietly(const std::string& path, std::string_view content);  // mtime and ctime as they were
+  void put_quietly(const std::string& path,
+                   std::string_view content);  // mtime and ctime as they were
   void make_dir(const std::string& path);
   void make_link_to(const std::string& path, const std::string& target);  // a symbolic link
   void erase(const std::string& path);
@@ -81,8 +82,8 @@ class SimNetfs final : public Netfs {
   void come_back();
   // The next reads bring half of what is asked: a broken share, since the contract is to read on.
   void cut_next_reads(unsigned times);
-  // Runs once in the middle of the next such call: after its first half where it has one (read), else
-  // right before its answer is made.
+  // Runs once in the middle of the next such call: after its first half where it has one (read),
+  // else right before its answer is made.
   void during_next(SimCall call, std::function<void()> hook);
 
   // --- What was asked.
@@ -148,8 +149,8 @@ class SimNetfs final : public Netfs {
   Attributes attributes_locked(const Node& node) const REQUIRES(mutex_);
   Attributes answer_locked(Node& node, Freshness fresh) REQUIRES(mutex_);
   Result<NodeRef> open_node_locked(NetfsFile& file) const REQUIRES(mutex_);
-  void changed_locked(Node& node) REQUIRES(mutex_);    // content: mtime and ctime
-  void recorded_locked(Node& node) REQUIRES(mutex_);   // the rest: ctime
+  void changed_locked(Node& node) REQUIRES(mutex_);   // content: mtime and ctime
+  void recorded_locked(Node& node) REQUIRES(mutex_);  // the rest: ctime
   static std::size_t index(SimCall call) { return static_cast<std::size_t>(call); }
 
   const SimProfile profile_;

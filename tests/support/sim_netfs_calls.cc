@@ -105,12 +105,14 @@ Result<Attributes> SimNetfs::stat(NetfsFile& file, Freshness fresh) {
 Result<ByteCount> SimNetfs::read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) {
   TRY_OK(begin(SimCall::kRead));
   if ((static_cast<File&>(file).flags & O_ACCMODE) == O_WRONLY) return no(EBADF);
-  const auto copy_locked = [&](std::size_t from, std::size_t to) REQUIRES(mutex_) -> Result<std::size_t> {
+  const auto copy_locked = [&](std::size_t from, std::size_t to)
+                               REQUIRES(mutex_) -> Result<std::size_t> {
     TRY(const NodeRef node, open_node_locked(file));
     if (node->is(S_IFDIR)) return no(EISDIR);
     const std::uint64_t at = offset.value() + from;
-    const std::size_t n =
-        at >= node->content.size() ? 0 : std::min<std::size_t>(to - from, node->content.size() - at);
+    const std::size_t n = at >= node->content.size()
+                              ? 0
+                              : std::min<std::size_t>(to - from, node->content.size() - at);
     std::memcpy(into.data() + from, node->content.data() + (n == 0 ? 0 : at), n);
     bytes_read_ += n;
     return n;
