@@ -47,6 +47,7 @@ void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
       },
       [this, inode, asked, known, reply = std::move(reply)](Result<Attributes> result) mutable {
         if (result) {
+          if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
           learn(*inode, *result, asked);
         } else if (!known || !unreachable(result.error())) {
           return reply.error(result.error());
@@ -76,6 +77,7 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
        reply = std::move(reply)](Result<Attributes> result) mutable {
         if (change.size) truncated(*inode, *change.size, ticket, result);
         if (!result) return reply.error(result.error());
+        if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
         if (!change.size) adopt(*inode, *result, change);
         answer_attributes(*inode, std::move(reply));
       });

@@ -85,6 +85,16 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
   return given;
 }
 
+// What the share said of a path of `inode`: is it still that file? If not, its names are looked up anew; the
+// kernel does so by itself when it is told ESTALE.
+bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
+  const auto id = file_id_of(attributes, parts_.share.traits());
+  const bool same_type = (attributes.mode & 0170000) == inode.type_bits;
+  if (same_type && (!id || *id == inode.file_id)) return true;
+  names_.distrust(inode);
+  return false;
+}
+
 InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes& attributes,
                       const Asked& asked) {
   const FileId file = identify(directory, name, attributes);

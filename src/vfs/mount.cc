@@ -101,7 +101,7 @@ SetUp<std::monostate> Mount::Impl::open() {
   }
   control = std::make_unique<Control>(options.control, ::getuid(), ::getgid(), clock);
   vfs = std::make_unique<Vfs>(
-      VfsParts{*share, *cache, share_cookie, clock, policy, *control},
+      VfsParts{*share, *cache, share_cookie, answer, timers, clock, policy, *control},
       VfsOptions{.share_slow_ns = options.share_slow_ns,
                  .direct_io = options.direct_io,
                  .gives_files_away = ::geteuid() == 0},

@@ -122,6 +122,15 @@ void NameTree::exchange(Inode& a, std::string_view a_name, Inode& b, std::string
   }
 }
 
+void NameTree::distrust(Inode& inode) {
+  MutexLock lock(mutex_);
+  for (const Link& link : inode.links) {
+    const auto found = link.parent->children.find(link.name);
+    if (found != link.parent->children.end() && found->second.inode == &inode)
+      found->second.trusted_until_mono_ns = 0;
+  }
+}
+
 void NameTree::detach(Inode& inode) {
   std::vector<Link> dropped;
   {

@@ -41,6 +41,8 @@ class NameTree {
   InodeRef move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
   // Two names change places.
   void exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name);
+  // Its names are asked for at their next use: one of them was found to be another file's.
+  void distrust(Inode& inode);
   // The inode leaves memory: it has no names any more.
   void detach(Inode& inode);
 

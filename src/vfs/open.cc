@@ -54,15 +54,14 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
                        Result<OpenedFile> result, Reply reply) {
   if (!result) {
     const Error error = result.error();
+    names_.distrust(inode);
     if (!fallback || !unreachable(error)) return reply.error(error);
     // The share turned slow while we waited: the version that was current is served on.
     counters_.opens_unasked.add();
     return opened(inode, flags, nullptr, std::move(reply), nullptr);
   }
-  // Another file has this name by now: the kernel looks the name up again and comes back.
-  const auto id = file_id_of(result->attributes, parts_.share.traits());
-  if (id && *id != inode.file_id) return reply.error({ErrorCode::kShareStale});
-  if ((flags & O_TRUNC) == 0) learn(inode, result->attributes, asked);
+  if (!still_is(inode, result->attributes)) return reply.error({ErrorCode::kShareStale});
+  if ((flags & O_TRUNC) == 0) validate(inode, result->attributes, asked);
   opened(inode, flags, &*result, std::move(reply), nullptr);
 }
 

@@ -76,6 +76,23 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
   if (changed) kernel_->drop_pages(inode.node());
 }
 
+// What an open was told. Beyond learn(): while the file is being written here, an open still sees what the
+// last close elsewhere left, so what our own writes do not explain makes the cached pages go.
+void Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& asked) {
+  learn(inode, attributes, asked);
+  bool changed = false;
+  {
+    MutexLock lock(inode.mutex);
+    if (inode.session.kind != Session::Kind::kWrite || asked.change_count != inode.change_count)
+      return;
+    if (identity_of(attributes, parts_.share.traits()) == inode.session.start) return;
+    changed = !explains_locked(inode, attributes);
+    if (changed) forget_pages_locked(inode);
+    begin_write_session_anew_locked(inode, attributes);
+  }
+  if (changed) kernel_->drop_pages(inode.node());
+}
+
 // The result of a change of our own that leaves the content alone (chmod, rename, link, utimens, setxattr):
 // the identity is taken anew. Where more changed than we did, it is a new version.
 void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change) {

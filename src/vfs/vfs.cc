@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include "vfs/late_settling.h"
+
 namespace larder {
 namespace {
 
@@ -26,6 +28,16 @@ Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struc
 Vfs::~Vfs() = default;
 
 void Vfs::close() {
+  // Sessions that wait for their stamps to age end unsettled: what they wrote is not kept.
+  std::list<LateSettling> waiting;
+  {
+    MutexLock lock(settling_mutex_);
+    for (auto at = settling_.begin(); at != settling_.end();) {
+      const auto here = at++;
+      if (parts_.timers.cancel(*here)) waiting.splice(waiting.end(), settling_, here);
+    }
+  }
+  waiting.clear();
   for (const InodeRef& inode : table_.all()) {
     std::uint64_t lookups = 0;
     {

@@ -23,9 +23,11 @@
 #include <larder/settings.h>
 #include <larder/share_calls.h>
 #include <larder/stats.h>
+#include <larder/timers.h>
 #include <larder/work_queue.h>
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,6 +64,8 @@ struct VfsParts {
   ShareCalls& share;
   cache::FsCache& cache;
   cache::CookieRef share_cookie;  // index of this share; null: nothing is cached
+  WorkQueue& answer;
+  Timers& timers;
   const Clock& clock;
   const Policy& policy;
   Control& control;
@@ -127,6 +131,7 @@ class Vfs final : public Filesystem {
   struct FillJob;     // fetch.cc
   struct WrittenJob;  // write.cc
   struct SessionJob;  // write.cc
+  struct LateSettling;  // write.cc
   struct Listing;     // directory.cc
 
   // When a question was asked, and of which state of ours: an answer is believed only if no change of our
@@ -148,6 +153,7 @@ class Vfs final : public Filesystem {
                  const Result<Attributes>& result, Reply reply);
   bool park(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
+  bool still_is(Inode& inode, const Attributes& attributes);
   bool serve_unasked(const Inode& inode) const;
   CallOptions asking(bool has_fallback) const;
   void probe();
@@ -159,6 +165,7 @@ class Vfs final : public Filesystem {
   Nanoseconds entry_trust_ns(const Inode& inode) const;
   bool trusted(const Inode& inode) const;
   void learn(Inode& inode, const Attributes& attributes, const Asked& asked);
+  void validate(Inode& inode, const Attributes& attributes, const Asked& asked);
   void adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change);
   void take_version_locked(Inode& inode, const Attributes& attributes) REQUIRES(inode.mutex);
   void new_version_locked(Inode& inode, const Identity& identity) REQUIRES(inode.mutex);
@@ -272,6 +279,11 @@ class Vfs final : public Filesystem {
   void end_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file);
   void settle_session(Inode& inode, const Result<Attributes>& now);
+  Nanoseconds fresh_for_ns(const Attributes& now) const;
+  void settle_late(Inode& inode, const Attributes& now, Nanoseconds after_ns);
+  void settle_now(LateSettling& settling);
+  void forget_pages_locked(Inode& inode) REQUIRES(inode.mutex);
+  void begin_write_session_anew_locked(Inode& inode, const Attributes& now) REQUIRES(inode.mutex);
   bool explains_locked(const Inode& inode, const Attributes& now) const REQUIRES(inode.mutex);
   template <class Job>
   bool submit_locked(Inode& inode, std::unique_ptr<Job> job) REQUIRES(inode.mutex);
@@ -285,6 +297,8 @@ class Vfs final : public Filesystem {
   InodeRef root_;
   NameTree names_;
   std::atomic<std::uint64_t> copies_in_flight_bytes_{0};  // of written pages, on their way to the store
+  Mutex settling_mutex_{Rank::kMount};
+  std::list<LateSettling> settling_ GUARDED_BY(settling_mutex_);
   ShareClock share_clock_{parts_.clock};
   Mutex given_mutex_{Rank::kMount};  // one giver of file ids at a time
   std::atomic<Nanoseconds> last_probe_mono_ns_{0};

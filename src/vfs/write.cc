@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "store/store.h"
+#include "vfs/late_settling.h"
 #include "vfs/vfs.h"
 
 namespace larder {
@@ -280,15 +281,33 @@ void Vfs::begin_write_session_locked(Inode& inode) {
   const bool was_settling = session.kind == Session::Kind::kWrite;
   if (was_settling) return;  // the last writer has only just gone: the same session goes on
   session.kind = Session::Kind::kWrite;
-  session.wrote = false;
-  session.own_mtime_ns.reset();
-  session.start = inode.identity;
+  begin_write_session_anew_locked(inode, inode.attributes);
   session.explained = inode.identity_known && !was_volatile;
-  session.expected_size = inode.attributes.size;
-  session.began_share_ns = share_clock_.now_ns();
   if (!was_volatile)
     session.begun = submit_locked(
         inode, std::make_unique<SessionJob>(*this, inode, SessionJob::What::kBegin, inode.identity));
+}
+
+// From here on, what the share shows is measured against `now`.
+void Vfs::begin_write_session_anew_locked(Inode& inode, const Attributes& now) {
+  Session& session = inode.session;
+  session.wrote = false;
+  session.own_mtime_ns.reset();
+  session.start = identity_of(now, parts_.share.traits());
+  session.explained = true;
+  session.expected_size = now.size;
+  session.began_share_ns = share_clock_.now_ns();
+}
+
+// What is cached of the content goes, in the middle of a session.
+void Vfs::forget_pages_locked(Inode& inode) {
+  inode.generation.fetch_add(1);
+  inode.flights.taint_all();
+  counters_.new_versions.add();
+  const PageRange all = pages_from(0);
+  const std::uint64_t ticket = inode.session.begin_range(all);
+  if (!submit_locked(inode, std::make_unique<WrittenJob>(*this, inode, all, ticket)))
+    inode.session.end_range(ticket);
 }
 
 void Vfs::begin_volatile_session_locked(Inode& inode) {
@@ -328,12 +347,46 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
          now.mtime_ns <= share_clock_.now_ns() + step_ns;
 }
 
+// How long until the next write bears another stamp; 0: it does already, or this one was set far ahead.
+Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
+  const Nanoseconds step_ns = granularity_of(now.mtime_ns);
+  const Nanoseconds fresh_ns = now.mtime_ns + step_ns - share_clock_.now_ns() + 1;
+  return fresh_ns > 2 * step_ns ? 0 : std::max<Nanoseconds>(fresh_ns, 0);
+}
+
+// A record made now would name a stamp that the next write may bear as well; and should that be killed before
+// the store hears of it, the record would pass for its version. So it is made when the stamp is old.
+void Vfs::settle_late(Inode& inode, const Attributes& now, Nanoseconds after_ns) {
+  LateSettling* settling = nullptr;
+  {
+    MutexLock lock(settling_mutex_);
+    settling = &settling_.emplace_back(*this, inode, now);
+  }
+  parts_.timers.add(*settling, parts_.clock.mono_ns() + after_ns);
+}
+
+void Vfs::settle_now(LateSettling& settling) {
+  std::list<LateSettling> done;
+  {
+    MutexLock lock(settling_mutex_);
+    const auto at = std::find_if(settling_.begin(), settling_.end(),
+                                 [&](const LateSettling& s) { return &s == &settling; });
+    done.splice(done.begin(), settling_, at);
+  }
+  settle_session(*settling.inode, settling.now);
+}
+
 void Vfs::settle_session(Inode& inode, const Result<Attributes>& now) {
   bool drop_kernel = false;
   {
     MutexLock lock(inode.mutex);
     if (inode.session.writers != 0 || inode.session.kind != Session::Kind::kWrite) return;
     const bool keep = now && explains_locked(inode, *now);
+    const Nanoseconds fresh_ns = keep ? fresh_for_ns(*now) : 0;
+    if (fresh_ns > 0) {
+      lock.unlock();
+      return settle_late(inode, *now, fresh_ns);
+    }
     (keep ? counters_.sessions_kept : counters_.sessions_dropped).add();
     if (now) {
       inode.attributes = *now;

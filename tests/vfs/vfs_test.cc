@@ -197,6 +197,24 @@ TEST_CASE("what was written stays cached when the share's stamps explain it") {
   CHECK(world.data_calls() == before);
 }
 
+TEST_CASE("a write session whose stamp is fresh is settled when that has aged") {
+  World world;
+  world.share.put("f", "old");
+  world.age();
+  const Answer found = world.lookup("f");
+  const Answer opened = world.open(found.entry.node, O_RDWR);
+  world.clock.advance(123'456'789);
+  world.write(found.entry.node, opened.open.handle, 0, pattern(8'192, 3));
+  world.release(found.entry.node, opened.open.handle);
+  CHECK(world.vfs->counters().sessions_kept.value() == 0);
+  world.clock.advance(20 * kMillisecond);
+  world.settle();
+  CHECK(world.vfs->counters().sessions_kept.value() == 1);
+  const auto before = world.data_calls();
+  CHECK(world.cat("f").data == pattern(8'192, 3));
+  CHECK(world.data_calls() == before);
+}
+
 TEST_CASE("what somebody else wrote in a session is not covered up by it") {
   World world;
   world.share.put("f", pattern(40'960, 1));
@@ -211,6 +229,25 @@ TEST_CASE("what somebody else wrote in a session is not covered up by it") {
   world.release(found.entry.node, opened.open.handle);
   CHECK(world.vfs->counters().sessions_dropped.value() == 1);
   CHECK(world.cat("f").data == pattern(50'000, 7));
+}
+
+TEST_CASE("an open sees what was closed elsewhere, also while the file is open for writing here") {
+  const SimProfile profile = GENERATE(SimProfile::kNfs, SimProfile::kSshfs);
+  World world({.profile = profile});
+  world.share.keep_attributes_for(0);
+  world.share.put("f", pattern(40'960, 1));
+  world.age();
+  world.cat("f");
+  const Answer found = world.lookup("f");
+  const Answer writer = world.open(found.entry.node, O_RDWR);
+  world.share.put("f", pattern(40'960, 2));
+  world.age();
+  CHECK(world.cat("f").data == pattern(40'960, 2));
+  CHECK(world.write(found.entry.node, writer.open.handle, 0, "mine").ok());
+  world.age();
+  CHECK(world.cat("f").data == "mine" + pattern(40'960, 2).substr(4));
+  world.release(found.entry.node, writer.open.handle);
+  CHECK(world.cat("f").data == "mine" + pattern(40'960, 2).substr(4));
 }
 
 TEST_CASE("a kill inside a write session leaves nothing of it") {

@@ -210,11 +210,21 @@ class World {
     run([&](Reply r) { vfs->release_directory(kRootNode, opened.open.handle, std::move(r)); });
     return all;
   }
+  // Looks up and opens; as the kernel does, once more where the name turns out to be another file's.
+  Answer find_and_open(const std::string& name, Answer& found, int flags = O_RDONLY) {
+    Answer opened;
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      found = lookup(name);
+      if (!found.ok()) return found;
+      opened = open(found.entry.node, flags);
+      if (!opened.error || opened.error->code != ErrorCode::kShareStale) break;
+    }
+    return opened;
+  }
   // Looks up, opens, reads all, releases: as `cat` does. The error where one of them fails.
   Answer cat(const std::string& name) {
-    const Answer found = lookup(name);
-    if (!found.ok()) return found;
-    const Answer opened = open(found.entry.node);
+    Answer found;
+    const Answer opened = find_and_open(name, found);
     if (!opened.ok()) return opened;
     Answer all = read(found.entry.node, opened.open.handle, 0, 1 << 20);
     release(found.entry.node, opened.open.handle);
@@ -250,7 +260,7 @@ class World {
     share_cookie = cache->acquire(netfs_cookie, kShare, std::as_bytes(std::span("share", 5)), {},
                                   ByteCount{0}, nullptr, 1);
     control.emplace(".larder", 0u, 0u, clock);
-    vfs.emplace(VfsParts{*calls, *cache, share_cookie, clock, *policy, *control}, VfsOptions{},
+    vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control}, VfsOptions{},
                 *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
     settle();
