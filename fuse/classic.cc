@@ -19,7 +19,8 @@
 namespace larder::fuse {
 namespace {
 
-// Requests that wait for the share at once. Each holds a buffer, of which only what was touched is memory.
+// Requests that wait for the share at once. Each holds a buffer, of which only what was touched is
+// memory.
 constexpr std::size_t kParkedMax = 4096;
 
 // From <linux/fuse.h>; libfuse's headers do not have them.
@@ -41,8 +42,8 @@ static_assert(sizeof(InHeader) == 16 && sizeof(OutHeader) == 16);
 
 std::uint64_t init_unique = 0;  // set before INIT is answered, on the only thread there is then
 
-// libfuse 3.14 wants PARALLEL_DIROPS and never says so: without it the kernel sends one look-up a directory
-// at a time.
+// libfuse 3.14 wants PARALLEL_DIROPS and never says so: without it the kernel sends one look-up a
+// directory at a time.
 ssize_t answer_init(int fd, const iovec* parts) {
   std::array<std::byte, 256> init{};
   const std::size_t length = std::min(init.size(), parts[1].iov_len);
@@ -75,9 +76,7 @@ void wake_up(int) {}
 
 }  // namespace
 
-unsigned default_threads() {
-  return std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u);
-}
+unsigned default_threads() { return std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u); }
 
 ClassicTransport::ClassicTransport(fuse_session* session, unsigned threads, int ended_fd)
     : session_(session), thread_count_(threads), ended_fd_(ended_fd), pool_(kParkedMax) {
@@ -101,7 +100,8 @@ Status ClassicTransport::serve_init() {
   do {
     n = ::read(fd, raw.data(), raw.size());
   } while (n < 0 && errno == EINTR);
-  if (n < static_cast<ssize_t>(sizeof(InHeader))) return fail(ErrorCode::kSystem, n < 0 ? errno : EIO);
+  if (n < static_cast<ssize_t>(sizeof(InHeader)))
+    return fail(ErrorCode::kSystem, n < 0 ? errno : EIO);
   InHeader header{};
   std::memcpy(&header, raw.data(), sizeof header);
   if (header.opcode != kInitOpcode) return fail(ErrorCode::kSystem, EPROTO);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The classic transport: threads that each block in read(2) of a clone of /dev/fuse of their own.
 //
-// A thread that reads a warm request answers it itself. What waits for the share leaves its thread with its
-// buffer (request.h), so a share that hangs takes no thread. Clones are made behind INIT, and an answer goes
-// to the descriptor that brought the request: the kernel looks nowhere else.
+// A thread that reads a warm request answers it itself. What waits for the share leaves its thread
+// with its buffer (request.h), so a share that hangs takes no thread. Clones are made behind INIT,
+// and an answer goes to the descriptor that brought the request: the kernel looks nowhere else.
 #pragma once
 
 #include <larder/fd.h>
@@ -20,7 +20,8 @@ namespace larder::fuse {
 
 class ClassicTransport {
  public:
-  // REQUIRES: `session` is mounted. `ended_fd`: an eventfd that is written when the kernel ends the session.
+  // REQUIRES: `session` is mounted. `ended_fd`: an eventfd that is written when the kernel ends the
+  // session.
   ClassicTransport(fuse_session* session, unsigned threads, int ended_fd);
   ~ClassicTransport();  // REQUIRES: stop() was called if start() was
 
@@ -28,7 +29,8 @@ class ClassicTransport {
   Status serve_init();
   // Starts the threads. Errors: kSystem when not even one clone can be had.
   Status start();
-  // Takes no more requests; those that are out may still be answered. Returns when the threads have ended.
+  // Takes no more requests; those that are out may still be answered. Returns when the threads have
+  // ended.
   void stop();
 
  private:

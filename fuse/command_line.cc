@@ -29,7 +29,8 @@ std::string absolute(const std::string& path) {
 
 std::variant<CommandLine, Goodbye> parse_command_line(int argc, char** argv) {
   const bool helper = is_mount_helper(argv[0]);
-  CLI::App app{"Mounts SHARE at MOUNTPOINT with a persistent local cache in front of it.", "larder"};
+  CLI::App app{"Mounts SHARE at MOUNTPOINT with a persistent local cache in front of it.",
+               "larder"};
   app.set_version_flag("-V,--version", fmt::format("larder {}", kVersion));
   app.footer("\n" + options_help());
   bool letter_f = false, letter_d = false, ignored = false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line: larder [-f] [-d] [-o opt,opt=value,...] SHARE MOUNTPOINT
 //
-// Also as mount.larder and mount.fuse.larder, which mount(8) calls with its own letters: there -f means "do
-// everything but mount", -n, -s and -v are accepted.
+// Also as mount.larder and mount.fuse.larder, which mount(8) calls with its own letters: there -f
+// means "do everything but mount", -n, -s and -v are accepted.
 #pragma once
 
 #include <larder/options.h>

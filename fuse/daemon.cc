@@ -49,8 +49,8 @@ Starter Starter::begin(Where where) {
   ::close(ends[0]);
   ::setsid();
   if (::chdir("/") != 0) std::perror("larder: chdir");
-  // At once, and not when the mount stands: share threads keep a copy of 0, 1 and 2 in a table of their own,
-  // and whoever waits for the end of our output would wait for them.
+  // At once, and not when the mount stands: share threads keep a copy of 0, 1 and 2 in a table of
+  // their own, and whoever waits for the end of our output would wait for them.
   Fd terminal(::fcntl(2, F_DUPFD_CLOEXEC, 3));
   const Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd = 0; fd <= 2; ++fd) ::dup2(nothing.get(), fd);

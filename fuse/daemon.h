@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Daemon: fork first, then threads; the parent waits until the mount stands and exits with its code.
+// Daemon: fork first, then threads; the parent waits until the mount stands and exits with its
+// code.
 #pragma once
 
 #include <larder/fd.h>
@@ -16,7 +17,8 @@ inline constexpr int kExitMount = 32;
 // Tells whoever started larder how it went: once, from the daemon, or directly in the foreground.
 class Starter {
  public:
-  // kForeground: no fork. Otherwise returns in the child only; the parent prints what it is told and exits.
+  // kForeground: no fork. Otherwise returns in the child only; the parent prints what it is told
+  // and exits.
   enum class Where : bool { kForeground, kBackground };
   static Starter begin(Where where);
 

@@ -37,14 +37,14 @@ void wait_for_the_end(int ended_fd) {
 int run(const CommandLine& line) {
   const MountOptions& options = line.options;
   clear_dead_mount(options.mountpoint);
-  if (const auto usable = check_mountpoint(options.mountpoint); !usable) {
+  if (const auto usable = check_mountpoint(options); !usable) {
     std::fprintf(stderr, "larder: %s\n", usable.error().line.c_str());
     return kExitMount;
   }
   if (line.pretend) return kExitOk;
   log_to(line.foreground ? LogTarget::kStderr : LogTarget::kSyslog, options.log);
-  Starter starter = Starter::begin(line.foreground ? Starter::Where::kForeground
-                                                   : Starter::Where::kBackground);
+  Starter starter =
+      Starter::begin(line.foreground ? Starter::Where::kForeground : Starter::Where::kBackground);
   const sigset_t set = ending_signals();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
@@ -65,7 +65,8 @@ int run(const CommandLine& line) {
   (*session)->end();
   (*mount)->close();
   log(LogLevel::kInfo, "{} is unmounted", options.mountpoint);
-  // Threads of a share that hangs may be left: the end of the process is theirs, without tearing down.
+  // Threads of a share that hangs may be left: the end of the process is theirs, without tearing
+  // down.
   std::fflush(nullptr);
   ::_exit(kExitOk);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Notifier: tells the kernel to forget pages, attributes and names.
 //
-// On a thread of its own: the kernel may hold a lock that a request is being answered under, and a notice
-// sent from a request would wait for it for ever. No reply waits for a notice. Notices for the same inode
-// that have not been sent are one.
+// On a thread of its own: the kernel may hold a lock that a request is being answered under, and a
+// notice sent from a request would wait for it for ever. No reply waits for a notice. Notices for
+// the same inode that have not been sent are one.
 #pragma once
 
 #include <larder/filesystem.h>

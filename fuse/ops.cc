@@ -12,9 +12,7 @@ Filesystem& fs(fuse_req_t request) { return *served(request).filesystem; }
 Reply reply(fuse_req_t request) { return current().request->take(request); }
 
 NodeId node(fuse_ino_t ino) { return NodeId{ino}; }
-HandleId handle(const fuse_file_info* info) {
-  return info ? HandleId{info->fh} : kNoHandle;
-}
+HandleId handle(const fuse_file_info* info) { return info ? HandleId{info->fh} : kNoHandle; }
 Caller caller(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
   return {context->uid, context->gid, static_cast<std::uint32_t>(context->pid)};
@@ -26,13 +24,13 @@ void init(void* userdata, fuse_conn_info* conn) {
   // larder alone decides when the kernel's pages go.
   conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
-  conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                                 FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-                                 FUSE_CAP_ATOMIC_O_TRUNC);
+  conn->want |=
+      conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
+                       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC);
   // Locks stay in the kernel; nothing is spliced: a warm read is in its buffer already.
-  conn->want &= ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-                                       FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
-                                       FUSE_CAP_FLOCK_LOCKS);
+  conn->want &=
+      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+                             FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   conn->max_write = kMaxWrite;
   conn->max_background = self.max_background;
   conn->time_gran = 1;
@@ -48,8 +46,7 @@ void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t lookups) {
 }
 
 void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
-  for (std::size_t i = 0; i < count; ++i)
-    fs(req).forget(node(forgets[i].ino), forgets[i].nlookup);
+  for (std::size_t i = 0; i < count; ++i) fs(req).forget(node(forgets[i].ino), forgets[i].nlookup);
   fuse_reply_none(req);
 }
 
@@ -154,7 +151,8 @@ void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   fs(req).release_directory(node(ino), handle(info), reply(req));
 }
 
-// What a directory's fsync could add is the share's own business: names are made there synchronously.
+// What a directory's fsync could add is the share's own business: names are made there
+// synchronously.
 void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info*) { reply(req).ok(); }
 
 void statfs(fuse_req_t req, fuse_ino_t ino) { fs(req).stat_fs(node(ino), reply(req)); }

@@ -14,8 +14,8 @@ namespace {
 
 // A request's head and arguments; a payload of ours begins behind it.
 constexpr std::size_t kHeadRoom = 4096;
-// FUSE_WRITE carries 40 bytes of header and 40 of arguments in front of its data. A read of the largest size
-// may touch a page more, since it need not begin on one.
+// FUSE_WRITE carries 40 bytes of header and 40 of arguments in front of its data. A read of the
+// largest size may touch a page more, since it need not begin on one.
 constexpr std::size_t kMemory = kHeadRoom + std::max(kMaxWrite, kMaxRead) + kPageSize;
 
 thread_local int answer_to = -1;
@@ -180,8 +180,8 @@ bool Request::add_dirent_plus(std::size_t& used, std::size_t limit, std::string_
   const std::string text(name);
   auto* at = reinterpret_cast<char*>(payload().data()) + used;
   const std::size_t room = std::min(limit, payload().size()) - used;
-  const std::size_t needs = fuse_add_direntry_plus(request_, at, room, text.c_str(), &param,
-                                                   static_cast<off_t>(next));
+  const std::size_t needs =
+      fuse_add_direntry_plus(request_, at, room, text.c_str(), &param, static_cast<off_t>(next));
   if (needs > room) return false;
   used += needs;
   return true;

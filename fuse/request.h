@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Request: one buffer that a request is read into and its answer built in, for the classic transport.
+// Request: one buffer that a request is read into and its answer built in, for the classic
+// transport.
 //
-// Layout: [0, 4096) the request, when it is short; a WRITE's payload follows it, up to the end. The answer's
-// payload begins at 4096, page-aligned, so that a warm read goes from the store straight to where the kernel
-// takes it. (A READ's request is 80 bytes, so the two never meet.)
+// Layout: [0, 4096) the request, when it is short; a WRITE's payload follows it, up to the end. The
+// answer's payload begins at 4096, page-aligned, so that a warm read goes from the store straight
+// to where the kernel takes it. (A READ's request is 80 bytes, so the two never meet.)
 //
-// A Request is read into by one thread. When its handler answers at once, the thread uses it again; when
-// the reply is parked, it travels with the Reply, and the thread takes another from the pool. Either way
-// it is back only behind the answer.
+// A Request is read into by one thread. When its handler answers at once, the thread uses it again;
+// when the reply is parked, it travels with the Reply, and the thread takes another from the pool.
+// Either way it is back only behind the answer.
 #pragma once
 
 #include <larder/buffer.h>
@@ -38,7 +39,8 @@ class Request final : public ReplySlot {
   std::span<std::byte> raw() { return memory_.span(); }
   // Before the handler runs: whom to answer, and on which descriptor.
   void begin(int device_fd) { device_fd_ = device_fd; }
-  // The Reply that libfuse's `request` is owed. REQUIRES: called once between begin() and the answer.
+  // The Reply that libfuse's `request` is owed. REQUIRES: called once between begin() and the
+  // answer.
   Reply take(fuse_req_t request);
 
   std::span<std::byte> payload() override;
@@ -91,7 +93,8 @@ class RequestPool {
   std::vector<std::unique_ptr<Request>> free_;
 };
 
-// The request that this thread works on; null once it has been parked, and on threads that read none.
+// The request that this thread works on; null once it has been parked, and on threads that read
+// none.
 struct Current {
   bool reads = false;
   std::unique_ptr<Request> request;

@@ -27,7 +27,8 @@ std::string mount_type_at(const std::string& path) {
     std::istringstream words(line);
     std::string source, target, type;
     words >> source >> target >> type;
-    for (std::size_t at = 0; (at = target.find("\\040", at)) != target.npos;) target.replace(at, 4, " ");
+    for (std::size_t at = 0; (at = target.find("\\040", at)) != target.npos;)
+      target.replace(at, 4, " ");
     if (target == path) found = type;
   }
   return found;
@@ -81,12 +82,20 @@ void clear_dead_mount(const std::string& mountpoint) {
   if (child > 0) ::waitpid(child, &status, 0);
 }
 
-SetUp<std::monostate> check_mountpoint(const std::string& mountpoint) {
+SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
+  const std::string& mountpoint = options.mountpoint;
+  const std::string below = options.share == "/" ? "/" : options.share + "/";
+  if (mountpoint != options.share && mountpoint.starts_with(below))
+    return complain(
+        ErrorCode::kInvalid,
+        fmt::format("the mount point {} lies inside the share {}, which would then hold itself; "
+                    "mount beside it, or on it",
+                    mountpoint, options.share));
   struct stat s {};
   if (::stat(mountpoint.c_str(), &s) != 0)
-    return complain(ErrorCode::kInvalid,
-                    fmt::format("the mount point {} cannot be used: {}", mountpoint, message(errno)),
-                    errno);
+    return complain(
+        ErrorCode::kInvalid,
+        fmt::format("the mount point {} cannot be used: {}", mountpoint, message(errno)), errno);
   if (!S_ISDIR(s.st_mode))
     return complain(ErrorCode::kInvalid,
                     fmt::format("the mount point {} is not a directory", mountpoint));
@@ -104,10 +113,9 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
   std::unique_ptr<Session> self(new Session(options, mount));
   mount.set_kernel_cache(self->notifier_);
   Arguments arguments(options);
-  self->session_ = fuse_session_new(arguments.get(), &operations(), sizeof(fuse_lowlevel_ops),
-                                    &self->served_);
-  if (!self->session_)
-    return complain(ErrorCode::kSystem, "libfuse refused the mount options");
+  self->session_ =
+      fuse_session_new(arguments.get(), &operations(), sizeof(fuse_lowlevel_ops), &self->served_);
+  if (!self->session_) return complain(ErrorCode::kSystem, "libfuse refused the mount options");
   const auto give_up = [&](const std::string& line, int number) {
     if (self->transport_) self->transport_->stop();
     fuse_session_unmount(self->session_);
@@ -116,12 +124,13 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
     return complain(ErrorCode::kSystem, line, number);
   };
   if (fuse_session_mount(self->session_, options.mountpoint.c_str()) != 0)
-    return give_up(fmt::format("mounting at {} was refused; is /dev/fuse there, and allowed?{}",
-                               options.mountpoint,
-                               options.allow_other ? " (allow_other needs root or user_allow_other in "
-                                                     "/etc/fuse.conf)"
-                                                   : ""),
-                   errno);
+    return give_up(
+        fmt::format("mounting at {} was refused; is /dev/fuse there, and allowed?{}",
+                    options.mountpoint,
+                    options.allow_other ? " (allow_other needs root or user_allow_other in "
+                                          "/etc/fuse.conf)"
+                                        : ""),
+        errno);
   const unsigned threads = options.threads != 0 ? options.threads : default_threads();
   self->transport_ =
       std::make_unique<ClassicTransport>(self->session_, threads, self->ended_fd_.get());

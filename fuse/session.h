@@ -19,8 +19,9 @@ namespace larder::fuse {
 // A larder that died leaves its mount point answering ENOTCONN: takes it away. Anything else stays.
 void clear_dead_mount(const std::string& mountpoint);
 
-// Is it a directory that can be mounted on? Errors: kInvalid, with a line.
-SetUp<std::monostate> check_mountpoint(const std::string& mountpoint);
+// Is it a directory that can be mounted on, and not inside the share? Errors: kInvalid, with a
+// line.
+SetUp<std::monostate> check_mountpoint(const MountOptions& options);
 
 class Session {
  public:
@@ -30,7 +31,8 @@ class Session {
 
   // Readable when the kernel has ended the session (unmounted, aborted).
   int ended_fd() const { return ended_fd_.get(); }
-  // Unmounts where that has not happened, takes no more requests, has `mount` answer all that wait, closes.
+  // Unmounts where that has not happened, takes no more requests, has `mount` answer all that wait,
+  // closes.
   void end();
 
  private:

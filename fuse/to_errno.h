@@ -6,8 +6,8 @@
 
 namespace larder::fuse {
 
-// What the share said goes to the user as it is; a share that is not there is EHOSTUNREACH, one that does
-// not answer ETIMEDOUT; everything else of ours that should not reach anybody is EIO.
+// What the share said goes to the user as it is; a share that is not there is EHOSTUNREACH, one
+// that does not answer ETIMEDOUT; everything else of ours that should not reach anybody is EIO.
 int to_errno(Error error);
 
 }  // namespace larder::fuse

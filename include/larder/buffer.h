@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // AlignedBuffer: page-aligned memory straight from the kernel, untouched until used.
 //
-// Untouched pages cost no memory, so a buffer may be as large as the largest request. Movable, freed at
-// the end of its life; who holds it while a call may still write to it is the caller's promise (an
-// abandoned call of a share keeps its buffer alive through a shared_ptr<AlignedBuffer>).
+// Untouched pages cost no memory, so a buffer may be as large as the largest request. Movable,
+// freed at the end of its life; who holds it while a call may still write to it is the caller's
+// promise (an abandoned call of a share keeps its buffer alive through a
+// shared_ptr<AlignedBuffer>).
 #pragma once
 
 #include <cstddef>

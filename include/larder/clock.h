@@ -14,14 +14,16 @@ class Clock {
   virtual ~Clock() = default;
   // Nanoseconds that never go back; for deadlines, time-outs and durations.
   virtual Nanoseconds mono_ns() const = 0;
-  // Nanoseconds since 1970; for comparison with a share's time stamps and for what must survive a restart.
+  // Nanoseconds since 1970; for comparison with a share's time stamps and for what must survive a
+  // restart.
   virtual Nanoseconds wall_ns() const = 0;
 };
 
 // The machine's own clocks. Lives for ever.
 const Clock& system_clock();
 
-// A seed starts every random choice of a run, so that a run can be repeated. 0 asks for a fresh one.
+// A seed starts every random choice of a run, so that a run can be repeated. 0 asks for a fresh
+// one.
 struct Seed {
   std::uint64_t value = 0;
 };

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // FS-Cache: what a netfs's user sees of the cache floor. Cookies, operations, and what they show.
 //
-// A netfs registers by name and index version and gets the cookie of its index. Below it, it acquires
-// index cookies (share, directories) and data cookies (files), each with a key that is unique below its
-// parent and aux data that say which version of the file the cached pages belong to. Behind a cookie is
-// an *object* with a state machine of its own (src/cache/object_states.cc): looking it up in the store,
-// creating it, invalidating it, letting it go all happen later, on the machine queue. Nobody waits for
-// that: an operation that comes too early is queued on the object and resumed.
+// A netfs registers by name and index version and gets the cookie of its index. Below it, it
+// acquires index cookies (share, directories) and data cookies (files), each with a key that is
+// unique below its parent and aux data that say which version of the file the cached pages belong
+// to. Behind a cookie is an *object* with a state machine of its own (src/cache/object_states.cc):
+// looking it up in the store, creating it, invalidating it, letting it go all happen later, on the
+// machine queue. Nobody waits for that: an operation that comes too early is queued on the object
+// and resumed.
 //
-// A null cookie is legal in every call and means "not cached". No call returns an error that a reader
-// could see: what cannot be cached is `kNever`.
+// A null cookie is legal in every call and means "not cached". No call returns an error that a
+// reader could see: what cannot be cached is `kNever`.
 //
-// Operations (src/cache/operation.h has the rules): MYTHREAD runs on the submitting thread, FAST on a
-// request or answer thread and may not block, SLOW on the machine queue and may block on the store. They
-// are shareable or exclusive; an object runs them in strict FIFO order with exclusive ones as barriers.
-// An Operation is the caller's own record, embedded in what it works for: submitting never allocates.
+// Operations (src/cache/operation.h has the rules): MYTHREAD runs on the submitting thread, FAST on
+// a request or answer thread and may not block, SLOW on the machine queue and may block on the
+// store. They are shareable or exclusive; an object runs them in strict FIFO order with exclusive
+// ones as barriers. An Operation is the caller's own record, embedded in what it works for:
+// submitting never allocates.
 #pragma once
 
 #include <larder/clock.h>
@@ -52,16 +54,23 @@ enum class AuxCheck : std::uint8_t { kOkay, kNeedsUpdate, kObsolete };
 struct CookieDefinition {
   const char* name;  // up to 16 characters: "larder.file"
   ObjectType type = ObjectType::kIndex;
-  // Is what the store holds of the version that the netfs knows? Called during look-up on the machine queue
-  // (or in index_of and withdraw), with no lock held; must not block, nor call relinquish, index_of or
-  // withdraw. Null: always kOkay.
-  AuxCheck (*check_aux)(void* netfs_data, std::span<const std::byte> stored_aux, ByteCount stored_size) = nullptr;
+  // Is what the store holds of the version that the netfs knows? Called during look-up on the
+  // machine queue (or in index_of and withdraw), with no lock held; must not block, nor call
+  // relinquish, index_of or withdraw. Null: always kOkay.
+  AuxCheck (*check_aux)(void* netfs_data, std::span<const std::byte> stored_aux,
+                        ByteCount stored_size) = nullptr;
 };
 
 enum class OperationType : std::uint8_t { kMyThread, kFast, kSlow };
 enum class Sharing : std::uint8_t { kShareable, kExclusive };
 enum class OperationState : std::uint8_t {
-  kBlank, kInitialised, kPending, kInProgress, kComplete, kCancelled, kDead
+  kBlank,
+  kInitialised,
+  kPending,
+  kInProgress,
+  kComplete,
+  kCancelled,
+  kDead
 };
 enum class OperationKind : std::uint8_t { kRead, kFill, kSession, kTruncate, kAttrChanged, kOther };
 
@@ -74,12 +83,14 @@ struct Operation {
   OperationType type = OperationType::kMyThread;
   Sharing sharing = Sharing::kShareable;
   OperationKind kind = OperationKind::kOther;
-  // kFast, kSlow, and a kMyThread that had to wait: the work itself, when the object gives the go. It, or
-  // whatever it starts, calls FsCache::complete() once. A kMyThread without run() is never queued: kLater
-  // then means "not taken, it would have to wait" (the warm read tries so first, from its stack).
+  // kFast, kSlow, and a kMyThread that had to wait: the work itself, when the object gives the go.
+  // It, or whatever it starts, calls FsCache::complete() once. A kMyThread without run() is never
+  // queued: kLater then means "not taken, it would have to wait" (the warm read tries so first,
+  // from its stack).
   void (*run)(Operation& self) = nullptr;
-  // It was cancelled before it ran: the object died or was invalidated. Instead of run(); no complete().
-  // Called on the answer queue, never on a caller's stack; so is the run() of a kMyThread that had to wait.
+  // It was cancelled before it ran: the object died or was invalidated. Instead of run(); no
+  // complete(). Called on the answer queue, never on a caller's stack; so is the run() of a
+  // kMyThread that had to wait.
   void (*cancelled)(Operation& self) = nullptr;
 
   // The cache's, readable by all.
@@ -93,7 +104,8 @@ struct Operation {
 
 enum class Submitted : std::uint8_t {
   kNow,    // kMyThread: go on, here; then complete(). Others: queued to their threads
-  kLater,  // waits for look-up or behind an exclusive operation; run() or cancelled() will be called
+  kLater,  // waits for look-up or behind an exclusive operation; run() or cancelled() will be
+           // called
   kNever,  // nothing can be cached there; the operation was not taken
 };
 
@@ -109,59 +121,64 @@ class FsCache {
   FsCache(WorkQueue& machine, WorkQueue& answer, const Clock& clock, FsCacheOptions options);
   ~FsCache();  // REQUIRES: withdraw() has returned if a cache was added
 
-  // One cache for now; the contracts allow several. Cookies acquired before are bound to it when something
-  // below them is acquired or they are invalidated. Errors: kInvalid when there is one.
+  // One cache for now; the contracts allow several. Cookies acquired before are bound to it when
+  // something below them is acquired or they are invalidated. Errors: kInvalid when there is one.
   Status add_cache(store::Store& store);
   Status add_backend(std::unique_ptr<Backend> backend);  // the same for tests of this floor alone
-  // Takes the cache away from under all cookies: every object goes to WITHDRAWING and is dropped, its data
-  // kept; what is queued is cancelled. Blocks until no object is left, that is until all operations in
-  // progress are complete; never on a queue's thread. It runs the machines itself: with nothing in
-  // progress it needs no thread but the caller's.
+  // Takes the cache away from under all cookies: every object goes to WITHDRAWING and is dropped,
+  // its data kept; what is queued is cancelled. Blocks until no object is left, that is until all
+  // operations in progress are complete; never on a queue's thread. It runs the machines itself:
+  // with nothing in progress it needs no thread but the caller's.
   void withdraw();
 
-  // Errors: kInvalid when the name is registered. A version found different on the store discards the subtree.
+  // Errors: kInvalid when the name is registered. A version found different on the store discards
+  // the subtree.
   Result<CookieRef> register_netfs(std::string_view name, std::uint32_t version);
   void unregister_netfs(const CookieRef& primary_index);
 
   // Never an error; null when there is no parent or the key is in use by a live cookie (counted).
-  // Acquiring an index creates no object; acquiring a data cookie starts its look-up and that of all its
-  // ancestors. `netfs_data` is handed to check_aux and shown in `objects`; valid until relinquish returns.
+  // Acquiring an index creates no object; acquiring a data cookie starts its look-up and that of
+  // all its ancestors. `netfs_data` is handed to check_aux and shown in `objects`; valid until
+  // relinquish returns.
   CookieRef acquire(const CookieRef& parent, const CookieDefinition& definition,
                     std::span<const std::byte> key, std::span<const std::byte> aux, ByteCount size,
                     void* netfs_data, std::uint64_t shown_as);
-  // kYes deletes what is cached. REQUIRES: the children were relinquished. Does not wait for operations:
-  // those in progress finish, those pending are cancelled. Waits for a check_aux of this cookie that is
-  // running, and none runs afterwards: hold no lock that check_aux takes.
+  // kYes deletes what is cached. REQUIRES: the children were relinquished. Does not wait for
+  // operations: those in progress finish, those pending are cancelled. Waits for a check_aux of
+  // this cookie that is running, and none runs afterwards: hold no lock that check_aux takes.
   void relinquish(CookieRef cookie, Retire retire);
   // New aux data and size for the same pages; asynchronous.
   void update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
-  // The content changed: from this call on, submit() is kNever until the barrier stands; what was cached
-  // goes; aux and size are the new version's. Never waits, legal in every state.
+  // The content changed: from this call on, submit() is kNever until the barrier stands; what was
+  // cached goes; aux and size are the new version's. Never waits, legal in every state.
   void invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
-  // To another parent and key; what is there is retired. The cookies move at once, the store's objects in an
-  // exclusive operation of their own; should that fail, what was cached is deleted.
-  void rename(const CookieRef& cookie, const CookieRef& new_parent, std::span<const std::byte> new_key);
+  // To another parent and key; what is there is retired. The cookies move at once, the store's
+  // objects in an exclusive operation of their own; should that fail, what was cached is deleted.
+  void rename(const CookieRef& cookie, const CookieRef& new_parent,
+              std::span<const std::byte> new_key);
 
   // No allocation, no hand-off, no lock held behind it. Thread: any.
   Submitted submit(const CookieRef& cookie, Operation& operation);
   void complete(Operation& operation);
-  // Takes a pending operation back; false when it runs or ran: then run() has been or will be called.
+  // Takes a pending operation back; false when it runs or ran: then run() has been or will be
+  // called.
   bool cancel(Operation& operation);
   // Of an operation in progress.
   static store::Store& store_of(const Operation& operation);
   static const boost::intrusive_ptr<store::Object>& data_of(const Operation& operation);
 
-  // An index object of the store for `cookie`'s directory or share, created now if need be: for names.
-  // Null when nothing can be cached. Blocks on the store at most; machine and answer threads only. Hold no
-  // lock that a check_aux takes.
+  // An index object of the store for `cookie`'s directory or share, created now if need be: for
+  // names. Null when nothing can be cached. Blocks on the store at most; machine and answer threads
+  // only. Hold no lock that a check_aux takes.
   boost::intrusive_ptr<store::Object> index_of(const CookieRef& cookie);
   store::Store* store() const;
 
-  // The control files, in the kernel's layouts (docs/operating.md). Never block, page through the objects.
+  // The control files, in the kernel's layouts (docs/operating.md). Never block, page through the
+  // objects.
   std::string stats_text() const;
   std::string histogram_text() const;
-  // `filter`: the kernel's letters, K and A for key and aux; unknown ones are ignored. Empty: everything is
-  // shown, key and aux too, as the kernel does where there is no filter.
+  // `filter`: the kernel's letters, K and A for key and aux; unknown ones are ignored. Empty:
+  // everything is shown, key and aux too, as the kernel does where there is no filter.
   std::string objects_text(std::string_view filter) const;
   // The counters, as "cache.lookups". The registry must not be read after this FsCache.
   void register_in(stats::Registry& registry);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Filesystem: what the kernel asks for, without FUSE. One method per request.
 //
-// Every method takes the Reply that the request is owed and either answers before it returns (all that is
-// cached and trusted is) or moves it into what the answer waits for: a flight, a call to the share. None
-// blocks, whatever the share does. Errors are values in the Reply; fuse/ makes an errno of them.
+// Every method takes the Reply that the request is owed and either answers before it returns (all
+// that is cached and trusted is) or moves it into what the answer waits for: a flight, a call to
+// the share. None blocks, whatever the share does. Errors are values in the Reply; fuse/ makes an
+// errno of them.
 //
 // Life of a read and of a write: docs/architecture.md.
 // Thread: every method from any thread, any number at once.
@@ -30,7 +31,8 @@ struct SetAttributes : AttributeChange {
   HandleId handle{};  // kNoHandle: by name
 };
 
-// Tells the kernel to forget. Implemented by fuse/notifier.h: queued, never waits, no reply waits for it.
+// Tells the kernel to forget. Implemented by fuse/notifier.h: queued, never waits, no reply waits
+// for it.
 class KernelCache {
  public:
   virtual ~KernelCache() = default;
@@ -47,13 +49,14 @@ class Filesystem {
   virtual void lookup(NodeId parent, std::string_view name, Reply reply) = 0;
   virtual void forget(NodeId node, std::uint64_t lookups) = 0;
   virtual void read_link(NodeId node, Reply reply) = 0;
-  virtual void make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
-                              Reply reply) = 0;
-  virtual void make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
-                         Caller caller, Reply reply) = 0;
+  virtual void make_directory(NodeId parent, std::string_view name, std::uint32_t mode,
+                              Caller caller, Reply reply) = 0;
+  virtual void make_node(NodeId parent, std::string_view name, std::uint32_t mode,
+                         std::uint64_t rdev, Caller caller, Reply reply) = 0;
   virtual void make_symlink(NodeId parent, std::string_view name, std::string_view target,
                             Caller caller, Reply reply) = 0;
-  virtual void make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) = 0;
+  virtual void make_link(NodeId node, NodeId new_parent, std::string_view new_name,
+                         Reply reply) = 0;
   virtual void remove_file(NodeId parent, std::string_view name, Reply reply) = 0;
   virtual void remove_directory(NodeId parent, std::string_view name, Reply reply) = 0;
   virtual void rename(NodeId parent, std::string_view name, NodeId new_parent,
@@ -75,10 +78,11 @@ class Filesystem {
   virtual void open(NodeId node, int flags, Caller caller, Reply reply) = 0;
   virtual void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode,
                       Caller caller, Reply reply) = 0;
-  virtual void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count, Reply reply) = 0;
+  virtual void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count,
+                    Reply reply) = 0;
   // `data` lies in the reply's own buffer: valid until the answer.
-  virtual void write(NodeId node, HandleId handle, ByteOffset offset, std::span<const std::byte> data,
-                     Reply reply) = 0;
+  virtual void write(NodeId node, HandleId handle, ByteOffset offset,
+                     std::span<const std::byte> data, Reply reply) = 0;
   virtual void flush(NodeId node, HandleId handle, Reply reply) = 0;
   virtual void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) = 0;
   virtual void release(NodeId node, HandleId handle, Reply reply) = 0;

@@ -17,34 +17,36 @@
 
 namespace larder {
 
-// Where the share's inode numbers are stable: the share's own (device, inode, generation), device 0 being
-// the device of the share's root (device numbers change from mount to mount) and generation the birth time
-// where there is one. Else: device = generation = kGiven and `inode` 64 bits that larder gave at first
-// sight and keeps in the directory's names (records.h).
+// Where the share's inode numbers are stable: the share's own (device, inode, generation), device 0
+// being the device of the share's root (device numbers change from mount to mount) and generation
+// the birth time where there is one. Else: device = generation = kGiven and `inode` 64 bits that
+// larder gave at first sight and keeps in the directory's names (records.h).
 struct FileId {
   std::uint64_t inode = 0;
   std::uint64_t device = 0;
   std::uint64_t generation = 0;
 
   static constexpr std::uint64_t kGiven = ~std::uint64_t{0};
-  static constexpr std::size_t kEncodedSize = 24;  // three little-endian u64: inode, device, generation
+  static constexpr std::size_t kEncodedSize =
+      24;  // three little-endian u64: inode, device, generation
 
   bool given() const { return device == kGiven && generation == kGiven; }
   std::array<std::byte, kEncodedSize> encode() const;
-  static std::optional<FileId> decode(std::span<const std::byte> bytes);  // nullopt: not of that size
+  static std::optional<FileId> decode(
+      std::span<const std::byte> bytes);  // nullopt: not of that size
   friend auto operator<=>(const FileId&, const FileId&) = default;
 };
 
 std::string to_text(const FileId& id);
 
-// What is compared to tell one version of a file's content from another. A field that a share cannot be
-// trusted with is 0 in all of its Identities (Traits in netfs.h say which).
+// What is compared to tell one version of a file's content from another. A field that a share
+// cannot be trusted with is 0 in all of its Identities (Traits in netfs.h say which).
 struct Identity {
   std::uint64_t size = 0;     // bytes
   std::int64_t mtime_ns = 0;  // since 1970, on the share's clock
   std::int64_t ctime_ns = 0;
   std::uint64_t inode = 0;
-  std::uint64_t change = 0;   // change attribute or etag, hashed
+  std::uint64_t change = 0;  // change attribute or etag, hashed
 
   static constexpr std::size_t kEncodedSize = 40;  // five little-endian u64, in this order
   std::array<std::byte, kEncodedSize> encode() const;
@@ -54,12 +56,13 @@ struct Identity {
 
 std::string to_text(const Identity& identity);
 
-// The share's time stamps move in steps: 10 ms where this stamp shows digits below the second, else 2 s.
+// The share's time stamps move in steps: 10 ms where this stamp shows digits below the second, else
+// 2 s.
 Nanoseconds granularity_of(std::int64_t mtime_ns);
 
-// True where a later write could have left the very same time stamp: the version's mtime is not older, by
-// the share's granularity, than the moment at which its bytes began to be fetched. Such a version is
-// served but not kept beyond its open handles. Both times on the share's clock.
+// True where a later write could have left the very same time stamp: the version's mtime (or ctime)
+// is not older, by the share's granularity, than the moment at which its bytes began to be fetched.
+// Such a version is served but not kept beyond its open handles. Both times on the share's clock.
 bool is_racy(const Identity& identity, Nanoseconds fetch_began_share_ns);
 
 }  // namespace larder

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // IoEngine: reads, writes and flushes of the store's file. One of the five seams.
 //
-// Two in production, chosen by probing (io_engine `auto`): io_uring, and a pool of threads for where
-// io_uring is forbidden (containers). Tests put a simulated device here, with a stated fault model.
+// Two in production, chosen by probing (io_engine `auto`): io_uring, and a pool of threads for
+// where io_uring is forbidden (containers). Tests put a simulated device here, with a stated fault
+// model.
 //
-// A request is owned by its caller, who keeps it and its memory alive until `done` is called; so no I/O
-// allocates. Short transfers are carried on inside the engine: `done` hears all or an error.
+// A request is owned by its caller, who keeps it and its memory alive until `done` is called; so no
+// I/O allocates. Short transfers are carried on inside the engine: `done` hears all or an error.
 #pragma once
 
 #include <larder/result.h>
@@ -26,7 +27,8 @@ struct IoRequest {
   ByteOffset offset{};
   std::byte* data = nullptr;  // kWrite only reads it
   std::size_t length = 0;     // bytes; kFlush: unused
-  // Called once, on a thread of the engine; must not block, may submit. The request may be reused in it.
+  // Called once, on a thread of the engine; must not block, may submit. The request may be reused
+  // in it.
   void (*done)(IoRequest& self, Status status) = nullptr;
 
   // The engine's.
@@ -58,13 +60,14 @@ enum class EngineChoice : std::uint8_t { kAuto, kUring, kThreads };
 
 struct EngineOptions {
   EngineChoice choice = EngineChoice::kAuto;
-  unsigned depth = 64;    // requests in flight at the device
-  unsigned threads = 4;   // of the thread engine
+  unsigned depth = 64;   // requests in flight at the device
+  unsigned threads = 4;  // of the thread engine
 };
 
 struct OpenedEngine {
   std::unique_ptr<IoEngine> engine;
-  std::string reason;  // why it is this one: "io_uring: 64 entries" or "threads: io_uring_setup: Operation not permitted"
+  std::string reason;  // why it is this one: "io_uring: 64 entries" or "threads: io_uring_setup:
+                       // Operation not permitted"
 };
 
 // kAuto probes io_uring and falls back; kUring complains where it cannot be had.

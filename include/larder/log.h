@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Log: lines for whoever runs larder. To standard error in the foreground, to syslog as a daemon; spdlog
-// does the work. A line holds all that is needed to understand it; no line per request at `info`.
+// Log: lines for whoever runs larder. To standard error in the foreground, to syslog as a daemon;
+// spdlog does the work. A line holds all that is needed to understand it; no line per request at
+// `info`.
 #pragma once
 
 #include <fmt/core.h>

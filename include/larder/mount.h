@@ -18,8 +18,8 @@ inline constexpr std::string_view kVersion = "0.1.0";
 
 class Mount {
  public:
-  // REQUIRES: the process will not fork any more; its signals are blocked. Starts threads. Blocks, at most
-  // as long as share_deadline.
+  // REQUIRES: the process will not fork any more; its signals are blocked. Starts threads. Blocks,
+  // at most as long as share_deadline.
   static SetUp<std::unique_ptr<Mount>> open(const MountOptions& options);
   ~Mount();  // REQUIRES: close() was called
 
@@ -27,7 +27,8 @@ class Mount {
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel);
   void set_transport(std::string name);
-  // Lines that the user should see: where the store is, how large, what differs from what was asked.
+  // Lines that the user should see: where the store is, how large, what differs from what was
+  // asked.
   const std::vector<std::string>& notes() const;
   // Answers everything that still waits. From here on every call to the share fails at once.
   void stop_answering_later();

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Netfs: the code that talks to one kind of share. One of the five seams.
 //
-// A Netfs is a set of *blocking* calls with values for errors. It knows no cookie, no store and no FUSE.
-// Nobody above this floor calls it directly: `ShareCalls` (share_calls.h) runs each call on a share
-// thread, asynchronously, under a deadline, and lets the caller walk away from it. So a new kind of share
-// is written as plain system calls, and hanging is dealt with in one place.
+// A Netfs is a set of *blocking* calls with values for errors. It knows no cookie, no store and no
+// FUSE. Nobody above this floor calls it directly: `ShareCalls` (share_calls.h) runs each call on a
+// share thread, asynchronously, under a deadline, and lets the caller walk away from it. So a new
+// kind of share is written as plain system calls, and hanging is dealt with in one place.
 //
-// Paths are relative to the share's root, without a leading slash; "" is the root. A path never leaves
-// the root: not by "..", not by a symbolic link. One with an empty part, "." or ".." is kInvalid.
+// Paths are relative to the share's root, without a leading slash; "" is the root. A path never
+// leaves the root: not by "..", not by a symbolic link. One with an empty part, "." or ".." is
+// kInvalid.
 #pragma once
 
 #include <larder/identity.h>
@@ -38,8 +39,8 @@ struct Attributes {
   std::uint64_t blocks_512 = 0;  // in units of 512 bytes
   std::uint32_t block_size = 4096;
   std::int64_t atime_ns = 0, mtime_ns = 0, ctime_ns = 0;
-  std::int64_t btime_ns = 0;     // 0: none
-  std::uint64_t change = 0;      // 0: none
+  std::int64_t btime_ns = 0;  // 0: none
+  std::uint64_t change = 0;   // 0: none
 
   bool is_directory() const { return (mode & 0170000) == 0040000; }
   bool is_regular() const { return (mode & 0170000) == 0100000; }
@@ -48,10 +49,11 @@ struct Attributes {
 
 // Which share this is: kept in the store; when the path shows another one, the share is away.
 struct ShareIdentity {
-  std::string type;    // file system type: "fuse.sshfs", "nfs4", "ext4"
-  std::string source;  // mount source: "server:/export"; f_fsid in hex where it has no mount of its own
-  std::string root;    // the mount's root inside that file system
-  std::string below;   // path from the mount point to SHARE; "" where SHARE is the mount point
+  std::string type;  // file system type: "fuse.sshfs", "nfs4", "ext4"
+  std::string
+      source;  // mount source: "server:/export"; f_fsid in hex where it has no mount of its own
+  std::string root;   // the mount's root inside that file system
+  std::string below;  // path from the mount point to SHARE; "" where SHARE is the mount point
   bool is_mount_point = false;
 
   std::string key() const;  // the share cookie's key: all of them, length-prefixed
@@ -59,11 +61,14 @@ struct ShareIdentity {
 };
 
 enum class InodeNumbers : std::uint8_t { kStable, kUnstable };
+// What the user says of them; kAuto: by the type of the file system.
+enum class ShareInodes : std::uint8_t { kAuto, kStable, kUnstable };
 
 // What can be relied on. Constant once the share is open.
 struct Traits {
   std::string netfs = "posix";
-  std::uint32_t version = 0;  // of the keys and aux data below this netfs; another one discards them
+  std::uint32_t version =
+      0;  // of the keys and aux data below this netfs; another one discards them
   ShareIdentity share;
   InodeNumbers inode_numbers = InodeNumbers::kStable;
   bool has_ctime = true;    // ctime is the file's own, not a copy of mtime
@@ -93,7 +98,8 @@ struct OpenedFile {
   Attributes attributes;  // asked of the server after the open, not from a client's cache
 };
 
-// How fresh attributes have to be: a cache below us (NFS client, FUSE share) may answer, or the server must.
+// How fresh attributes have to be: a cache below us (NFS client, FUSE share) may answer, or the
+// server must.
 enum class Freshness : std::uint8_t { kCached, kServer };
 
 struct AttributeChange {
@@ -129,7 +135,8 @@ class Netfs {
   // Less than asked only at the end of the file. Several may run on one file at once.
   virtual Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) = 0;
   // All or an error. On a file opened with O_APPEND the share chooses the offset.
-  virtual Result<ByteCount> write(NetfsFile& file, ByteOffset offset, std::span<const std::byte> data) = 0;
+  virtual Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
+                                  std::span<const std::byte> data) = 0;
   virtual Status sync(NetfsFile& file, SyncWhat what) = 0;
   // What close(2) of this file would report now: closes a duplicate.
   virtual Status flush(NetfsFile& file) = 0;
@@ -138,12 +145,14 @@ class Netfs {
   virtual Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                             const AttributeChange& change) = 0;
   virtual Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) = 0;
-  virtual Result<Attributes> make_node(const std::string& path, std::uint32_t mode, std::uint64_t rdev) = 0;
+  virtual Result<Attributes> make_node(const std::string& path, std::uint32_t mode,
+                                       std::uint64_t rdev) = 0;
   virtual Result<Attributes> make_symlink(const std::string& path, const std::string& target) = 0;
   virtual Result<Attributes> make_link(const std::string& existing, const std::string& path) = 0;
   virtual Status remove_file(const std::string& path) = 0;
   virtual Status remove_directory(const std::string& path) = 0;
-  virtual Status rename(const std::string& from, const std::string& to, unsigned flags) = 0;  // RENAME_*
+  virtual Status rename(const std::string& from, const std::string& to,
+                        unsigned flags) = 0;  // RENAME_*
 
   virtual Result<std::string> get_xattr(const std::string& path, const std::string& name) = 0;
   virtual Result<std::vector<std::string>> list_xattr(const std::string& path) = 0;

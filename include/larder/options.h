@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Options: everything a user can set, in one table that feeds parsing, `--help`, the docs and `.larder/options`.
+// Options: everything a user can set, in one table that feeds parsing, `--help`, the docs and
+// `.larder/options`.
 #pragma once
 
 #include <larder/io_engine.h>
 #include <larder/log.h>
+#include <larder/netfs.h>
 #include <larder/result.h>
 #include <larder/settings.h>
 #include <larder/units.h>
@@ -22,30 +24,29 @@ enum class Permissions : std::uint8_t {
   kShare,  // the share decides: every call goes through to it
 };
 
-enum class ShareInodes : std::uint8_t { kAuto, kStable, kUnstable };
-
 struct MountOptions {
   std::string share;       // absolute
   std::string mountpoint;  // absolute
 
-  std::string store;       // empty: below the user's or the system's cache directory
-  ByteCount size{0};       // 0: the default
+  std::string store;  // empty: below the user's or the system's cache directory
+  ByteCount size{0};  // 0: the default
   std::string tag = "larder";
-  Settings settings;       // attr_timeout, entry_timeout, negative_timeout, coherency, ro, uid, gid, umask
+  Settings
+      settings;  // attr_timeout, entry_timeout, negative_timeout, coherency, ro, uid, gid, umask
   bool allow_other = false;
   Permissions permissions = Permissions::kLocal;
-  unsigned threads = 0;         // request threads; 0: 2 per processor, 4 to 16
+  unsigned threads = 0;  // request threads; 0: 2 per processor, 4 to 16
   unsigned share_threads = 32;
   Nanoseconds share_deadline_ns = 30 * kSecond;
   Nanoseconds share_slow_ns = 2 * kSecond;
-  std::string share_id;         // overrides the share's identity
+  std::string share_id;  // overrides the share's identity
   ShareInodes share_inodes = ShareInodes::kAuto;
   EngineChoice engine = EngineChoice::kAuto;
   Nanoseconds commit_ns = 500 * kMillisecond;
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;
-  bool direct_io = false;       // the kernel keeps no pages: every read reaches larder; for measuring
+  bool direct_io = false;  // the kernel keeps no pages: every read reaches larder; for measuring
 };
 
 // One row of the table.
@@ -64,12 +65,15 @@ struct OptionSpec {
 
 std::span<const OptionSpec> option_table();
 
-// Reads "opt,opt=value,..." (as after -o; a backslash keeps a comma) into `options`. Generic mount words
-// (_netdev, nofail, x-..., defaults, rw, noatime, ...) are accepted and ignored. The complaint names the
-// option, what is wrong with it and what would be right; for an unknown one, the nearest that exists.
+// Reads "opt,opt=value,..." (as after -o; a backslash keeps a comma) into `options`. Generic mount
+// words
+// (_netdev, nofail, x-..., defaults, rw, noatime, ...) are accepted and ignored. The complaint
+// names the option, what is wrong with it and what would be right; for an unknown one, the nearest
+// that exists.
 SetUp<std::monostate> parse_options(std::string_view list, MountOptions& options);
 
-// Durations: "5", "1.5", "500ms", "10m", "1h" (a bare number is seconds). Sizes: "64M", "10G", "1T", bytes.
+// Durations: "5", "1.5", "500ms", "10m", "1h" (a bare number is seconds). Sizes: "64M", "10G",
+// "1T", bytes.
 std::optional<Nanoseconds> parse_duration(std::string_view text);
 std::optional<ByteCount> parse_size(std::string_view text);
 std::string duration_text(Nanoseconds time);

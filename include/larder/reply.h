@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reply: the answer that a request is owed. It owns the request's buffer and can be answered once.
 //
-// A buffer that a call may still touch is never given back: so the buffer belongs to the Reply, the Reply
-// travels with the call (into a flight, into a share call's callback), and the kernel gets the buffer back
-// only by an answer. A Reply that is dropped unanswered answers EIO and is counted: a request is
-// never lost.
+// A buffer that a call may still touch is never given back: so the buffer belongs to the Reply, the
+// Reply travels with the call (into a flight, into a share call's callback), and the kernel gets
+// the buffer back only by an answer. A Reply that is dropped unanswered answers EIO and is counted:
+// a request is never lost.
 //
 // No lock is held across an answer: the answer may be the kernel's last reference to an inode.
 #pragma once
@@ -31,7 +31,8 @@ struct HandleId : Strong<HandleId> {
 };
 inline constexpr HandleId kNoHandle{0};
 
-// What the kernel learns of a name. `*_ttl_ns`: how long it may believe it, of larder's own trust what is left.
+// What the kernel learns of a name. `*_ttl_ns`: how long it may believe it, of larder's own trust
+// what is left.
 struct Entry {
   NodeId node{};  // 0: "no such name", believed for entry_ttl_ns
   std::uint64_t generation = 0;
@@ -49,24 +50,27 @@ struct OpenReply {
   bool no_flush = false;    // no FLUSH at close
 };
 
-// Implemented by each transport (fuse/request.h) and by tests. One object per request buffer, reused:
-// no allocation per request.
+// Implemented by each transport (fuse/request.h) and by tests. One object per request buffer,
+// reused: no allocation per request.
 class ReplySlot {
  public:
   virtual ~ReplySlot() = default;
 
-  // Where the kernel takes the bytes of a read, listing, link or xattr from: page-aligned, and larger than
-  // the largest request by a page, so that whole pages around any request fit. Valid until the answer.
+  // Where the kernel takes the bytes of a read, listing, link or xattr from: page-aligned, and
+  // larger than the largest request by a page, so that whole pages around any request fit. Valid
+  // until the answer.
   virtual std::span<std::byte> payload() = 0;
-  // The request leaves its thread and waits (for the share, a lock, a barrier). A transport whose buffers
-  // are bounded makes another one ready; false: at the cap, the request must be refused now.
+  // The request leaves its thread and waits (for the share, a lock, a barrier). A transport whose
+  // buffers are bounded makes another one ready; false: at the cap, the request must be refused
+  // now.
   virtual bool park() = 0;
 
   // Each of these is the answer. Called at most once, by Reply only.
   virtual void error(Error error) = 0;
   virtual void ok() = 0;
   virtual void entry(const Entry& entry) = 0;
-  virtual void attributes(std::uint64_t inode, const Attributes& attributes, Nanoseconds ttl_ns) = 0;
+  virtual void attributes(std::uint64_t inode, const Attributes& attributes,
+                          Nanoseconds ttl_ns) = 0;
   virtual void opened(const OpenReply& open) = 0;
   virtual void created(const Entry& entry, const OpenReply& open) = 0;
   virtual void data(std::size_t skip, ByteCount count) = 0;  // payload() from `skip` on
@@ -75,8 +79,8 @@ class ReplySlot {
   virtual void xattr_size(ByteCount size) = 0;
   virtual void stat_fs(const struct statvfs& figures) = 0;
 
-  // Appends to payload() an entry of a listing, `next` being the offset behind it; false when `limit` bytes
-  // do not hold it. `used` grows. Then data(used) is the answer.
+  // Appends to payload() an entry of a listing, `next` being the offset behind it; false when
+  // `limit` bytes do not hold it. `used` grows. Then data(used) is the answer.
   virtual bool add_dirent(std::size_t& used, std::size_t limit, std::string_view name,
                           std::uint64_t inode, std::uint32_t mode, std::uint64_t next) = 0;
   virtual bool add_dirent_plus(std::size_t& used, std::size_t limit, std::string_view name,
@@ -99,14 +103,22 @@ class Reply {
   std::span<std::byte> payload() { return slot_->payload(); }
   bool park() { return slot_->park(); }
 
-  void error(Error e) { answer([&](ReplySlot& s) { s.error(e); }); }
-  void ok() { answer([&](ReplySlot& s) { s.ok(); }); }
+  void error(Error e) {
+    answer([&](ReplySlot& s) { s.error(e); });
+  }
+  void ok() {
+    answer([&](ReplySlot& s) { s.ok(); });
+  }
   void status(const Status& s) { s ? ok() : error(s.error()); }
-  void entry(const Entry& e) { answer([&](ReplySlot& s) { s.entry(e); }); }
+  void entry(const Entry& e) {
+    answer([&](ReplySlot& s) { s.entry(e); });
+  }
   void attributes(std::uint64_t inode, const Attributes& a, Nanoseconds ttl_ns) {
     answer([&](ReplySlot& s) { s.attributes(inode, a, ttl_ns); });
   }
-  void opened(const OpenReply& o) { answer([&](ReplySlot& s) { s.opened(o); }); }
+  void opened(const OpenReply& o) {
+    answer([&](ReplySlot& s) { s.opened(o); });
+  }
   void created(const Entry& e, const OpenReply& o) {
     answer([&](ReplySlot& s) { s.created(e, o); });
   }
@@ -114,10 +126,18 @@ class Reply {
   void data(std::size_t skip, ByteCount count) {
     answer([&](ReplySlot& s) { s.data(skip, count); });
   }
-  void written(ByteCount count) { answer([&](ReplySlot& s) { s.written(count); }); }
-  void link(std::string_view target) { answer([&](ReplySlot& s) { s.link(target); }); }
-  void xattr_size(ByteCount size) { answer([&](ReplySlot& s) { s.xattr_size(size); }); }
-  void stat_fs(const struct statvfs& f) { answer([&](ReplySlot& s) { s.stat_fs(f); }); }
+  void written(ByteCount count) {
+    answer([&](ReplySlot& s) { s.written(count); });
+  }
+  void link(std::string_view target) {
+    answer([&](ReplySlot& s) { s.link(target); });
+  }
+  void xattr_size(ByteCount size) {
+    answer([&](ReplySlot& s) { s.xattr_size(size); });
+  }
+  void stat_fs(const struct statvfs& f) {
+    answer([&](ReplySlot& s) { s.stat_fs(f); });
+  }
 
   // For listings, before data().
   ReplySlot& slot() { return *slot_; }

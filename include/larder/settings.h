@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Settings: what applies to one inode, read through one seam.
 //
-// Code that needs a setting asks `resolve(inode)`, never a global. Today one Settings serves all paths; a
-// policy by path changes resolve() and nothing else.
+// Code that needs a setting asks `resolve(inode)`, never a global. Today one Settings serves all
+// paths; a policy by path changes resolve() and nothing else.
 #pragma once
 
 #include <larder/units.h>

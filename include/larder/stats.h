@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters and histograms: every distinct path of the program is counted, with a unit and a sentence.
+// Counters and histograms: every distinct path of the program is counted, with a unit and a
+// sentence.
 //
 // A floor declares its counters as members of a struct and registers each with a name; the registry
-// renders them all (`.larder/stats`, `stats.json`) and tests wait on them by name instead of sleeping.
+// renders them all (`.larder/stats`, `stats.json`) and tests wait on them by name instead of
+// sleeping.
 #pragma once
 
 #include <larder/units.h>
@@ -33,8 +35,8 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
-// Log-linear: exact below 16, then 8 steps per power of two up to 2^43 (ns: 2.4 hours); a value's bucket
-// is at most 12.5 % wide. record() is one relaxed add. Thread: any.
+// Log-linear: exact below 16, then 8 steps per power of two up to 2^43 (ns: 2.4 hours); a value's
+// bucket is at most 12.5 % wide. record() is one relaxed add. Thread: any.
 class Histogram {
  public:
   static constexpr unsigned kStepsLog2 = 3;
@@ -43,7 +45,8 @@ class Histogram {
 
   void record(std::uint64_t value);
   std::uint64_t count() const;
-  // The upper edge of the bucket that holds the given share (0 to 1) of all values; 0 where there are none.
+  // The upper edge of the bucket that holds the given share (0 to 1) of all values; 0 where there
+  // are none.
   std::uint64_t percentile(double share) const;
 
   static unsigned bucket_of(std::uint64_t value);
@@ -57,7 +60,7 @@ class Histogram {
 class Registry {
  public:
   struct Entry {
-    std::string name;         // "store.fill_bytes": floor, dot, words
+    std::string name;  // "store.fill_bytes": floor, dot, words
     Unit unit;
     std::string description;  // one sentence, no full stop
     std::function<std::uint64_t()> read;
@@ -71,7 +74,8 @@ class Registry {
 
   void add(std::string name, Unit unit, std::string description, const Counter& counter);
   // For figures that are computed when asked; `read` must not block. Thread: it is called from any.
-  void add(std::string name, Unit unit, std::string description, std::function<std::uint64_t()> read);
+  void add(std::string name, Unit unit, std::string description,
+           std::function<std::uint64_t()> read);
   void add(std::string name, Unit unit, std::string description, const Histogram& histogram);
 
   std::vector<Entry> entries() const;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Timers: deadlines by the thousand on one Clock.
 //
-// A Timer is owned by its caller. `cancel` returns false when the timer has already fired or is firing:
-// then its callback has run or will run, and the caller must not free it before. Callbacks run on the
-// thread that calls run_due() and must not block; they usually post to a WorkQueue.
+// A Timer is owned by its caller. `cancel` returns false when the timer has already fired or is
+// firing: then its callback has run or will run, and the caller must not free it before. Callbacks
+// run on the thread that calls run_due() and must not block; they usually post to a WorkQueue.
 #pragma once
 
 #include <larder/clock.h>
@@ -30,8 +30,8 @@ class Timers {
   void add(Timer& timer, Nanoseconds due_mono_ns);
   bool cancel(Timer& timer);
 
-  // Fires all that are due, also those that a callback adds meanwhile and that are due already; returns
-  // when the next one is (max() where none waits). Simulations call it.
+  // Fires all that are due, also those that a callback adds meanwhile and that are due already;
+  // returns when the next one is (max() where none waits). Simulations call it.
   Nanoseconds run_due();
 
   // Production: a thread of its own calls run_due().

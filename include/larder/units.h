@@ -32,19 +32,19 @@ template <class Point, class Count>
 struct IsAffine : std::false_type {};
 
 template <class P, class C>
-  requires IsAffine<P, C>::value
-constexpr P operator+(P point, C count) {
+requires IsAffine<P, C>::value constexpr P operator+(P point, C count) {
   return P{point.value() + count.value()};
 }
 template <class P, class C>
-  requires IsAffine<P, C>::value
-constexpr P& operator+=(P& point, C count) {
+requires IsAffine<P, C>::value constexpr P& operator+=(P& point, C count) {
   return point = point + count;
 }
 
 template <class C>
-concept AdditiveCount = requires { typename C::rep; } && std::is_same_v<typename C::rep, std::uint64_t> &&
-                        requires { C::kIsCount; };
+concept AdditiveCount = requires {
+  typename C::rep;
+}
+&&std::is_same_v<typename C::rep, std::uint64_t>&& requires { C::kIsCount; };
 
 struct ByteOffset : Strong<ByteOffset> {
   using Strong::Strong;
@@ -78,7 +78,9 @@ template <>
 struct IsAffine<BlockIndex, BlockCount> : std::true_type {};
 
 // point - point = count; REQUIRES: a >= b.
-constexpr ByteCount operator-(ByteOffset a, ByteOffset b) { return ByteCount{a.value() - b.value()}; }
+constexpr ByteCount operator-(ByteOffset a, ByteOffset b) {
+  return ByteCount{a.value() - b.value()};
+}
 constexpr PageCount operator-(PageIndex a, PageIndex b) { return PageCount{a.value() - b.value()}; }
 constexpr BlockCount operator-(BlockIndex a, BlockIndex b) {
   return BlockCount{a.value() - b.value()};
@@ -149,7 +151,7 @@ static_assert(sizeof(PageRange) == 16 && std::is_trivially_copyable_v<PageRange>
 }  // namespace larder
 
 template <class T>
-  requires std::is_base_of_v<larder::Strong<T, typename T::rep>, T>
+requires std::is_base_of_v<larder::Strong<T, typename T::rep>, T>
 struct std::hash<T> {
   std::size_t operator()(T t) const noexcept { return std::hash<typename T::rep>{}(t.value()); }
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // WorkQueue: where work goes that the present thread may not do itself. One of the five seams.
 //
-// A Work is owned by its caller and embedded in what it works on (a cache object, an operation, an I/O
-// request), so posting never allocates. It may be posted again as soon as its `run` has begun.
+// A Work is owned by its caller and embedded in what it works on (a cache object, an operation, an
+// I/O request), so posting never allocates. It may be posted again as soon as its `run` has begun.
 //
 // The queues of a mount (docs/architecture.md, Threads):
 //   machine   object state machines and SLOW operations; may block on the store, never on a share
@@ -22,8 +22,8 @@ struct Work {
 class WorkQueue {
  public:
   virtual ~WorkQueue() = default;
-  // Runs `work` once, later, on a thread of the queue; never before post() returns on the same stack.
-  // REQUIRES: `work` is not waiting in any queue. Thread: any.
+  // Runs `work` once, later, on a thread of the queue; never before post() returns on the same
+  // stack. REQUIRES: `work` is not waiting in any queue. Thread: any.
   virtual void post(Work& work) = 0;
 };
 

@@ -8,8 +8,8 @@
 
 namespace larder {
 
-// `seed` continues a sum or starts one apart from others. Source: RFC 3720, appendix B.4, without the
-// final inversion when chained.
+// `seed` continues a sum or starts one apart from others. Source: RFC 3720, appendix B.4, without
+// the final inversion when chained.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0);
 
 }  // namespace larder

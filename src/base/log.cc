@@ -52,8 +52,6 @@ void set_debug_mask(std::uint32_t bits) { mask.store(bits, std::memory_order_rel
 std::uint32_t debug_mask() { return mask.load(std::memory_order_relaxed); }
 
 bool log_enabled(LogLevel level) { return logger().should_log(level_of(level)); }
-void log_line(LogLevel level, std::string_view line) {
-  logger().log(level_of(level), "{}", line);
-}
+void log_line(LogLevel level, std::string_view line) { logger().log(level_of(level), "{}", line); }
 
 }  // namespace larder

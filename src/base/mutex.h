@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mutex: ranked and annotated. A thread takes locks in rising rank only; debug and sanitizer builds check
-// it on every lock. The ranks and what each protects: docs/locking.md (the same list).
+// Mutex: ranked and annotated. A thread takes locks in rising rank only; debug and sanitizer builds
+// check it on every lock. The ranks and what each protects: docs/locking.md (the same list).
 //
 // No lock is held across an answer to the kernel, a call to the share, or waiting I/O.
 #pragma once
@@ -15,25 +15,25 @@
 namespace larder {
 
 enum class Rank : std::uint8_t {
-  kMount = 5,          // start and stop
-  kInodeTable = 10,    // vfs: file id -> inode
-  kNames = 15,         // vfs: the tree of names
-  kInode = 20,         // vfs: one inode
-  kHandle = 25,        // vfs: one open file
-  kFlight = 30,        // memo: who waits for what
-  kSequence = 32,      // memo: what was invalidated since
-  kCacheTree = 35,     // cache: netfs registry, cookie tree, lists of objects
-  kCookie = 40,        // cache: one cookie
-  kObject = 45,        // cache: one object and its operations
-  kStoreIndex = 50,    // store: objects by key, names
-  kStoreObject = 55,   // store: one object's extents
-  kStoreAllocator = 60,// store: free space, eviction order
-  kStoreJournal = 65,  // store: records waiting for their commit
-  kShareCalls = 70,    // netfs: calls that are out
-  kTimers = 75,        // base: deadlines
-  kQueue = 80,         // io: work queues and engines
-  kStats = 90,         // stats, log
-  kLeaf = 100,         // nothing is locked behind it
+  kMount = 5,            // start and stop
+  kInodeTable = 10,      // vfs: file id -> inode
+  kNames = 15,           // vfs: the tree of names
+  kInode = 20,           // vfs: one inode
+  kHandle = 25,          // vfs: one open file
+  kFlight = 30,          // memo: who waits for what
+  kSequence = 32,        // memo: what was invalidated since
+  kCacheTree = 35,       // cache: netfs registry, cookie tree, lists of objects
+  kCookie = 40,          // cache: one cookie
+  kObject = 45,          // cache: one object and its operations
+  kStoreIndex = 50,      // store: objects by key, names
+  kStoreObject = 55,     // store: one object's extents
+  kStoreAllocator = 60,  // store: free space, eviction order
+  kStoreJournal = 65,    // store: records waiting for their commit
+  kShareCalls = 70,      // netfs: calls that are out
+  kTimers = 75,          // base: deadlines
+  kQueue = 80,           // io: work queues and engines
+  kStats = 90,           // stats, log
+  kLeaf = 100,           // nothing is locked behind it
 };
 
 #if defined(LARDER_CHECK_RANKS)
@@ -55,7 +55,8 @@ class CAPABILITY("mutex") Mutex {
     mutex_.lock();
   }
   void unlock() RELEASE() {
-    // The rank first: once unlocked, another thread may lock, see that all is done, and free this Mutex.
+    // The rank first: once unlocked, another thread may lock, see that all is done, and free this
+    // Mutex.
     rank_pop(rank_);
     mutex_.unlock();
   }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // RangeFlights: which pages of one file are being fetched, so that many readers cause one fetch.
 //
-// A flight is one fetch of a run of pages of one version. It is *joined* by every reader whose pages it
-// covers, lands once (with bytes or an error), and stays joinable with its bytes until they are in the
-// store (or are known not to get there): so a page is at every moment in flight, in the store, or nobody's.
+// A flight is one fetch of a run of pages of one version. It is *joined* by every reader whose
+// pages it covers, lands once (with bytes or an error), and stays joinable with its bytes until
+// they are in the store (or are known not to get there): so a page is at every moment in flight, in
+// the store, or nobody's.
 //
 // Invariants:
 //   1. Joinable flights do not overlap.
-//   2. A flight that raced with a change of its pages (`taint`) answers who waits and fills nothing; nobody
+//   2. A flight that raced with a change of its pages (`taint`) answers who waits and fills
+//   nothing; nobody
 //      joins it behind the change.
 //   3. Each waiter of a flight is told once, by whoever landed it, outside the lock.
 //
-// Not thread-safe: guarded by the lock of the file it belongs to. Flights themselves are shared; what land()
-// wrote is constant behind it.
+// Not thread-safe: guarded by the lock of the file it belongs to. Flights themselves are shared;
+// what land() wrote is constant behind it.
 #pragma once
 
 #include <larder/buffer.h>
@@ -40,7 +42,7 @@ class Flight : public boost::intrusive_ref_counter<Flight> {
   const std::uint64_t version;  // of the content when the flight began
 
   // Guarded by the file's lock.
-  bool keep = true;      // its pages may go to the store
+  bool keep = true;  // its pages may go to the store
   bool joinable = true;
   bool landed = false;
   std::vector<Waiter*> waiters;
@@ -54,8 +56,8 @@ using FlightRef = boost::intrusive_ptr<Flight>;
 
 class RangeFlights {
  public:
-  // Finds what covers `range` among the joinable flights of `version`: those go to `joined`, the runs of
-  // pages that none covers to `gaps`, in order.
+  // Finds what covers `range` among the joinable flights of `version`: those go to `joined`, the
+  // runs of pages that none covers to `gaps`, in order.
   void cover(PageRange range, std::uint64_t version, std::vector<FlightRef>& joined,
              std::vector<PageRange>& gaps) const;
 

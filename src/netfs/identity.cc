@@ -77,10 +77,12 @@ Nanoseconds granularity_of(std::int64_t mtime_ns) {
 }
 
 bool is_racy(const Identity& identity, Nanoseconds fetch_began_share_ns) {
-  const Nanoseconds step = granularity_of(identity.mtime_ns);
+  // ctime too: who sets mtime back behind a write leaves that in it.
+  const std::int64_t newest = std::max(identity.mtime_ns, identity.ctime_ns);
+  const Nanoseconds step = granularity_of(newest);
   // A stamp at the end of time is never old.
-  if (identity.mtime_ns > std::numeric_limits<Nanoseconds>::max() - step) return true;
-  return identity.mtime_ns + step > fetch_began_share_ns;
+  if (newest > std::numeric_limits<Nanoseconds>::max() - step) return true;
+  return newest + step > fetch_began_share_ns;
 }
 
 Identity identity_of(const Attributes& attributes, const Traits& traits) {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <larder/netfs.h>
-#include <larder/options.h>
 
 #include <memory>
 #include <string>

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <larder/netfs.h>
-#include <larder/options.h>
+#include <larder/netfs.h>
 
 #include <optional>
 #include <string>

@@ -86,12 +86,13 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
 void Vfs::access(NodeId node, int mask, Reply reply) {
   if (parts_.control.owns(node)) return reply.ok();
   const InodeRef inode = inode_of(node);
-  ask_share<std::monostate>(*inode, std::move(reply),
-                            [mask](Netfs& netfs, const std::string& path) -> Result<std::monostate> {
-                              TRY_OK(netfs.access(path, mask));
-                              return std::monostate{};
-                            },
-                            [](Reply r, std::monostate) { r.ok(); });
+  ask_share<std::monostate>(
+      *inode, std::move(reply),
+      [mask](Netfs& netfs, const std::string& path) -> Result<std::monostate> {
+        TRY_OK(netfs.access(path, mask));
+        return std::monostate{};
+      },
+      [](Reply r, std::monostate) { r.ok(); });
 }
 
 void Vfs::stat_fs(NodeId, Reply reply) {
@@ -121,7 +122,8 @@ void Vfs::stat_fs(NodeId, Reply reply) {
       });
 }
 
-// -- xattrs ----------------------------------------------------------------------------------------
+// -- xattrs
+// ----------------------------------------------------------------------------------------
 
 void Vfs::answer_xattr(std::string_view value, std::size_t size, Reply reply) {
   if (size == 0) return reply.xattr_size(ByteCount{value.size()});
@@ -174,8 +176,8 @@ void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byt
                     Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
-               [name = std::string(name), value = std::vector(value.begin(), value.end()),
-                flags](Netfs& netfs, const std::string& path) {
+               [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](
+                   Netfs& netfs, const std::string& path) {
                  return netfs.set_xattr(path, name, value, flags);
                });
 }

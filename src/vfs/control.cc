@@ -22,8 +22,8 @@ Control::Control(std::string name, std::uint32_t uid, std::uint32_t gid, const C
     : name_(std::move(name)), uid_(uid), gid_(gid), made_wall_ns_(clock.wall_ns()) {}
 
 void Control::add(std::string name, std::uint32_t mode, std::function<std::string()> render) {
-  files_.push_back({std::move(name), mode,
-                    [render = std::move(render)](std::string_view) { return render(); }});
+  files_.push_back(
+      {std::move(name), mode, [render = std::move(render)](std::string_view) { return render(); }});
 }
 
 void Control::add_filtered(std::string name, std::uint32_t mode,
@@ -66,7 +66,8 @@ void Control::lookup(NodeId parent, std::string_view name, Reply reply) const {
   for (std::size_t i = 0; i < files_.size(); ++i)
     if (files_[i].name == name) return reply.entry(entry_of(NodeId{kFirstFile + i}));
   const std::size_t colon = name.find(':');
-  if (colon == name.npos || filtered_ == SIZE_MAX || name.substr(0, colon) != files_[filtered_].name)
+  if (colon == name.npos || filtered_ == SIZE_MAX ||
+      name.substr(0, colon) != files_[filtered_].name)
     return reply.error({ErrorCode::kNotFound, ENOENT});
   // As in the kernel, letters that mean nothing are passed over.
   std::uint64_t mask = 0;
@@ -106,7 +107,9 @@ void Control::read(HandleId handle, ByteOffset offset, ByteCount count, Reply re
 template <class Add>
 void Control::list(std::uint64_t offset, Add add) const {
   const auto entry = [&](std::string_view name, std::uint64_t node, std::uint32_t mode,
-                         std::uint64_t next) { return offset >= next || add(name, node, mode, next); };
+                         std::uint64_t next) {
+    return offset >= next || add(name, node, mode, next);
+  };
   bool room = entry(".", kDirectory, S_IFDIR, 1) && entry("..", kRootNode.value(), S_IFDIR, 2);
   for (std::size_t i = 0; room && i < files_.size(); ++i)
     room = entry(files_[i].name, kFirstFile + i, S_IFREG, i + 3);
@@ -114,22 +117,22 @@ void Control::list(std::uint64_t offset, Add add) const {
 
 void Control::read_directory(std::uint64_t offset, std::size_t size, Reply reply) const {
   std::size_t used = 0;
-  list(offset, [&](std::string_view name, std::uint64_t node, std::uint32_t mode,
-                   std::uint64_t next) {
-    return reply.slot().add_dirent(used, size, name, node, mode, next);
-  });
+  list(offset,
+       [&](std::string_view name, std::uint64_t node, std::uint32_t mode, std::uint64_t next) {
+         return reply.slot().add_dirent(used, size, name, node, mode, next);
+       });
   reply.data(ByteCount{used});
 }
 
 void Control::read_directory_plus(std::uint64_t offset, std::size_t size, Reply reply) const {
   std::size_t used = 0;
-  list(offset, [&](std::string_view name, std::uint64_t node, std::uint32_t mode,
-                   std::uint64_t next) {
-    Entry entry;  // node 0: a name only, looked up when it is used
-    entry.inode = node;
-    entry.attributes.mode = mode;
-    return reply.slot().add_dirent_plus(used, size, name, entry, next);
-  });
+  list(offset,
+       [&](std::string_view name, std::uint64_t node, std::uint32_t mode, std::uint64_t next) {
+         Entry entry;  // node 0: a name only, looked up when it is used
+         entry.inode = node;
+         entry.attributes.mode = mode;
+         return reply.slot().add_dirent_plus(used, size, name, entry, next);
+       });
   reply.data(ByteCount{used});
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control: the directory `.larder` in the root of the mount, not listed, and its files.
 //
-// A file is rendered when it is opened, from counters and tables that never wait for the share or the
-// store, and read from that copy; so reading never blocks. `objects:LETTERS` is `objects` with a filter.
+// A file is rendered when it is opened, from counters and tables that never wait for the share or
+// the store, and read from that copy; so reading never blocks. `objects:LETTERS` is `objects` with
+// a filter.
 //
 // Nodes below kNodesEnd are ours: an inode's address is never that small.
 // Thread: any, once all files are added.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Listings. A handle lists a snapshot of its directory; with attributes, what is not known of its entries
-// is asked for in parallel, so that `ls -l` and `find` cost a few round trips instead of one a name.
+// Listings. A handle lists a snapshot of its directory; with attributes, what is not known of its
+// entries is asked for in parallel, so that `ls -l` and `find` cost a few round trips instead of
+// one a name.
 #include <sys/stat.h>
 
 #include <atomic>
@@ -66,8 +67,7 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
   parts_.share.call<std::vector<Dirent>>(
-      CallKind::kNames, {},
-      [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
+      CallKind::kNames, {}, [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
       [&handle, then = std::move(then),
        reply = std::move(reply)](Result<std::vector<Dirent>> result) mutable {
         if (!result) return reply.error(result.error());
@@ -140,8 +140,7 @@ void Vfs::gather(std::shared_ptr<Listing> listing) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::string& name = entries[first + i].name;
     const NameTree::Found found = names_.find(*listing->directory, name);
-    const bool fresh =
-        found.inode && now < found.trusted_until_mono_ns && trusted(*found.inode);
+    const bool fresh = found.inode && now < found.trusted_until_mono_ns && trusted(*found.inode);
     if (fresh || (found.inode && serve_unasked(*found.inode))) {
       listing->inodes[i] = found.inode;
       continue;

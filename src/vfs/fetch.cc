@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetches and fills.
 //
-// A fetch is a flight, not an operation: it runs on a share thread into a buffer of our own, for as long as
-// the share takes, and nothing queues behind it. The fill is the operation: SLOW, on the machine queue, from
-// the same buffer. In between the flight stays joinable, so that a page is always in flight or in the store
-// and 32 readers of a cold file cause one pass over it.
+// A fetch is a flight, not an operation: it runs on a share thread into a buffer of our own, for as
+// long as the share takes, and nothing queues behind it. The fill is the operation: SLOW, on the
+// machine queue, from the same buffer. In between the flight stays joinable, so that a page is
+// always in flight or in the store and 32 readers of a cold file cause one pass over it.
 //
-// Behind each fetch the file is asked for its attributes: only if it still is the version that was current
-// when the flight began do the bytes count. Else there is a new version, and who waited reads again.
+// Behind each fetch the file is asked for its attributes: only if it still is the version that was
+// current when the flight began do the bytes count. Else there is a new version, and who waited
+// reads again.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -27,8 +28,8 @@ constexpr std::size_t kFlightsMax = 16;
 
 }  // namespace
 
-// Joins what is in flight of `missing`, and begins flights for the rest and for what a sequential reader
-// will want next.
+// Joins what is in flight of `missing`, and begins flights for the rest and for what a sequential
+// reader will want next.
 void Vfs::plan_flights_locked(Inode& inode, ParkedRead& read, const std::vector<PageRange>& missing,
                               const cache::Operation* operation, std::vector<Launch>& launches) {
   std::vector<PageRange> gaps;
@@ -49,8 +50,7 @@ void Vfs::plan_flights_locked(Inode& inode, ParkedRead& read, const std::vector<
     flight->waiters.push_back(&read);
     read.outstanding.fetch_add(1);
   }
-  if (!gaps.empty() || !read.flights.empty())
-    begin_ahead_locked(inode, read, operation, launches);
+  if (!gaps.empty() || !read.flights.empty()) begin_ahead_locked(inode, read, operation, launches);
 }
 
 void Vfs::begin_flights_locked(Inode& inode, PageRange range, std::vector<Launch>& launches) {
@@ -88,10 +88,10 @@ void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
                   .missing(cache::FsCache::data_of(*operation), missing.front());
   std::vector<memo::FlightRef> joined;
   std::vector<PageRange> gaps;
-  for (const PageRange& range : missing)
-    inode.flights.cover(range, read.generation, joined, gaps);
+  for (const PageRange& range : missing) inode.flights.cover(range, read.generation, joined, gaps);
   for (const PageRange& gap : gaps) {
-    // Short of a whole flight, ahead waits until there is more to fetch at once, or the end of the file.
+    // Short of a whole flight, ahead waits until there is more to fetch at once, or the end of the
+    // file.
     const bool worth = gap.count.value() >= kFlightPagesMax / 4 || gap.end() == end ||
                        gap.end().value() == file_pages.value();
     if (worth && inode.flights.size() < kFlightsMax) begin_flights_locked(inode, gap, launches);
@@ -104,7 +104,8 @@ void Vfs::launch(Handle& handle, Launch launch) {
   const ByteCount expected = launch.expected;
   const auto bytes = std::make_shared<AlignedBuffer>(to_bytes(flight->range.count).value());
   // A handle that was opened without asking the share gets its file at the first miss.
-  const std::shared_ptr<FileSlot> slot = handle.readable() ? handle.slot : std::make_shared<FileSlot>();
+  const std::shared_ptr<FileSlot> slot =
+      handle.readable() ? handle.slot : std::make_shared<FileSlot>();
   std::shared_ptr<NetfsFile> file = slot->get();
   Result<std::string> path = names_.path_of(*inode);
   const Nanoseconds began_share_ns = share_clock_.now_ns();
@@ -114,7 +115,8 @@ void Vfs::launch(Handle& handle, Launch launch) {
       CallKind::kData, {},
       [path = path.value_or(""), file = std::move(file), bytes, expected,
        offset = to_bytes(flight->range.first), id = inode->file_id](Netfs& netfs) mutable {
-        return fetch(netfs, path, std::move(file), id, offset, bytes->span().first(expected.value()));
+        return fetch(netfs, path, std::move(file), id, offset,
+                     bytes->span().first(expected.value()));
       },
       [this, inode, flight, bytes, expected, began_share_ns, slot](Result<Fetched> result) {
         if (result) {
@@ -126,8 +128,9 @@ void Vfs::launch(Handle& handle, Launch launch) {
 }
 
 // On a share thread: the bytes, and which version the file is of behind them.
-Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path, std::shared_ptr<NetfsFile> file,
-                                const FileId& id, ByteOffset offset, std::span<std::byte> into) {
+Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path,
+                                std::shared_ptr<NetfsFile> file, const FileId& id,
+                                ByteOffset offset, std::span<std::byte> into) {
   if (!file) {
     TRY(OpenedFile opened, netfs.open(path, O_RDONLY, 0));
     const auto found = file_id_of(opened.attributes, netfs.traits());
@@ -180,7 +183,8 @@ void Vfs::tell(const std::vector<memo::Flight::Waiter*>& waiters) {
   for (memo::Flight::Waiter* waiter : waiters) waiter->landed(*waiter);
 }
 
-// -- fills ---------------------------------------------------------------------------------------------
+// -- fills
+// ---------------------------------------------------------------------------------------------
 
 // One fill: a SLOW operation from the flight's buffer. Owns itself until the store is done with it.
 struct Vfs::FillJob : cache::Operation {
@@ -207,11 +211,11 @@ struct Vfs::FillJob : cache::Operation {
     fill.job = this;
     bool still = false;
     {
-      // Under the inode's lock: from a version that is current here the store's generation follows, since
-      // every later one counts up here before it does there.
+      // Under the inode's lock: from a version that is current here the store's generation follows,
+      // since every later one counts up here before it does there.
       MutexLock lock(inode->mutex);
-      still = flight->keep && flight->version == inode->generation.load() &&
-              inode->session.may_fill();
+      still =
+          flight->keep && flight->version == inode->generation.load() && inode->session.may_fill();
       fill.generation = cache::FsCache::store_of(*this).generation(fill.object);
       fill.file_size = ByteCount{inode->attributes.size};
     }

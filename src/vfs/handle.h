@@ -18,9 +18,9 @@
 
 namespace larder {
 
-// How far ahead of a reader to fetch. A reader that goes on where it stopped gets twice the window each
-// time, up to `kWindowMax`; one that jumps starts anew with what it asks for. Per handle, so that many
-// readers of one file do not break each other's rhythm.
+// How far ahead of a reader to fetch. A reader that goes on where it stopped gets twice the window
+// each time, up to `kWindowMax`; one that jumps starts anew with what it asks for. Per handle, so
+// that many readers of one file do not break each other's rhythm.
 class ReadAhead {
  public:
   static constexpr std::uint64_t kWindowStart = 128 << 10;
@@ -28,9 +28,10 @@ class ReadAhead {
 
   // Bytes to fetch from `offset` on for a read of `count` there, `count` included.
   std::uint64_t next(std::uint64_t offset, std::uint64_t count) {
-    // The kernel reads ahead itself and sends neighbouring requests in any order: within a window counts
-    // as going on.
-    const bool goes_on = offset + kWindowStart >= end_ && offset <= end_ + kWindowStart && end_ != 0;
+    // The kernel reads ahead itself and sends neighbouring requests in any order: within a window
+    // counts as going on.
+    const bool goes_on =
+        offset + kWindowStart >= end_ && offset <= end_ + kWindowStart && end_ != 0;
     const bool starts = end_ == 0 && offset == 0;
     if (goes_on)
       window_ = window_ == 0 ? kWindowStart : std::min(window_ * 2, kWindowMax);
@@ -45,8 +46,8 @@ class ReadAhead {
   std::uint64_t window_ = 0;  // 0: reads at random so far
 };
 
-// The share's open file of a handle; empty as long as the cache has answered everything. Shared with the
-// fetches that run for the handle, which may outlive it.
+// The share's open file of a handle; empty as long as the cache has answered everything. Shared
+// with the fetches that run for the handle, which may outlive it.
 class FileSlot {
  public:
   std::shared_ptr<NetfsFile> get() const {
@@ -81,8 +82,8 @@ struct Handle {
   ReadAhead ahead GUARDED_BY(mutex);
 };
 
-// A listing is a snapshot: an offset is the number of an entry in it, from 1; reading from 0 again (rewinddir)
-// takes a new one.
+// A listing is a snapshot: an offset is the number of an entry in it, from 1; reading from 0 again
+// (rewinddir) takes a new one.
 struct DirectoryHandle {
   explicit DirectoryHandle(InodeRef node) : inode(std::move(node)) {}
 

@@ -20,8 +20,7 @@ void intrusive_ptr_add_ref(Inode* inode) {
 }
 
 void intrusive_ptr_release(Inode* inode) {
-  if (inode->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    inode->table_.let_go(inode);
+  if (inode->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) inode->table_.let_go(inode);
 }
 
 InodeRef Inode::reference_if_alive() {

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inode: one file of the share, under whatever names, and the ONE version of its content that is current.
+// Inode: one file of the share, under whatever names, and the ONE version of its content that is
+// current.
 //
-// The kernel has one page cache per inode, so an inode has one current version: every page in store and
-// kernel and every reply is of it. `generation` counts the versions that larder has seen; handles only
-// move forward.
+// The kernel has one page cache per inode, so an inode has one current version: every page in store
+// and kernel and every reply is of it. `generation` counts the versions that larder has seen;
+// handles only move forward.
 //
 // Invariants:
-//   1. `generation` grows whenever bytes cached before may differ from the current version, before any
+//   1. `generation` grows whenever bytes cached before may differ from the current version, before
+//   any
 //      reply that tells of the new one. It never goes back.
-//   2. Pages reach the store only if the generation, and for their range the written ranges, are what they
+//   2. Pages reach the store only if the generation, and for their range the written ranges, are
+//   what they
 //      were when the fetch began.
-//   3. A page covered by a range in `written` is neither served from the store nor filled by a fetch.
+//   3. A page covered by a range in `written` is neither served from the store nor filled by a
+//   fetch.
 //   4. While a session is open the store records nothing of this inode (src/vfs/session.h).
 //
-// An inode holds no descriptor of the share. It lives while the kernel knows it, a handle is open on it, a
-// request works on it, or a child names it as parent.
+// An inode holds no descriptor of the share. It lives while the kernel knows it, a handle is open
+// on it, a request works on it, or a child names it as parent.
 #pragma once
 
 #include <larder/cookie.h>
@@ -54,11 +58,14 @@ struct Link {
 // Finds a std::string by a std::string_view.
 struct NameHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+  std::size_t operator()(std::string_view name) const {
+    return std::hash<std::string_view>{}(name);
+  }
 };
 
 struct Child {
-  Inode* inode = nullptr;  // borrowed: its Link keeps this directory, and takes this entry out when it goes
+  Inode* inode =
+      nullptr;  // borrowed: its Link keeps this directory, and takes this entry out when it goes
   Nanoseconds trusted_until_mono_ns = 0;
 };
 
@@ -91,8 +98,8 @@ class Inode {
 
   // Constant.
   const FileId file_id;
-  const std::uint32_t type_bits;       // S_IFMT of the mode
-  const std::uint64_t inode_number;    // st_ino
+  const std::uint32_t type_bits;     // S_IFMT of the mode
+  const std::uint64_t inode_number;  // st_ino
 
   mutable Mutex mutex{Rank::kInode};
 
@@ -103,9 +110,11 @@ class Inode {
   Nanoseconds trusted_until_mono_ns GUARDED_BY(mutex) = 0;
   // Counts our own changes: an answer that was asked for before one is not believed behind it.
   std::uint64_t change_count GUARDED_BY(mutex) = 0;
-  bool no_capability GUARDED_BY(mutex) = false;  // has no security.capability, as long as attributes are trusted
+  bool no_capability GUARDED_BY(mutex) =
+      false;  // has no security.capability, as long as attributes are trusted
 
-  // Guarded by mutex: the current version of the content (regular files). Set by set_identity_locked().
+  // Guarded by mutex: the current version of the content (regular files). Set by
+  // set_identity_locked().
   Identity identity GUARDED_BY(mutex);
   bool identity_known GUARDED_BY(mutex) = false;
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
@@ -113,7 +122,8 @@ class Inode {
   cache::CookieRef cookie GUARDED_BY(mutex);
   memo::RangeFlights flights GUARDED_BY(mutex);
   Session session GUARDED_BY(mutex);
-  bool unlinked GUARDED_BY(mutex) = false;  // its last name is gone: what is cached goes with the inode
+  bool unlinked GUARDED_BY(mutex) =
+      false;  // its last name is gone: what is cached goes with the inode
 
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};

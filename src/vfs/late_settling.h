@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LateSettling: a write session whose last stamp is too fresh to tell it from the next write. It is settled
-// when that has passed.
+// LateSettling: a write session whose last stamp is too fresh to tell it from the next write. It is
+// settled when that has passed.
 #pragma once
 
 #include <larder/timers.h>

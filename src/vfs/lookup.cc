@@ -17,7 +17,8 @@ FileId give_file_id() {
   return {random.next() | 2, FileId::kGiven, FileId::kGiven};
 }
 
-// st_ino: the share's own where there is one; the device is mixed in for file systems mounted inside it.
+// st_ino: the share's own where there is one; the device is mixed in for file systems mounted
+// inside it.
 std::uint64_t inode_number_of(const FileId& file) {
   if (file.given() || file.device == 0) return file.inode;
   return std::hash<FileId>{}({file.inode, file.device, 0}) | (std::uint64_t{1} << 63);
@@ -40,8 +41,8 @@ CallOptions Vfs::asking(bool has_fallback) const {
   return {has_fallback ? options_.share_slow_ns : CallOptions::kDefault};
 }
 
-// A share that is slow or away is not asked for what we know: but now and then, so that we notice when it
-// is back.
+// A share that is slow or away is not asked for what we know: but now and then, so that we notice
+// when it is back.
 bool Vfs::serve_unasked(const Inode& inode) const {
   if (parts_.share.state() == ShareState::kOk) return false;
   MutexLock lock(inode.mutex);
@@ -85,8 +86,8 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
   return given;
 }
 
-// What the share said of a path of `inode`: is it still that file? If not, its names are looked up anew; the
-// kernel does so by itself when it is told ESTALE.
+// What the share said of a path of `inode`: is it still that file? If not, its names are looked up
+// anew; the kernel does so by itself when it is told ESTALE.
 bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
   const auto id = file_id_of(attributes, parts_.share.traits());
   const bool same_type = (attributes.mode & 0170000) == inode.type_bits;
@@ -98,8 +99,7 @@ bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
 InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes& attributes,
                       const Asked& asked) {
   const FileId file = identify(directory, name, attributes);
-  InodeRef inode =
-      table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
+  InodeRef inode = table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
   learn(*inode, attributes, asked);
   names_.put(directory, name, *inode, asked.at_mono_ns + entry_trust_ns(*inode));
   counters_.inodes.set(table_.size());
@@ -112,8 +112,7 @@ Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
   entry.generation = 1;
   entry.inode = inode.inode_number;
   std::tie(entry.attributes, entry.attr_ttl_ns) = attributes_of(inode);
-  entry.entry_ttl_ns =
-      std::max<Nanoseconds>(entry_until_mono_ns - parts_.clock.mono_ns(), 0);
+  entry.entry_ttl_ns = std::max<Nanoseconds>(entry_until_mono_ns - parts_.clock.mono_ns(), 0);
   return entry;
 }
 
@@ -188,8 +187,7 @@ void Vfs::looked_up(Inode& directory, const std::string& name, Inode* known, con
     counters_.served_unasked.add();
     return answer_entry(*known, 0, std::move(reply));
   }
-  if (error.code != ErrorCode::kShareAnswer || error.sys_errno != ENOENT)
-    return reply.error(error);
+  if (error.code != ErrorCode::kShareAnswer || error.sys_errno != ENOENT) return reply.error(error);
   forget_name(directory, name);
   const Nanoseconds negative_ns = parts_.policy.resolve(directory).negative_ttl_ns;
   // On a share that folds case, "no such name" of one spelling says nothing of what comes next.

@@ -119,8 +119,8 @@ SetUp<std::monostate> Mount::Impl::open_share() {
   posix.share = options.share;
   posix.share_id = options.share_id;
   posix.inodes = options.share_inodes;
-  posix.own_mountpoint = options.share == options.mountpoint ? netfs::OwnMountpoint::kYes
-                                                             : netfs::OwnMountpoint::kNo;
+  posix.own_mountpoint =
+      options.share == options.mountpoint ? netfs::OwnMountpoint::kYes : netfs::OwnMountpoint::kNo;
   posix.open_within_ns = options.share_deadline_ns;
   TRY(std::shared_ptr<Netfs> netfs, netfs::open_posix(posix, share_pool));
   // The root and its figures, so that neither `ls` nor `df` starts from nothing.
@@ -137,15 +137,15 @@ SetUp<std::monostate> Mount::Impl::open_share() {
                     fmt::format("the share {} did not answer within {}; is its server reachable?",
                                 options.share, duration_text(options.share_deadline_ns)));
   if (!*first)
-    return complain(first->error().code,
-                    fmt::format("the share {} cannot be read: {}", options.share,
-                                to_text(first->error())),
-                    first->error().sys_errno);
+    return complain(
+        first->error().code,
+        fmt::format("the share {} cannot be read: {}", options.share, to_text(first->error())),
+        first->error().sys_errno);
   at_mount = **first;
   if (posix.own_mountpoint == netfs::OwnMountpoint::kYes)
-    notes.push_back(fmt::format(
-        "{} is covered by this mount: another mount there, below it, will not be seen",
-        options.share));
+    notes.push_back(
+        fmt::format("{} is covered by this mount: another mount there, below it, will not be seen",
+                    options.share));
   share = std::make_unique<ShareCalls>(std::move(netfs), share_pool, answer, timers, clock,
                                        share_options(options));
   return std::monostate{};
@@ -158,17 +158,17 @@ SetUp<std::monostate> Mount::Impl::open_store() {
                                                 .size = options.size,
                                                 .forbidden = {options.share, options.mountpoint}}));
   TRY(engine, open_engine({.choice = options.engine}));
-  notes.push_back(
-      fmt::format("the store is {}, {}", device.path, size_text(device.size)));
+  notes.push_back(fmt::format("the store is {}, {}", device.path, size_text(device.size)));
   if (!device.note.empty()) notes.push_back(device.note);
   notes.push_back("reads and writes it through " + engine.reason);
-  TRY(store, store::Store::open(std::move(device), {.commit_ns = options.commit_ns},
-                                *engine.engine, machine, clock, Seed{}));
+  TRY(store, store::Store::open(std::move(device), {.commit_ns = options.commit_ns}, *engine.engine,
+                                machine, clock, Seed{}));
   return std::monostate{};
 }
 
 SetUp<std::monostate> Mount::Impl::open_cache() {
-  static const cache::CookieDefinition kShareDefinition{"larder.share", ObjectType::kIndex, nullptr};
+  static const cache::CookieDefinition kShareDefinition{"larder.share", ObjectType::kIndex,
+                                                        nullptr};
   cache = std::make_unique<cache::FsCache>(machine, answer, clock,
                                            cache::FsCacheOptions{.tag = options.tag});
   const Status added = cache->add_cache(*store);
@@ -190,7 +190,8 @@ void Mount::close() {
   Impl& m = *impl_;
   m.share->drain();
   m.vfs->close();
-  if (m.share_cookie) m.cache->relinquish(std::exchange(m.share_cookie, nullptr), cache::Retire::kNo);
+  if (m.share_cookie)
+    m.cache->relinquish(std::exchange(m.share_cookie, nullptr), cache::Retire::kNo);
   m.cache->withdraw();
   m.store->close();
   m.answer.stop();
@@ -199,7 +200,8 @@ void Mount::close() {
   m.share_pool.stop();
 }
 
-// -- control files -----------------------------------------------------------------------------------------
+// -- control files
+// -----------------------------------------------------------------------------------------
 
 void Mount::Impl::add_control_files() {
   control->add("stats", 0444, [this] { return stats_text(); });
@@ -246,7 +248,8 @@ std::string Mount::Impl::stats_json() const {
                                             identity.below.empty() ? "" : " ", identity.below)},
                    {"state", larder::to_text(share->state())},
                    {"netfs", share->traits().netfs}};
-  json["store"] = {{"path", store_path}, {"state", to_text(store->state())}, {"uuid", store->uuid()}};
+  json["store"] = {
+      {"path", store_path}, {"state", to_text(store->state())}, {"uuid", store->uuid()}};
   return json.dump(1) + "\n";
 }
 

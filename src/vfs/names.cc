@@ -7,7 +7,8 @@
 namespace larder {
 namespace {
 
-// Deeper than any path that a share can hold; a loop of links, which would be a fault of ours, ends here.
+// Deeper than any path that a share can hold; a loop of links, which would be a fault of ours, ends
+// here.
 constexpr unsigned kDepthMax = 2048;
 
 }  // namespace
@@ -44,8 +45,8 @@ NameTree::Found NameTree::find(const Inode& directory, std::string_view name) co
   return {found->second.inode->reference_if_alive(), found->second.trusted_until_mono_ns};
 }
 
-// `dropped` takes the links that go: they may hold a directory's last reference, which must fall outside
-// the lock.
+// `dropped` takes the links that go: they may hold a directory's last reference, which must fall
+// outside the lock.
 InodeRef NameTree::remove_locked(Inode& directory, std::string_view name,
                                  std::vector<Link>& dropped) {
   const auto found = directory.children.find(name);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // NameTree: the names of inodes that are in memory, as dentries are for the kernel.
 //
-// Paths are made here from parent links when a call to the share needs one, so a rename of a directory
-// moves one link and nothing below it. A directory's entry borrows the inode; the inode's link keeps the
-// directory; so a tree of any depth goes leaf first.
+// Paths are made here from parent links when a call to the share needs one, so a rename of a
+// directory moves one link and nothing below it. A directory's entry borrows the inode; the inode's
+// link keeps the directory; so a tree of any depth goes leaf first.
 //
 // Thread: any; one lock, held for the length of a path.
 #pragma once

@@ -11,8 +11,8 @@
 
 namespace larder {
 
-// What larder makes as root for somebody else becomes theirs. A group that a set-group-ID directory gave
-// stays.
+// What larder makes as root for somebody else becomes theirs. A group that a set-group-ID directory
+// gave stays.
 Result<Attributes> Vfs::hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
                                   const Attributes& made, const std::optional<Caller>& owner) {
   if (!owner || (made.uid == owner->uid && made.gid == owner->gid)) return made;
@@ -63,9 +63,8 @@ void Vfs::changed_directory(Inode& directory) {
 
 void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
                          Reply reply) {
-  make(parent, name, caller, std::move(reply), [mode](Netfs& netfs, const std::string& path) {
-    return netfs.make_directory(path, mode);
-  });
+  make(parent, name, caller, std::move(reply),
+       [mode](Netfs& netfs, const std::string& path) { return netfs.make_directory(path, mode); });
 }
 
 void Vfs::make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
@@ -112,8 +111,8 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
       });
 }
 
-// One name fewer. Without another, what is cached goes with the inode; with others, its ctime has moved, and
-// unless we take that over the next open would find a version it does not know.
+// One name fewer. Without another, what is cached goes with the inode; with others, its ctime has
+// moved, and unless we take that over the next open would find a version it does not know.
 void Vfs::lost_name(Inode& inode) {
   MutexLock lock(inode.mutex);
   ++inode.change_count;
@@ -212,8 +211,8 @@ void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const st
   if (!exchange) return store.move_name(from_object, name, to_object, new_name);
   const auto first = store.find_name(from_object, name);
   const auto second = store.find_name(to_object, new_name);
-  // Between the two records a crash may leave one file id under both names; both are looked up anew, and
-  // content is told by its identity, so at worst one is fetched again.
+  // Between the two records a crash may leave one file id under both names; both are looked up
+  // anew, and content is told by its identity, so at worst one is fetched again.
   if (first) store.put_name(to_object, new_name, *first);
   if (second) store.put_name(from_object, name, *second);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Open, create, flush, release.
 //
-// Close-to-open: an open for which the level of coherency wants it opens the file on the share and asks for
-// its attributes there; the answer says which version is current, and whether the kernel's pages are of it.
+// Close-to-open: an open for which the level of coherency wants it opens the file on the share and
+// asks for its attributes there; the answer says which version is current, and whether the kernel's
+// pages are of it.
 #include <fcntl.h>
 
 #include <cerrno>
@@ -12,15 +13,17 @@
 namespace larder {
 namespace {
 
-// What the share is asked to open with: creation is create()'s business, and reads and writes go through
-// larder's own buffers.
+// What the share is asked to open with: creation is create()'s business, and reads and writes go
+// through larder's own buffers.
 constexpr int kOpenFlags = O_ACCMODE | O_APPEND | O_TRUNC;
 
 }  // namespace
 
-// The share need not be asked: what is known is trusted by the level of coherency, or cannot be asked for.
+// The share need not be asked: what is known is trusted by the level of coherency, or cannot be
+// asked for.
 bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
-  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !inode.is_regular()) return false;
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !inode.is_regular())
+    return false;
   if (serve_unasked(inode)) return true;
   return parts_.policy.resolve(inode).coherency == Coherency::kTtl && trusted(inode);
 }
@@ -65,8 +68,8 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
   opened(inode, flags, &*result, std::move(reply), nullptr);
 }
 
-// The open has succeeded: `share` is what the share opened, null where it was not asked; `created` is there
-// where it came from a create.
+// The open has succeeded: `share` is what the share opened, null where it was not asked; `created`
+// is there where it came from a create.
 void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
   auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
@@ -78,10 +81,10 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
     ensure_cookie_locked(inode);
     ++inode.open_count;
     const std::uint64_t generation = inode.generation.load();
-    // The kernel's pages are kept exactly when they are of the version that this open validated, and that
-    // version can be told from the next.
-    answer.keep_cache = inode.kernel_generation == generation &&
-                        inode.session.kind != Session::Kind::kVolatile;
+    // The kernel's pages are kept exactly when they are of the version that this open validated,
+    // and that version can be told from the next.
+    answer.keep_cache =
+        inode.kernel_generation == generation && inode.session.kind != Session::Kind::kVolatile;
     inode.kernel_generation = generation;
     if (handle->writable()) begin_write_session_locked(inode);
   }
@@ -107,8 +110,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
       CallKind::kNames, {CallOptions::kNone},
       [path = std::move(*path), flags, mode,
        owner = owner_of_new(caller)](Netfs& netfs) -> Result<OpenedFile> {
-        TRY(OpenedFile made,
-            netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
+        TRY(OpenedFile made, netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
         TRY(made.attributes, hand_over(netfs, path, made.file.get(), made.attributes, owner));
         return made;
       },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // ParkedRead: a read that left its thread, and what it waits for.
 //
-// Owned by exactly one place at a time: the code that works on it, an operation that waits on the object,
-// or the flights that it joined (the last to land gets it).
+// Owned by exactly one place at a time: the code that works on it, an operation that waits on the
+// object, or the flights that it joined (the last to land gets it).
 #pragma once
 
 #include <larder/cookie.h>
@@ -107,8 +107,9 @@ struct ParkedRead : memo::Flight::Waiter {
   PageRange pages{};
   std::uint64_t generation = 0;
   unsigned attempts = 0;
-  std::vector<memo::FlightRef> flights;    // joined, in order
-  std::atomic<std::size_t> outstanding{1};  // flights that have not landed, and the hold of who begins them
+  std::vector<memo::FlightRef> flights;  // joined, in order
+  std::atomic<std::size_t> outstanding{
+      1};  // flights that have not landed, and the hold of who begins them
   std::optional<Waiting> operation;
   std::uint64_t copied_bytes = 0;
 };

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads.
 //
-// Warm: a MYTHREAD operation on the file's object, one read of the store into the buffer that the kernel
-// takes the reply from, the check of the sums, the answer. On the thread that the request came on: no
-// hand-off, no copy, no allocation, no call to the share.
+// Warm: a MYTHREAD operation on the file's object, one read of the store into the buffer that the
+// kernel takes the reply from, the check of the sums, the answer. On the thread that the request
+// came on: no hand-off, no copy, no allocation, no call to the share.
 //
-// Everything else is *parked*: the reply moves into a ParkedRead, which waits for look-up of the object or for
-// flights (fetch.cc), then is assembled from flights (the only copy) and store, and answered.
+// Everything else is *parked*: the reply moves into a ParkedRead, which waits for look-up of the
+// object or for flights (fetch.cc), then is assembled from flights (the only copy) and store, and
+// answered.
 //
 // Invariants:
-//   1. A reply holds bytes of one generation, and that is the current one when it is sent. When it has
+//   1. A reply holds bytes of one generation, and that is the current one when it is sent. When it
+//   has
 //      passed, the read runs again; after kAttemptsMax it is answered straight from the share.
 //   2. A failure of the cache is never the reader's: it makes a flight.
 #include <algorithm>
@@ -32,7 +34,8 @@ Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
   span.generation = inode.generation.load();
   const std::uint64_t size = inode.attributes.size;
   span.offset = offset;
-  span.count = ByteCount{offset.value() >= size ? 0 : std::min(count.value(), size - offset.value())};
+  span.count =
+      ByteCount{offset.value() >= size ? 0 : std::min(count.value(), size - offset.value())};
   span.pages = pages_touching(span.offset, span.count);
   span.from_store = !inode.session.covers(span.pages);
   return span;
@@ -41,8 +44,8 @@ Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
 // REQUIRES: `operation` is in progress. How many pages from the first were served.
 PageCount Vfs::read_store(const cache::Operation& operation, PageRange pages,
                           std::span<std::byte> into) {
-  return cache::FsCache::store_of(operation)
-      .read_now(cache::FsCache::data_of(operation), pages, into);
+  return cache::FsCache::store_of(operation).read_now(cache::FsCache::data_of(operation), pages,
+                                                      into);
 }
 
 void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) {
@@ -72,7 +75,8 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
   resume_read(std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
 }
 
-// -- parked ----------------------------------------------------------------------------------------------
+// -- parked
+// ----------------------------------------------------------------------------------------------
 
 // From the start: what is the version, and can the store be asked?
 void Vfs::resume_read(std::unique_ptr<ParkedRead> read) {
@@ -86,8 +90,8 @@ void Vfs::resume_read(std::unique_ptr<ParkedRead> read) {
   with_store(std::move(read), &Vfs::fetch_missing);
 }
 
-// Goes on with `then` in a read operation on the object, now or when the object lets it; with a null
-// operation where the store cannot be asked.
+// Goes on with `then` in a read operation on the object, now or when the object lets it; with a
+// null operation where the store cannot be asked.
 void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
   ParkedRead& parked = *read.release();  // the operation's, until run() or cancelled()
   parked.operation.emplace(parked, then);
@@ -111,8 +115,8 @@ void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
   }
 }
 
-// Joins or starts flights for what the store does not hold. `operation`: in progress, or null where the
-// store is not to be asked.
+// Joins or starts flights for what the store does not hold. `operation`: in progress, or null where
+// the store is not to be asked.
 void Vfs::fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
   Inode& inode = read->inode();
   std::vector<PageRange> missing{read->pages};
@@ -130,7 +134,8 @@ void Vfs::fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* oper
   }
   if (operation) parts_.cache.complete(*operation);
   if (stale) return resume_read(std::move(read));
-  // One more than flights joined: this thread's own hold, so that it is not assembled before all were begun.
+  // One more than flights joined: this thread's own hold, so that it is not assembled before all
+  // were begun.
   ParkedRead& parked = *read.release();
   for (Launch& launch_it : launches) launch(parked.handle, std::move(launch_it));
   ParkedRead::landed(parked);

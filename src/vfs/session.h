@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Session: the time in which an inode's pages are in the store but in no record.
 //
-// A *write* session runs from the first writable open to the RELEASE of the last (mapped pages come after
-// FLUSH). A *volatile* one holds pages of a version whose time stamp is too fresh to tell it from the next
-// (is_racy): they serve the open handles and go with the last. A crash inside either finds the old version
-// with the old identity.
+// A *write* session runs from the first writable open to the RELEASE of the last (mapped pages come
+// after FLUSH). A *volatile* one holds pages of a version whose time stamp is too fresh to tell it
+// from the next (is_racy): they serve the open handles and go with the last. A crash inside either
+// finds the old version with the old identity.
 //
-// The ranges in `written` are between "the share is being written" and "the store knows": the store is not
-// asked for them, and fetches of them fill nothing. Each is taken out by the operation that tells the store.
+// The ranges in `written` are between "the share is being written" and "the store knows": the store
+// is not asked for them, and fetches of them fill nothing. Each is taken out by the operation that
+// tells the store.
 //
 // Guarded by the inode's lock.
 #pragma once
@@ -29,11 +30,11 @@ struct Session {
   enum class Kind : std::uint8_t { kNone, kVolatile, kWrite };
 
   Kind kind = Kind::kNone;
-  bool begun = false;            // the store was told, so it records nothing; else nothing may be filled
-  unsigned writers = 0;          // writable handles
-  bool wrote = false;            // bytes or size were changed through us
-  bool explained = false;        // what the share showed at the start was what we knew
-  Identity start;                // the share's at the start
+  bool begun = false;      // the store was told, so it records nothing; else nothing may be filled
+  unsigned writers = 0;    // writable handles
+  bool wrote = false;      // bytes or size were changed through us
+  bool explained = false;  // what the share showed at the start was what we knew
+  Identity start;          // the share's at the start
   std::uint64_t expected_size = 0;
   std::optional<std::int64_t> own_mtime_ns;  // set by a utimens of ours, until the next write
   Nanoseconds began_share_ns = 0;

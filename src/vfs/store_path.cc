@@ -40,10 +40,11 @@ SetUp<std::string> default_store_path(const std::string& share) {
   std::error_code error;
   std::filesystem::create_directories(cache, error);
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    return complain(ErrorCode::kStorePlace,
-                    fmt::format("{} cannot be made: {}; say where the store may lie with store=PATH",
-                                directory.string(), std::generic_category().message(errno)),
-                    errno);
+    return complain(
+        ErrorCode::kStorePlace,
+        fmt::format("{} cannot be made: {}; say where the store may lie with store=PATH",
+                    directory.string(), std::generic_category().message(errno)),
+        errno);
   // The end of the path says most; leading slashes say nothing.
   std::string name = share.substr(share.size() > kNameMax ? share.size() - kNameMax : 0);
   std::replace(name.begin(), name.end(), '/', '-');

@@ -5,7 +5,8 @@
 namespace larder {
 namespace {
 
-const cache::CookieDefinition& file_definition(cache::AuxCheck (*check)(void*, std::span<const std::byte>,
+const cache::CookieDefinition& file_definition(cache::AuxCheck (*check)(void*,
+                                                                        std::span<const std::byte>,
                                                                         ByteCount)) {
   static const cache::CookieDefinition definition{"larder.file", ObjectType::kData, check};
   return definition;
@@ -76,8 +77,9 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
   if (changed) kernel_->drop_pages(inode.node());
 }
 
-// What an open was told. Beyond learn(): while the file is being written here, an open still sees what the
-// last close elsewhere left, so what our own writes do not explain makes the cached pages go.
+// What an open was told. Beyond learn(): while the file is being written here, an open still sees
+// what the last close elsewhere left, so what our own writes do not explain makes the cached pages
+// go.
 void Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& asked) {
   learn(inode, attributes, asked);
   bool changed = false;
@@ -93,8 +95,8 @@ void Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& aske
   if (changed) kernel_->drop_pages(inode.node());
 }
 
-// The result of a change of our own that leaves the content alone (chmod, rename, link, utimens, setxattr):
-// the identity is taken anew. Where more changed than we did, it is a new version.
+// The result of a change of our own that leaves the content alone (chmod, rename, link, utimens,
+// setxattr): the identity is taken anew. Where more changed than we did, it is a new version.
 void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change) {
   bool changed = false;
   {
@@ -132,9 +134,9 @@ void Vfs::ensure_cookie_locked(Inode& inode) {
                                         inode.file_id.encode(), inode.identity.encode(),
                                         ByteCount{inode.identity.size}, &inode, inode.inode_number);
   } else if (inode.is_directory()) {
-    inode.cookie = parts_.cache.acquire(parts_.share_cookie, kDirectoryDefinition,
-                                        inode.file_id.encode(), {}, ByteCount{0}, nullptr,
-                                        inode.inode_number);
+    inode.cookie =
+        parts_.cache.acquire(parts_.share_cookie, kDirectoryDefinition, inode.file_id.encode(), {},
+                             ByteCount{0}, nullptr, inode.inode_number);
   }
 }
 

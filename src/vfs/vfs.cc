@@ -46,7 +46,8 @@ void Vfs::close() {
     }
     for (; lookups > 0; --lookups) intrusive_ptr_release(inode.get());
   }
-  // What is left is held by a handle that the kernel never released (a forced unmount), or is the root.
+  // What is left is held by a handle that the kernel never released (a forced unmount), or is the
+  // root.
   cache::CookieRef root_cookie;
   {
     MutexLock lock(root_->mutex);

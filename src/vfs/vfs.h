@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vfs: the Filesystem over a share and a cache. Joins netfs and cache, which never meet.
 //
-// Each method answers from what is cached and trusted, or asks the share and goes on in a callback on the
-// answer queue. Where the share is slow or away, what is cached is served without asking; unreachable is
-// never "deleted".
+// Each method answers from what is cached and trusted, or asks the share and goes on in a callback
+// on the answer queue. Where the share is slow or away, what is cached is served without asking;
+// unreachable is never "deleted".
 //
 //   lookup.cc      names and what the share says of them
 //   version.cc     which version of a file is current
@@ -56,8 +56,8 @@ struct VfsCounters {
 
 struct VfsOptions {
   Nanoseconds share_slow_ns = 2 * kSecond;
-  bool direct_io = false;        // every read reaches larder: for measuring
-  bool gives_files_away = false; // larder is root: what it makes for others becomes theirs
+  bool direct_io = false;         // every read reaches larder: for measuring
+  bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
 };
 
 struct VfsParts {
@@ -128,14 +128,14 @@ class Vfs final : public Filesystem {
 
  private:
   friend struct larder::ParkedRead;
-  struct FillJob;     // fetch.cc
-  struct WrittenJob;  // write.cc
-  struct SessionJob;  // write.cc
+  struct FillJob;       // fetch.cc
+  struct WrittenJob;    // write.cc
+  struct SessionJob;    // write.cc
   struct LateSettling;  // write.cc
-  struct Listing;     // directory.cc
+  struct Listing;       // directory.cc
 
-  // When a question was asked, and of which state of ours: an answer is believed only if no change of our
-  // own came in between, and trusted from then on.
+  // When a question was asked, and of which state of ours: an answer is believed only if no change
+  // of our own came in between, and trusted from then on.
   struct Asked {
     Nanoseconds at_mono_ns = 0;
     std::uint64_t change_count = 0;
@@ -172,7 +172,8 @@ class Vfs final : public Filesystem {
   void ensure_cookie_locked(Inode& inode) REQUIRES(inode.mutex);
   Attributes shown(const Inode& inode, const Attributes& attributes) const;
   std::pair<Attributes, Nanoseconds> attributes_of(const Inode& inode) const;
-  static cache::AuxCheck check_aux(void* netfs_data, std::span<const std::byte> aux, ByteCount size);
+  static cache::AuxCheck check_aux(void* netfs_data, std::span<const std::byte> aux,
+                                   ByteCount size);
 
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
@@ -180,7 +181,8 @@ class Vfs final : public Filesystem {
   // Parks, asks the share by the inode's path, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
-  // The same for a change that leaves the content alone: the identity is taken anew from its result.
+  // The same for a change that leaves the content alone: the identity is taken anew from its
+  // result.
   template <class Work>
   void change_share(Inode& inode, Reply reply, Work work);
 
@@ -296,7 +298,8 @@ class Vfs final : public Filesystem {
   InodeTable table_;
   InodeRef root_;
   NameTree names_;
-  std::atomic<std::uint64_t> copies_in_flight_bytes_{0};  // of written pages, on their way to the store
+  std::atomic<std::uint64_t> copies_in_flight_bytes_{
+      0};  // of written pages, on their way to the store
   Mutex settling_mutex_{Rank::kMount};
   std::list<LateSettling> settling_ GUARDED_BY(settling_mutex_);
   ShareClock share_clock_{parts_.clock};
@@ -328,7 +331,8 @@ template <class Work>
 void Vfs::change_share(Inode& inode, Reply reply, Work work) {
   ask_share<Attributes>(
       inode, std::move(reply),
-      [work = std::move(work)](Netfs& netfs, const std::string& path) mutable -> Result<Attributes> {
+      [work = std::move(work)](Netfs& netfs,
+                               const std::string& path) mutable -> Result<Attributes> {
         TRY_OK(work(netfs, path));
         return netfs.stat(path, Freshness::kServer);
       },

@@ -2,12 +2,14 @@
 // Writes go through: write(2) returns what the share returned.
 //
 // Order of a write to pages P:
-//   1. P enters `session.written` and flights over P are tainted: from here the store is not asked for P, and
+//   1. P enters `session.written` and flights over P are tainted: from here the store is not asked
+//   for P, and
 //      what is being fetched of it fills nothing.
 //   2. The share writes, from the request's own buffer.
-//   3. The request is answered. The store is told behind that: an *exclusive* operation drops P, so fills
-//      of before have ended and later ones come behind; whole pages of P are then filled from a copy; P
-//      leaves `written`.
+//   3. The request is answered. The store is told behind that: an *exclusive* operation drops P, so
+//   fills
+//      of before have ended and later ones come behind; whole pages of P are then filled from a
+//      copy; P leaves `written`.
 // So no write waits for the store, and no reader sees a page of before a write that was answered.
 //
 // Write sessions: src/vfs/session.h. What a session cannot explain by our own writes is not kept.
@@ -21,7 +23,8 @@
 namespace larder {
 namespace {
 
-// Copies of written pages on their way to the store; above, pages are dropped and fetched when next read.
+// Copies of written pages on their way to the store; above, pages are dropped and fetched when next
+// read.
 constexpr std::uint64_t kCopiesMaxBytes = 64 << 20;
 
 // The pages that lie wholly inside the written bytes; the last may end with the file.
@@ -92,8 +95,8 @@ struct Vfs::WrittenJob : cache::Operation {
   InodeRef inode;
   PageRange pages;
   std::uint64_t ticket;
-  std::optional<ByteCount> cut_to;               // a truncate
-  std::shared_ptr<const AlignedBuffer> bytes;    // of `whole`; null: nothing to fill
+  std::optional<ByteCount> cut_to;             // a truncate
+  std::shared_ptr<const AlignedBuffer> bytes;  // of `whole`; null: nothing to fill
   PageRange whole{};
   ByteCount file_size{};
   Filling filling;
@@ -114,7 +117,8 @@ struct Vfs::SessionJob : cache::Operation {
       job.vfs.parts_.cache.complete(job);
       const std::unique_ptr<SessionJob> gone(&job);
     };
-    // Only a begin that was not yet run: an invalidation came first, and what it left needs another.
+    // Only a begin that was not yet run: an invalidation came first, and what it left needs
+    // another.
     cancelled = [](cache::Operation& self) {
       const std::unique_ptr<SessionJob> gone(static_cast<SessionJob*>(&self));
       MutexLock lock(gone->inode->mutex);
@@ -148,7 +152,8 @@ bool Vfs::submit_locked(Inode& inode, std::unique_ptr<Job> job) {
   return false;
 }
 
-// -- writing -----------------------------------------------------------------------------------------------
+// -- writing
+// -----------------------------------------------------------------------------------------------
 
 void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
                 Reply reply) {
@@ -237,7 +242,8 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
   if (elsewhere) kernel_->drop_pages(inode.node());
 }
 
-// -- truncating --------------------------------------------------------------------------------------------
+// -- truncating
+// --------------------------------------------------------------------------------------------
 
 std::uint64_t Vfs::begin_truncate(Inode& inode, std::uint64_t size) {
   MutexLock lock(inode.mutex);
@@ -272,7 +278,8 @@ void Vfs::truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
   if (!submit_locked(inode, std::move(job))) inode.session.end_range(ticket);
 }
 
-// -- sessions ----------------------------------------------------------------------------------------------
+// -- sessions
+// ----------------------------------------------------------------------------------------------
 
 void Vfs::begin_write_session_locked(Inode& inode) {
   Session& session = inode.session;
@@ -285,7 +292,8 @@ void Vfs::begin_write_session_locked(Inode& inode) {
   session.explained = inode.identity_known && !was_volatile;
   if (!was_volatile)
     session.begun = submit_locked(
-        inode, std::make_unique<SessionJob>(*this, inode, SessionJob::What::kBegin, inode.identity));
+        inode,
+        std::make_unique<SessionJob>(*this, inode, SessionJob::What::kBegin, inode.identity));
 }
 
 // From here on, what the share shows is measured against `now`.
@@ -332,7 +340,8 @@ void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFil
       [this, inode](Result<Attributes> now) { settle_session(*inode, now); });
 }
 
-// Is what the share shows now what our own writes explain? Then our pages are of that version, and stay.
+// Is what the share shows now what our own writes explain? Then our pages are of that version, and
+// stay.
 bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
   const Session& session = inode.session;
   const Identity identity = identity_of(now, parts_.share.traits());
@@ -347,15 +356,19 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
          now.mtime_ns <= share_clock_.now_ns() + step_ns;
 }
 
-// How long until the next write bears another stamp; 0: it does already, or this one was set far ahead.
+// How long until the next write bears another stamp; 0: it does already, or this one was set far
+// ahead.
 Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
-  const Nanoseconds step_ns = granularity_of(now.mtime_ns);
-  const Nanoseconds fresh_ns = now.mtime_ns + step_ns - share_clock_.now_ns() + 1;
+  const Identity identity = identity_of(now, parts_.share.traits());
+  const std::int64_t newest_ns = std::max(identity.mtime_ns, identity.ctime_ns);
+  const Nanoseconds step_ns = granularity_of(newest_ns);
+  const Nanoseconds fresh_ns = newest_ns + step_ns - share_clock_.now_ns() + 1;
   return fresh_ns > 2 * step_ns ? 0 : std::max<Nanoseconds>(fresh_ns, 0);
 }
 
-// A record made now would name a stamp that the next write may bear as well; and should that be killed before
-// the store hears of it, the record would pass for its version. So it is made when the stamp is old.
+// A record made now would name a stamp that the next write may bear as well; and should that be
+// killed before the store hears of it, the record would pass for its version. So it is made when
+// the stamp is old.
 void Vfs::settle_late(Inode& inode, const Attributes& now, Nanoseconds after_ns) {
   LateSettling* settling = nullptr;
   {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// StepQueue: a WorkQueue without threads. The test runs one piece of work at a time, in the order of
-// posting or in one that a seed chooses.
+// StepQueue: a WorkQueue without threads. The test runs one piece of work at a time, in the order
+// of posting or in one that a seed chooses.
 #pragma once
 
 #include <larder/work_queue.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random operations through larder and behind its back, against the one sentence that close-to-open is:
-// an open shows what the share holds. Restarts, kills and every order of the queues in between.
+// Random operations through larder and behind its back, against the one sentence that close-to-open
+// is: an open shows what the share holds. Restarts, kills and every order of the queues in between.
 //
 // LARDER_SEED repeats a run; LARDER_LONG makes many more.
 #include <algorithm>
@@ -32,7 +32,8 @@ class Run {
   void steps(unsigned count) {
     for (unsigned i = 0; i < count; ++i) {
       step();
-      if (random_.one_in(3)) world_.clock.advance(static_cast<Nanoseconds>(random_.below(3 * kSecond)));
+      if (random_.one_in(3))
+        world_.clock.advance(static_cast<Nanoseconds>(random_.below(3 * kSecond)));
       if (random_.one_in(4)) check_all();
     }
     close_all();
@@ -114,8 +115,7 @@ class Run {
     const bool writes = random_.one_in(2);
     const int truncates = writes && random_.one_in(4) ? O_TRUNC : 0;
     Answer found;
-    const Answer opened =
-        world_.find_and_open(n, found, (writes ? O_RDWR : O_RDONLY) | truncates);
+    const Answer opened = world_.find_and_open(n, found, (writes ? O_RDWR : O_RDONLY) | truncates);
     if (opened.ok()) open_.push_back({n, found.entry.node, opened.open.handle, writes});
   }
 
@@ -124,8 +124,7 @@ class Run {
       if (!file.writes) continue;
       const std::string data = text();
       if (data.empty()) return;
-      const Asked written =
-          world_.start_write(file.node, file.handle, random_.below(50'000), data);
+      const Asked written = world_.start_write(file.node, file.handle, random_.below(50'000), data);
       const Asked read = world_.start_read(file.node, file.handle, random_.below(40'000), 5'000);
       while (!written->done || !read->done) world_.step(random_);
       REQUIRE(written->ok());
@@ -196,12 +195,14 @@ class Run {
       const std::string error = read.error ? to_text(*read.error) : "";
       INFO(error);
       REQUIRE(read.ok());
-      // While a handle keeps a version of a coarse time stamp, a change within the same step is not seen.
+      // While a handle keeps a version of a coarse time stamp, a change within the same step is not
+      // seen.
       const bool coarse = granularity_of(world_.share.attributes(n).mtime_ns) >= kSecond;
       if (coarse && is_open(n)) continue;
       const std::string truth = world_.share.content(n);
       CHECK(read.data.size() == truth.size());
-      const auto differs = std::mismatch(read.data.begin(), read.data.end(), truth.begin(), truth.end());
+      const auto differs =
+          std::mismatch(read.data.begin(), read.data.end(), truth.begin(), truth.end());
       INFO("differs from byte " << differs.first - read.data.begin());
       CHECK((read.data == truth));
     }

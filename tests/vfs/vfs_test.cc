@@ -48,7 +48,8 @@ TEST_CASE("a warm read leaves its thread for nobody and copies nothing") {
 }
 
 TEST_CASE("what was cached is warm after a restart") {
-  const SimProfile profile = GENERATE(SimProfile::kNfs, SimProfile::kSmb, SimProfile::kSshfs, SimProfile::kS3);
+  const SimProfile profile =
+      GENERATE(SimProfile::kNfs, SimProfile::kSmb, SimProfile::kSshfs, SimProfile::kS3);
   INFO(to_text(profile));
   World world({.profile = profile});
   world.share.put("f", pattern(300'000, 1));
@@ -65,7 +66,8 @@ TEST_CASE("what was cached is warm after a restart") {
 }
 
 TEST_CASE("an open sees what was changed on the share") {
-  const SimProfile profile = GENERATE(SimProfile::kNfs, SimProfile::kSmb, SimProfile::kSshfs, SimProfile::kS3);
+  const SimProfile profile =
+      GENERATE(SimProfile::kNfs, SimProfile::kSmb, SimProfile::kSshfs, SimProfile::kS3);
   INFO(to_text(profile));
   World world({.profile = profile});
   world.share.keep_attributes_for(0);
@@ -159,7 +161,8 @@ TEST_CASE("a read behind a write sees it, whatever the order of everything else"
   for (int round = 0; round < 30; ++round) {
     const std::size_t offset = random.below(70'000);
     const std::string data = pattern(1 + random.below(20'000), static_cast<unsigned>(round));
-    const Asked early = world.start_read(found.entry.node, opened.open.handle, random.below(60'000), 9'000);
+    const Asked early =
+        world.start_read(found.entry.node, opened.open.handle, random.below(60'000), 9'000);
     const Asked written = world.start_write(found.entry.node, opened.open.handle, offset, data);
     while (!written->done) world.step(random);
     REQUIRE(written->ok());
@@ -368,9 +371,10 @@ TEST_CASE("a rename keeps what is cached") {
   world.age();
   world.cat("a");
   const auto before = world.data_calls();
-  CHECK(world.run([&](Reply r) {
-                   world.vfs->rename(kRootNode, "a", kRootNode, "b", 0, std::move(r));
-                 }).ok());
+  CHECK(
+      world
+          .run([&](Reply r) { world.vfs->rename(kRootNode, "a", kRootNode, "b", 0, std::move(r)); })
+          .ok());
   world.age();
   CHECK(world.cat("b").data == pattern(50'000, 1));
   CHECK(world.data_calls() == before);

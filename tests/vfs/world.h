@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // World: the whole file system on one thread, over a simulated share and a simulated device.
 //
-// Requests are started by the calls below and go on when settle() runs the queues; `step()` runs one piece of
-// work of a queue that a seed chooses. Nothing here is a fake of larder's own.
+// Requests are started by the calls below and go on when settle() runs the queues; `step()` runs
+// one piece of work of a queue that a seed chooses. Nothing here is a fake of larder's own.
 #pragma once
 
 #include <larder/cookie.h>
@@ -115,7 +115,9 @@ struct WorldOptions {
 class World {
  public:
   explicit World(WorldOptions options = {})
-      : options_(options), share(options.profile, clock), engine(std::in_place, options.store_size) {
+      : options_(options),
+        share(options.profile, clock),
+        engine(std::in_place, options.store_size) {
     start();
   }
   ~World() { stop(); }
@@ -176,9 +178,8 @@ class World {
     return run([&](Reply r) { vfs->open(node, flags, {}, std::move(r)); });
   }
   Answer create(const std::string& name, int flags = O_RDWR) {
-    return run([&](Reply r) {
-      vfs->create(kRootNode, name, flags | O_CREAT, 0644, {}, std::move(r));
-    });
+    return run(
+        [&](Reply r) { vfs->create(kRootNode, name, flags | O_CREAT, 0644, {}, std::move(r)); });
   }
   Answer read(NodeId node, HandleId handle, std::uint64_t offset, std::uint64_t count) {
     const Asked asked = start_read(node, handle, offset, count);
@@ -210,7 +211,8 @@ class World {
     run([&](Reply r) { vfs->release_directory(kRootNode, opened.open.handle, std::move(r)); });
     return all;
   }
-  // Looks up and opens; as the kernel does, once more where the name turns out to be another file's.
+  // Looks up and opens; as the kernel does, once more where the name turns out to be another
+  // file's.
   Answer find_and_open(const std::string& name, Answer& found, int flags = O_RDONLY) {
     Answer opened;
     for (int attempt = 0; attempt < 2; ++attempt) {
@@ -248,9 +250,9 @@ class World {
     policy.emplace(options_.settings);
     calls.emplace(std::shared_ptr<Netfs>(&share, [](Netfs*) {}), pool, answer, timers, clock,
                   ShareCallsOptions{});
-    auto opened = store::Store::open({Fd(), options_.store_size, "simulated", ""},
-                                     {.commit_by = store::CommitBy::kSync}, *engine, machine, clock,
-                                     Seed{1});
+    auto opened =
+        store::Store::open({Fd(), options_.store_size, "simulated", ""},
+                           {.commit_by = store::CommitBy::kSync}, *engine, machine, clock, Seed{1});
     check(opened.has_value(), "the simulated store opens");
     store = std::move(*opened);
     cache.emplace(machine, answer, clock, cache::FsCacheOptions{});
@@ -260,8 +262,8 @@ class World {
     share_cookie = cache->acquire(netfs_cookie, kShare, std::as_bytes(std::span("share", 5)), {},
                                   ByteCount{0}, nullptr, 1);
     control.emplace(".larder", 0u, 0u, clock);
-    vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control}, VfsOptions{},
-                *share.stat("", Freshness::kServer), *share.stat_fs());
+    vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control},
+                VfsOptions{}, *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
     settle();
   }
