@@ -55,7 +55,8 @@ std::optional<BlockRun> Allocator::take_locked(std::uint64_t want) {
   return BlockRun{whole.block, take};
 }
 
-std::optional<std::vector<BlockRun>> Allocator::allocate(std::uint64_t blocks, std::uint64_t longest) {
+std::optional<std::vector<BlockRun>> Allocator::allocate(std::uint64_t blocks,
+                                                         std::uint64_t longest) {
   check(blocks != 0 && longest != 0, "an allocation is of something");
   const MutexLock lock(mutex_);
   const std::uint64_t most = (blocks + kGrain - 1) / kGrain + 1;
@@ -108,8 +109,11 @@ void Allocator::quarantine(BlockRun run) {
 bool Allocator::sweep(std::uint64_t durable) {
   std::vector<Waiting> gone;  // their extents are freed outside the lock
   const MutexLock lock(mutex_);
-  const auto ready = [durable](const Waiting& w) { return w.number <= durable && !w.dead.extent->pinned(); };
-  const auto first = std::partition(waiting_.begin(), waiting_.end(), [&](const Waiting& w) { return !ready(w); });
+  const auto ready = [durable](const Waiting& w) {
+    return w.number <= durable && !w.dead.extent->pinned();
+  };
+  const auto first =
+      std::partition(waiting_.begin(), waiting_.end(), [&](const Waiting& w) { return !ready(w); });
   gone.assign(std::make_move_iterator(first), std::make_move_iterator(waiting_.end()));
   waiting_.erase(first, waiting_.end());
   for (const Waiting& w : gone) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Allocator: which blocks of the data area are free, and which wait to be.
 //
-// Best fit by size, then by place, so that large runs stay large and the front of the file fills first. A
-// need of 64 KiB or more is met in runs of whole 64 KiB but for its last, and in at most one run per 64 KiB
-// (16 per MiB) and one more: a fragmented store says "full" rather than tear a fill into crumbs. Neighbours
-// are merged as they become free.
+// Best fit by size, then by place, so that large runs stay large and the front of the file fills
+// first. A need of 64 KiB or more is met in runs of whole 64 KiB but for its last, and in at most
+// one run per 64 KiB (16 per MiB) and one more: a fragmented store says "full" rather than tear a
+// fill into crumbs. Neighbours are merged as they become free.
 //
-// A block that an extent let go waits (invariant 3) until the record that dropped it is durable and no read
-// uses it. `sweep` frees what may be freed. Blocks that could not be written or did not match their sum are
-// quarantined: not used again until the store is opened anew.
+// A block that an extent let go waits (invariant 3) until the record that dropped it is durable and
+// no read uses it. `sweep` frees what may be freed. Blocks that could not be written or did not
+// match their sum are quarantined: not used again until the store is opened anew.
 //
 // Thread: any; one lock, never held for long.
 #pragma once
@@ -38,7 +38,8 @@ class Allocator {
 
   explicit Allocator(std::uint64_t blocks);
 
-  // Runs of at most `longest` blocks that make `blocks` in all; nullopt where they cannot be had now.
+  // Runs of at most `longest` blocks that make `blocks` in all; nullopt where they cannot be had
+  // now.
   std::optional<std::vector<BlockRun>> allocate(std::uint64_t blocks, std::uint64_t longest);
   // For opening: this run is in an extent. False: not all of it is free, and nothing was done.
   bool claim(BlockRun run);
@@ -47,7 +48,8 @@ class Allocator {
   // Free once record `number` is durable and the extents' pins are gone.
   void release_after(const DeadList& dead, std::uint64_t number);
   void quarantine(BlockRun run);
-  // After record `durable` and all before it reached the device. False where something is still waiting.
+  // After record `durable` and all before it reached the device. False where something is still
+  // waiting.
   bool sweep(std::uint64_t durable);
 
   struct Totals {
@@ -69,8 +71,9 @@ class Allocator {
 
   const std::uint64_t blocks_;
   mutable Mutex mutex_{Rank::kStoreAllocator};
-  absl::btree_map<std::uint64_t, std::uint64_t> by_place_ GUARDED_BY(mutex_);                    // block -> count
-  absl::btree_set<std::pair<std::uint64_t, std::uint64_t>> by_size_ GUARDED_BY(mutex_);  // count, block
+  absl::btree_map<std::uint64_t, std::uint64_t> by_place_ GUARDED_BY(mutex_);  // block -> count
+  absl::btree_set<std::pair<std::uint64_t, std::uint64_t>> by_size_
+      GUARDED_BY(mutex_);  // count, block
   std::vector<Waiting> waiting_ GUARDED_BY(mutex_);
   std::vector<BlockRun> quarantined_ GUARDED_BY(mutex_);
   Totals totals_ GUARDED_BY(mutex_);

@@ -35,7 +35,8 @@ ByteCount Checkpoint::bytes() const {
   return ByteCount{blocks * kBlockSize};
 }
 
-Status Checkpoint::write(IoEngine& engine, int fd, const Uuid& uuid, std::uint64_t generation, unsigned slot) {
+Status Checkpoint::write(IoEngine& engine, int fd, const Uuid& uuid, std::uint64_t generation,
+                         unsigned slot) {
   check(bytes() <= layout_.checkpoint_bytes(), "a checkpoint fits in its area");
   ByteOffset place = layout_.checkpoint[slot];
   for (std::size_t i = 0; i < chunks_.size(); ++i) {

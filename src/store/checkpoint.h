@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint: the whole index as records, in sealed chunks. Made in memory in one go (the index stands
-// still for that long), written afterwards, without any lock.
+// Checkpoint: the whole index as records, in sealed chunks. Made in memory in one go (the index
+// stands still for that long), written afterwards, without any lock.
 #pragma once
 
 #include <larder/io_engine.h>

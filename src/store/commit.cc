@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commits and checkpoints.
 //
-// A commit: all records that wait, as an entry in the journal, then ONE flush. The pages that the records
-// name were written before the records came to be, so the same flush covers them; should the device lose
-// them all the same, their sums tell (a record whose data did not arrive is a miss).
+// A commit: all records that wait, as an entry in the journal, then ONE flush. The pages that the
+// records name were written before the records came to be, so the same flush covers them; should
+// the device lose them all the same, their sums tell (a record whose data did not arrive is a
+// miss).
 //
-// A checkpoint: the index as it stands, into the area that the last superblock does not use; flush; a
-// superblock that names it, in the other slot; flush. Up to the second flush the old superblock leads to
-// the old checkpoint and its journal, to which nothing is added meanwhile. Records that a checkpoint took
-// up on the way are in no journal entry: hence the journal behind it has a generation of its own.
+// A checkpoint: the index as it stands, into the area that the last superblock does not use; flush;
+// a superblock that names it, in the other slot; flush. Up to the second flush the old superblock
+// leads to the old checkpoint and its journal, to which nothing is added meanwhile. Records that a
+// checkpoint took up on the way are in no journal entry: hence the journal behind it has a
+// generation of its own.
 //
-// Any failed write or flush here ends it: after a failed flush nobody knows what the device has, and
-// trying again would say "good" of what is lost. The store goes to bypass until it is opened anew.
+// Any failed write or flush here ends it: after a failed flush nobody knows what the device has,
+// and trying again would say "good" of what is lost. The store goes to bypass until it is opened
+// anew.
 #include <larder/log.h>
 
 #include "store/store_impl.h"
@@ -81,7 +84,8 @@ Status Store::Impl::write_checkpoint(Ending ending) {
   const SuperblockDisk disk = encode(next);
   AlignedBuffer block(sizeof disk);
   std::memcpy(block.data(), &disk, sizeof disk);
-  TRY_OK(write_and_wait(engine, device.fd.get(), ByteOffset{kSuperblockOffset[next.slot]}, block.span()));
+  TRY_OK(write_and_wait(engine, device.fd.get(), ByteOffset{kSuperblockOffset[next.slot]},
+                        block.span()));
   TRY_OK(flush_and_wait(engine, device.fd.get()));
   superblock = next;
   journal.restart(next.generation);
@@ -104,8 +108,8 @@ Status Store::Impl::sync() {
 void Store::Impl::enter_bypass(Error error, std::string_view what) {
   State open = State::kOpen;
   if (!state.compare_exchange_strong(open, State::kBypass)) return;
-  log(LogLevel::kError, "store {}: {} failed ({}); it is bypassed until it is opened anew", device.path, what,
-      larder::to_text(error));
+  log(LogLevel::kError, "store {}: {} failed ({}); it is bypassed until it is opened anew",
+      device.path, what, larder::to_text(error));
 }
 
 }  // namespace larder::store

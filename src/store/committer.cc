@@ -7,7 +7,8 @@
 
 namespace larder::store {
 
-Committer::Committer(const Clock& clock, Nanoseconds interval_ns, absl::AnyInvocable<StepResult()> step)
+Committer::Committer(const Clock& clock, Nanoseconds interval_ns,
+                     absl::AnyInvocable<StepResult()> step)
     : clock_(clock), interval_ns_(interval_ns), step_(std::move(step)) {}
 
 Committer::~Committer() { check(thread_ == nullptr, "a committer is stopped before it goes"); }
@@ -40,7 +41,7 @@ void Committer::wake_now() {
   wake_.notify_one();
 }
 
-void Committer::step_or_wait_locked(MutexLock& lock) {
+void Committer::step_or_wait_locked() {
   if (running_) {
     finished_.wait(mutex_);
     return;
@@ -48,21 +49,21 @@ void Committer::step_or_wait_locked(MutexLock& lock) {
   running_ = true;
   now_ = false;
   due_ns_ = 0;
-  lock.unlock();
+  mutex_.unlock();
   const StepResult result = step_();
-  lock.lock();
+  mutex_.lock();
   running_ = false;
   if (result == StepResult::kAgainLater && due_ns_ == 0) due_ns_ = clock_.mono_ns() + interval_ns_;
   finished_.notify_all();
 }
 
 void Committer::run_until(absl::FunctionRef<bool()> done) {
-  MutexLock lock(mutex_);
-  while (!done()) step_or_wait_locked(lock);
+  const MutexLock lock(mutex_);
+  while (!done()) step_or_wait_locked();
 }
 
 void Committer::thread_main() {
-  MutexLock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (!stopping_) {
     if (!now_ && due_ns_ == 0) {
       wake_.wait(mutex_);
@@ -73,7 +74,7 @@ void Committer::thread_main() {
       wake_.wait_for(mutex_, std::chrono::nanoseconds(left_ns));
       continue;
     }
-    step_or_wait_locked(lock);
+    step_or_wait_locked();
   }
 }
 

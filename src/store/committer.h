@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Committer: when a commit happens and who does it; what it does is the step that it is given.
 //
-// One step runs at a time. Whoever needs one now runs it himself, or waits for the one that is under way and
-// looks again (leader and follower): so sync() needs no thread, and a test without threads drives a whole
-// store by calling it. A thread, where one is wanted, only waits for the interval to pass and then does the same.
+// One step runs at a time. Whoever needs one now runs it himself, or waits for the one that is
+// under way and looks again (leader and follower): so sync() needs no thread, and a test without
+// threads drives a whole store by calling it. A thread, where one is wanted, only waits for the
+// interval to pass and then does the same.
 //
 // Thread: any. The step runs without the lock.
 #pragma once
@@ -37,7 +38,7 @@ class Committer {
 
  private:
   void thread_main();
-  void step_or_wait_locked(MutexLock& lock) REQUIRES(mutex_);
+  void step_or_wait_locked() REQUIRES(mutex_);  // lets go of the lock for the step
 
   const Clock& clock_;
   const Nanoseconds interval_ns_;

@@ -5,7 +5,8 @@ namespace larder::store {
 
 void Counters::register_in(stats::Registry& registry) {
   using stats::Unit;
-  const auto add = [&](const char* name, Unit unit, const char* what, const stats::Counter& counter) {
+  const auto add = [&](const char* name, Unit unit, const char* what,
+                       const stats::Counter& counter) {
     registry.add(std::string("store.") + name, unit, what, counter);
   };
   add("reads", Unit::kCount, "Reads that were looked for in the store", reads);
@@ -17,8 +18,8 @@ void Counters::register_in(stats::Registry& registry) {
   add("fill_bytes", Unit::kBytes, "Bytes of those fills", fill_bytes);
   add("fills_dropped_full", Unit::kCount, "Fills dropped for lack of room or too many in flight",
       fills_dropped_full);
-  add("fills_dropped_stale", Unit::kCount, "Fills dropped because the content had changed meanwhile",
-      fills_dropped_stale);
+  add("fills_dropped_stale", Unit::kCount,
+      "Fills dropped because the content had changed meanwhile", fills_dropped_stale);
   add("fill_errors", Unit::kCount, "Fills that the device failed", fill_errors);
   add("fill_in_flight_bytes", Unit::kGauge, "Bytes of fills in flight", fill_in_flight_bytes);
   add("zero_pages", Unit::kCount, "Pages of zeros that took no block", zero_pages);
@@ -31,13 +32,16 @@ void Counters::register_in(stats::Registry& registry) {
   add("journal_bytes", Unit::kBytes, "Bytes written to the journal", journal_bytes);
   add("checkpoints", Unit::kCount, "Checkpoints", checkpoints);
   add("checkpoint_bytes", Unit::kBytes, "Bytes written to checkpoint areas", checkpoint_bytes);
-  add("replayed_records", Unit::kCount, "Records of the journal replayed at opening", replayed_records);
-  add("discarded_records", Unit::kCount, "Records that made no sense at opening", discarded_records);
+  add("replayed_records", Unit::kCount, "Records of the journal replayed at opening",
+      replayed_records);
+  add("discarded_records", Unit::kCount, "Records that made no sense at opening",
+      discarded_records);
   add("objects", Unit::kGauge, "Objects in the store", objects);
   add("names", Unit::kGauge, "Names in the store", names);
   add("extents", Unit::kGauge, "Extents in the store", extents);
   add("capacity_bytes", Unit::kGauge, "Bytes that the data area holds", capacity_bytes);
-  add("used_bytes", Unit::kGauge, "Bytes of the data area in use, fills in flight included", used_bytes);
+  add("used_bytes", Unit::kGauge, "Bytes of the data area in use, fills in flight included",
+      used_bytes);
   add("waiting_bytes", Unit::kGauge, "Bytes that become free with the next commit", waiting_bytes);
 }
 

@@ -39,8 +39,9 @@ SetUp<bool> check_file_system(const std::string& path, int fd) {
   }
   const std::string refused = refused_file_system(static_cast<long>(stat.f_type));
   if (refused.empty()) return true;
-  return refuse(ErrorCode::kStorePlace, path,
-                fmt::format("the store may not lie on a {} file system; it needs a local one", refused));
+  return refuse(
+      ErrorCode::kStorePlace, path,
+      fmt::format("the store may not lie on a {} file system; it needs a local one", refused));
 }
 
 SetUp<Fd> open_file(const std::string& path, bool& created) {
@@ -52,13 +53,16 @@ SetUp<Fd> open_file(const std::string& path, bool& created) {
     sys_errno = fd.valid() ? 0 : errno;
     created = fd.valid();
   }
-  if (sys_errno == ELOOP) return refuse(ErrorCode::kStorePlace, path, "it is a symbolic link; name the file itself");
-  if (sys_errno == EISDIR) return refuse(ErrorCode::kStorePlace, path, "it is a directory; name a file in it");
+  if (sys_errno == ELOOP)
+    return refuse(ErrorCode::kStorePlace, path, "it is a symbolic link; name the file itself");
+  if (sys_errno == EISDIR)
+    return refuse(ErrorCode::kStorePlace, path, "it is a directory; name a file in it");
   if (sys_errno == ENXIO) {
     return refuse(ErrorCode::kStorePlace, path, "it is neither a regular file nor a block device");
   }
   if (sys_errno != 0) {
-    return refuse(ErrorCode::kStorePlace, path, "it cannot be opened or created: " + reason(sys_errno), sys_errno);
+    return refuse(ErrorCode::kStorePlace, path,
+                  "it cannot be opened or created: " + reason(sys_errno), sys_errno);
   }
   return fd;
 }
@@ -68,7 +72,8 @@ SetUp<bool> check_file(const std::string& path, const struct stat& stat) {
     return refuse(ErrorCode::kStorePlace, path, "it is neither a regular file nor a block device");
   }
   if (S_ISREG(stat.st_mode) && stat.st_uid != ::geteuid()) {
-    return refuse(ErrorCode::kStorePlace, path, fmt::format("it belongs to another user (uid {})", stat.st_uid));
+    return refuse(ErrorCode::kStorePlace, path,
+                  fmt::format("it belongs to another user (uid {})", stat.st_uid));
   }
   if (S_ISREG(stat.st_mode) && stat.st_nlink > 1) {
     return refuse(ErrorCode::kStorePlace, path, "it has other names too (hard links)");
@@ -85,10 +90,12 @@ SetUp<bool> lock(const std::string& path, int fd) {
   if (::fcntl(fd, F_OFD_SETLK, &lock) == 0) return true;
   const int sys_errno = errno;
   if (sys_errno != EAGAIN && sys_errno != EACCES) {
-    return refuse(ErrorCode::kStoreIo, path, "it cannot be locked: " + reason(sys_errno), sys_errno);
+    return refuse(ErrorCode::kStoreIo, path, "it cannot be locked: " + reason(sys_errno),
+                  sys_errno);
   }
-  return refuse(ErrorCode::kStoreLocked, path,
-                fmt::format("the store is in use{}; each larder needs a store of its own", holder_of(fd)));
+  return refuse(
+      ErrorCode::kStoreLocked, path,
+      fmt::format("the store is in use{}; each larder needs a store of its own", holder_of(fd)));
 }
 
 // 10 % of what is free, within bounds, and never more than nine tenths of it.
@@ -103,8 +110,8 @@ SetUp<ByteCount> default_size(const std::string& path, int fd) {
   size = std::min(size, free / 10 * 9) / kMiB * kMiB;
   if (size < kSmallestStore.value()) {
     return refuse(ErrorCode::kStorePlace, path,
-                  fmt::format("only {} MiB are free there; a store has at least {} MiB", free / kMiB,
-                              kSmallestStore.value() / kMiB),
+                  fmt::format("only {} MiB are free there; a store has at least {} MiB",
+                              free / kMiB, kSmallestStore.value() / kMiB),
                   ENOSPC);
   }
   return ByteCount{size};
@@ -115,12 +122,15 @@ SetUp<bool> lay_out(const std::string& path, int fd, ByteCount size) {
   const Layout layout = layout_for(size);
   if (::ftruncate(fd, static_cast<off_t>(layout.file_bytes().value())) != 0) {
     const int sys_errno = errno;
-    return refuse(ErrorCode::kStoreIo, path, "it cannot be made that long: " + reason(sys_errno), sys_errno);
+    return refuse(ErrorCode::kStoreIo, path, "it cannot be made that long: " + reason(sys_errno),
+                  sys_errno);
   }
-  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(layout.data.value())) == 0) return true;
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(layout.data.value())) == 0)
+    return true;
   const int sys_errno = errno;
   if (sys_errno == EOPNOTSUPP || sys_errno == ENOSYS || sys_errno == EINTR) return true;
-  return refuse(ErrorCode::kStorePlace, path, "there is no room for it: " + reason(sys_errno), sys_errno);
+  return refuse(ErrorCode::kStorePlace, path, "there is no room for it: " + reason(sys_errno),
+                sys_errno);
 }
 
 SetUp<ByteCount> block_device_size(const std::string& path, int fd) {
@@ -134,8 +144,9 @@ SetUp<ByteCount> block_device_size(const std::string& path, int fd) {
 
 std::string size_note(const std::string& path, ByteCount asked, ByteCount size) {
   if (asked.value() == 0 || asked == size) return "";
-  return fmt::format("store={}: it exists with a size of {} MiB; size= is not applied to it (remove it for that)",
-                     path, size.value() / kMiB);
+  return fmt::format(
+      "store={}: it exists with a size of {} MiB; size= is not applied to it (remove it for that)",
+      path, size.value() / kMiB);
 }
 
 // A small file of zeros is what is left where the creation of a store was cut off.
@@ -146,7 +157,8 @@ bool is_unfinished(int fd, ByteCount present) {
     const auto got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (got <= 0) return false;
     const auto end = bytes.begin() + got;
-    if (std::any_of(bytes.begin(), end, [](std::byte b) { return b != std::byte{0}; })) return false;
+    if (std::any_of(bytes.begin(), end, [](std::byte b) { return b != std::byte{0}; }))
+      return false;
     at += static_cast<std::uint64_t>(got);
   }
   return true;
@@ -175,10 +187,11 @@ SetUp<Device> size_existing(Device device, const DeviceOptions& options, const s
   // Cut short: what was lost reads as zeros, which match no sum.
   if (::ftruncate(fd, static_cast<off_t>(end.value())) != 0) {
     const int sys_errno = errno;
-    return refuse(ErrorCode::kStoreIo, device.path, "it cannot be made as long as it was: " + reason(sys_errno),
-                  sys_errno);
+    return refuse(ErrorCode::kStoreIo, device.path,
+                  "it cannot be made as long as it was: " + reason(sys_errno), sys_errno);
   }
-  device.note = fmt::format("store={}: it had been cut short; what was lost is fetched again", device.path);
+  device.note =
+      fmt::format("store={}: it had been cut short; what was lost is fetched again", device.path);
   return device;
 }
 
@@ -188,7 +201,8 @@ SetUp<Device> size_new(Device device, const DeviceOptions& options) {
     auto size = default_size(device.path, device.fd.get());
     if (!size) return tl::make_unexpected(std::move(size).error());
     device.size = *size;
-    device.note = fmt::format("store={}: created with {} MiB", device.path, device.size.value() / kMiB);
+    device.note =
+        fmt::format("store={}: created with {} MiB", device.path, device.size.value() / kMiB);
   }
   auto laid_out = lay_out(device.path, device.fd.get(), device.size);
   if (!laid_out) return tl::make_unexpected(std::move(laid_out).error());
@@ -199,8 +213,9 @@ SetUp<Device> size_new(Device device, const DeviceOptions& options) {
 
 SetUp<Device> open_device(const DeviceOptions& options) {
   if (options.size.value() != 0 && options.size < kSmallestStore) {
-    return complain(ErrorCode::kInvalid, fmt::format("size={}: a store has at least {} MiB", options.size.value(),
-                                                     kSmallestStore.value() / kMiB));
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("size={}: a store has at least {} MiB", options.size.value(),
+                                kSmallestStore.value() / kMiB));
   }
   auto place = real_place(options.path);
   if (!place) return tl::make_unexpected(std::move(place).error());
@@ -227,14 +242,16 @@ SetUp<Device> open_device(const DeviceOptions& options) {
   if (!fd) return tl::make_unexpected(std::move(fd).error());
   device.fd = std::move(*fd);
   struct stat stat {};
-  if (::fstat(device.fd.get(), &stat) != 0) return refuse(ErrorCode::kStoreIo, *place, reason(errno), errno);
+  if (::fstat(device.fd.get(), &stat) != 0)
+    return refuse(ErrorCode::kStoreIo, *place, reason(errno), errno);
   auto sound = check_file(*place, stat);
   if (sound && S_ISREG(stat.st_mode)) sound = check_file_system(*place, device.fd.get());
   if (sound) sound = lock(*place, device.fd.get());
   if (!sound) return tl::make_unexpected(std::move(sound).error());
   const ByteCount present{static_cast<std::uint64_t>(stat.st_size)};
   const bool empty = S_ISREG(stat.st_mode) && is_unfinished(device.fd.get(), present);
-  auto sized = empty ? size_new(std::move(device), options) : size_existing(std::move(device), options, stat);
+  auto sized = empty ? size_new(std::move(device), options)
+                     : size_existing(std::move(device), options, stat);
   if (!sized && created) ::unlink(place->c_str());
   return sized;
 }

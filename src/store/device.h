@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device: the file or block device that a store lies on, opened, locked and sized.
 //
-// Placement rules: a store is refused, with a line, inside the share, inside the mount point, on a network
-// or FUSE file system, if it belongs to another user, or is no regular file or block device. It is created
-// 0600 with O_NOFOLLOW. The exclusive lock (an open file description lock on byte 0) is held until the
-// Device is destroyed; a second opener is told who holds it.
+// Placement rules: a store is refused, with a line, inside the share, inside the mount point, on a
+// network or FUSE file system, if it belongs to another user, or is no regular file or block
+// device. It is created 0600 with O_NOFOLLOW. The exclusive lock (an open file description lock on
+// byte 0) is held until the Device is destroyed; a second opener is told who holds it.
 #pragma once
 
 #include <larder/fd.h>
@@ -18,15 +18,15 @@ namespace larder::store {
 
 struct Device {
   Fd fd;
-  ByteCount size;     // that the store may use: st_size is at most this, and st_blocks too
+  ByteCount size;  // that the store may use: st_size is at most this, and st_blocks too
   std::string path;
-  std::string note;   // a line for the user where something differs from what was asked; empty: none
+  std::string note;  // a line for the user where something differs from what was asked; empty: none
 };
 
 struct DeviceOptions {
   std::string path;
-  // Where the file does not exist: its size; 0 asks for the default (10 % of what is free, 256 MiB to
-  // 32 GiB). An existing store keeps its own size, with a line in `note` where this differs.
+  // Where the file does not exist: its size; 0 asks for the default (10 % of what is free, 256 MiB
+  // to 32 GiB). An existing store keeps its own size, with a line in `note` where this differs.
   ByteCount size{0};
   // Directories in which the store may not lie: the share and the mount point.
   std::vector<std::string> forbidden;

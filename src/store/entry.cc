@@ -20,7 +20,8 @@ std::uint32_t sum_of(EntryDisk header, Bytes records) {
 std::uint32_t seal_entry(const EntryName& name, std::size_t record_bytes, std::uint32_t records,
                          std::span<std::byte> entry) {
   const std::size_t used = sizeof(EntryDisk) + record_bytes;
-  check(entry.size() >= entry_blocks(record_bytes) * kBlockSize, "an entry has room for its blocks");
+  check(entry.size() >= entry_blocks(record_bytes) * kBlockSize,
+        "an entry has room for its blocks");
   EntryDisk header{};
   header.magic.set(kEntryMagic);
   header.uuid = name.uuid;

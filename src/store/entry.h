@@ -30,8 +30,9 @@ constexpr std::uint64_t entry_blocks(std::size_t record_bytes) {
   return (sizeof(EntryDisk) + record_bytes + kBlockSize - 1) / kBlockSize;
 }
 
-// Writes the header in front of the records that lie behind it in `entry`, and zeros behind them up to the
-// end of the block. Returns the sum. REQUIRES: `entry` holds entry_blocks(record_bytes) blocks.
+// Writes the header in front of the records that lie behind it in `entry`, and zeros behind them up
+// to the end of the block. Returns the sum. REQUIRES: `entry` holds entry_blocks(record_bytes)
+// blocks.
 std::uint32_t seal_entry(const EntryName& name, std::size_t record_bytes, std::uint32_t records,
                          std::span<std::byte> entry);
 
@@ -40,8 +41,9 @@ struct Entry {
   Bytes records;  // in the buffer that was read into
 };
 
-// Reads what lies at `place`: nullopt where that is no whole entry of this store and place, whatever its
-// generation and sequence are. REQUIRES: `into` holds at least one block; longer entries are refused.
+// Reads what lies at `place`: nullopt where that is no whole entry of this store and place,
+// whatever its generation and sequence are. REQUIRES: `into` holds at least one block; longer
+// entries are refused.
 std::optional<Entry> read_entry(IoEngine& engine, int fd, const Uuid& uuid, ByteOffset place,
                                 std::span<std::byte> into);
 

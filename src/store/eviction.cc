@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Eviction: the oldest extents go, whosever they are.
 //
-// Blocks become free a commit after their extent went, so room is made ahead of need: a sixteenth of the
-// store (at least 1 MiB, where the store is large enough) is free or about to be. It happens where pages come
-// in, never on the read path, and passes over what is being read.
+// Blocks become free a commit after their extent went, so room is made ahead of need: a sixteenth
+// of the store (at least 1 MiB, where the store is large enough) is free or about to be. It happens
+// where pages come in, never on the read path, and passes over what is being read.
 #include "store/store_impl.h"
 
 namespace larder::store {
@@ -18,12 +18,14 @@ void Store::Impl::drop_locked(Object& object, PageRange range) {
   const std::uint64_t before = object.cached_pages;
   DeadList dead;
   index->drop(object, range, dead);
-  if (object.tail_size.value() != 0 && range.contains(page_of(ByteOffset{object.tail_size.value()}))) {
+  if (object.tail_size.value() != 0 &&
+      range.contains(page_of(ByteOffset{object.tail_size.value()}))) {
     object.tail_size = ByteCount{0};
   }
   if (object.cached_pages == before) return;
   // In a session the pages are in no record that its mark has not made obsolete.
-  const std::uint64_t number = object.in_session ? object.mark : append_locked(DropRecord{object.id, range});
+  const std::uint64_t number =
+      object.in_session ? object.mark : append_locked(DropRecord{object.id, range});
   let_go_locked(dead, number);
 }
 

@@ -25,7 +25,8 @@ ExtentRef piece_of(Extent& whole, PageRange range) {
     sums = std::make_unique<std::uint32_t[]>(range.count.value());
     std::copy_n(whole.sums.get() + skip, range.count.value(), sums.get());
   }
-  ExtentRef piece = make_extent(range, whole.zeros() ? kNoBlock : whole.block + skip, std::move(sums));
+  ExtentRef piece =
+      make_extent(range, whole.zeros() ? kNoBlock : whole.block + skip, std::move(sums));
   if (whole.pinned()) piece->parent = &whole;
   return piece;
 }
@@ -50,7 +51,8 @@ Extent& Index::place(Object& object, ExtentRef extent, ByAge::iterator before) {
   return placed;
 }
 
-// Takes `range` out of the extent at `at`; what is left of it keeps its age. REQUIRES: they share pages.
+// Takes `range` out of the extent at `at`; what is left of it keeps its age. REQUIRES: they share
+// pages.
 void Index::cut(Object& object, Object::Extents::iterator at, PageRange range, DeadList& dead) {
   const ExtentRef whole = at->second;
   const PageRange gone = intersect(whole->range, range);
@@ -67,7 +69,8 @@ void Index::cut(Object& object, Object::Extents::iterator at, PageRange range, D
     place(object, piece_of(*whole, {gone.end(), whole->range.end() - gone.end()}), next);
   }
   if (whole->zeros()) return;
-  dead.push_back({whole, whole->block + (gone.first - whole->range.first).value(), gone.count.value()});
+  dead.push_back(
+      {whole, whole->block + (gone.first - whole->range.first).value(), gone.count.value()});
 }
 
 void Index::drop(Object& object, PageRange range, DeadList& dead) {

@@ -5,11 +5,12 @@
 //   device    one write per run of blocks       from the caller's memory
 //   finish    is it still wanted? then into the index, and the record    on the machine queue
 //
-// Between the two the fill stands in its object's list, so that whatever makes its bytes old (a drop, a
-// truncate, a later fill of the same pages) can revoke it; an invalidation is seen by the generation.
+// Between the two the fill stands in its object's list, so that whatever makes its bytes old (a
+// drop, a truncate, a later fill of the same pages) can revoke it; an invalidation is seen by the
+// generation.
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <algorithm>
 
 #include "store/store_impl.h"
 
@@ -36,8 +37,8 @@ void add_run(std::vector<Run>& runs, const Run& run) {
   }
 }
 
-// Runs of zeros and of content. Many short ones would make an extent of every few pages: then short runs of
-// zeros are stored as content.
+// Runs of zeros and of content. Many short ones would make an extent of every few pages: then short
+// runs of zeros are stored as content.
 std::vector<Run> runs_of(std::span<const std::byte> data) {
   std::vector<Run> runs;
   for (std::uint64_t page = 0; page < data.size() / kPageSize; ++page) {
@@ -167,9 +168,11 @@ void Store::Impl::start_fill(Fill& fill) {
 Status Store::Impl::admit_locked(FillJob& job, std::uint64_t blocks) {
   Object& object = *job.fill->object;
   if (!is_open()) return fail(ErrorCode::kStoreIo);
-  if (object.retired || object.generation.load() != job.fill->generation) return fail(ErrorCode::kStale);
+  if (object.retired || object.generation.load() != job.fill->generation)
+    return fail(ErrorCode::kStale);
   revoke_fills_locked(object, job.range);
-  if (counters.fill_in_flight_bytes.value() > options.fill_limit.value()) return fail(ErrorCode::kStoreFull);
+  if (counters.fill_in_flight_bytes.value() > options.fill_limit.value())
+    return fail(ErrorCode::kStoreFull);
   keep_room_locked(blocks);
   return {};
 }
@@ -238,17 +241,20 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
   }
   if (keep.empty()) return fail(ErrorCode::kStale);
   std::uint64_t record_bytes = 0;
-  for (const FillJob::Piece& piece : job.pieces) record_bytes += extent_size(kExtentPages, piece.block) + 64;
+  for (const FillJob::Piece& piece : job.pieces)
+    record_bytes += extent_size(kExtentPages, piece.block) + 64;
   if (!index_room_locked(record_bytes)) {
     drop_locked(object, job.range);
     return fail(ErrorCode::kStoreFull);
   }
   const PageIndex old_tail = page_of(ByteOffset{object.tail_size.value()});
-  if (object.tail_size.value() != 0 && object.tail_size != fill.file_size && !keep.contains(old_tail)) {
+  if (object.tail_size.value() != 0 && object.tail_size != fill.file_size &&
+      !keep.contains(old_tail)) {
     drop_locked(object, {old_tail, PageCount{1}});
   }
   if (keep.contains(old_tail)) object.tail_size = ByteCount{0};
-  const bool has_tail = fill.file_size.value() % kPageSize != 0 && keep.contains(page_of(ByteOffset{fill.file_size.value()}));
+  const bool has_tail = fill.file_size.value() % kPageSize != 0 &&
+                        keep.contains(page_of(ByteOffset{fill.file_size.value()}));
   if (has_tail) object.tail_size = fill.file_size;
 
   std::vector<Le32> sums;
@@ -258,13 +264,15 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
     const auto pages = static_cast<std::uint32_t>(kept.count.value());
     const std::uint64_t block = piece.block;
     DeadList dead;
-    const Extent& extent = index->insert(object, {kept.first, pages, block, std::move(piece.sums)}, dead);
+    const Extent& extent =
+        index->insert(object, {kept.first, pages, block, std::move(piece.sums)}, dead);
     if (block != kNoBlock) piece.block += pages;
     piece.range = {kept.end(), piece.range.count - kept.count};
     std::uint64_t number = object.mark;
     if (!object.in_session) {
       sums.clear();
-      for (std::uint32_t i = 0; i < pages && !extent.zeros(); ++i) sums.push_back(Le32::of(extent.sums[i]));
+      for (std::uint32_t i = 0; i < pages && !extent.zeros(); ++i)
+        sums.push_back(Le32::of(extent.sums[i]));
       number = append_locked(ExtentRecord{object.id, kept.first, pages, block, sums});
     }
     let_go_locked(dead, number);
@@ -272,8 +280,8 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
   return {};
 }
 
-// Blocks of a piece that no extent took. The file system had no room for them, or the device did not take
-// them: then they are not tried again.
+// Blocks of a piece that no extent took. The file system had no room for them, or the device did
+// not take them: then they are not tried again.
 void Store::Impl::give_back(FillJob::Piece& piece, const FillJob& job) {
   const BlockRun rest{piece.block, piece.range.count.value()};
   if (piece.block == kNoBlock || rest.count == 0) return;

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Format: the bytes of a store, and nothing else. docs/on-disk-format.md tells it with a worked example.
+// Format: the bytes of a store, and nothing else. docs/on-disk-format.md tells it with a worked
+// example.
 //
-// Every number is little-endian and unaligned (Le<T>), so each structure is its own bytes: no padding, the
-// same on every machine. Sizes and offsets are asserted below: a change that nobody meant does not compile.
+// Every number is little-endian and unaligned (Le<T>), so each structure is its own bytes: no
+// padding, the same on every machine. Sizes and offsets are asserted below: a change that nobody
+// meant does not compile.
 //
-//   0        superblock 0        64 KiB   journal ring        then checkpoint area 0, checkpoint area 1,
-//   32 KiB   superblock 1                                     and the data area, aligned to 64 KiB
+//   0        superblock 0
+//   32 KiB   superblock 1
+//   64 KiB   journal ring
+//   ...      checkpoint area 0, checkpoint area 1, then the data area, aligned to 64 KiB
 //
-// Metadata is told from other bytes by three things that its sum covers: the store's uuid, the place where
-// it lies, and the generation (of the checkpoint) or sequence (of the journal entry) to which it belongs.
+// Metadata is told from other bytes by three things that its sum covers: the store's uuid, the
+// place where it lies, and the generation (of the checkpoint) or sequence (of the journal entry) to
+// which it belongs.
 //
 // Format number 0: metadata are a cache too. A store of another number is recreated with a line.
 #pragma once
@@ -33,7 +38,8 @@ struct Le {
   }
   constexpr void set(T value) {
     auto rest = static_cast<std::uint64_t>(value);
-    for (std::size_t i = 0; i < sizeof(T); ++i, rest >>= 8) bytes[i] = static_cast<std::uint8_t>(rest);
+    for (std::size_t i = 0; i < sizeof(T); ++i, rest >>= 8)
+      bytes[i] = static_cast<std::uint8_t>(rest);
   }
   static constexpr Le of(T value) {
     Le le{};
@@ -52,28 +58,28 @@ inline constexpr std::array<char, 8> kMagic{'l', 'a', 'r', 'd', 'e', 'r', '\n', 
 inline constexpr std::array<std::uint64_t, 2> kSuperblockOffset{0, 32u << 10};
 inline constexpr std::uint64_t kJournalOffset = 64u << 10;
 
-// -- superblock ------------------------------------------------------------------------------------------
+// -- superblock ---------------------------------------------------------------------------------
 
 struct SuperblockDisk {
   std::array<char, 8> magic;  // this and `format` stay here in every format
   Le32 format;
-  Le32 slot;                  // which of the two: a block read from the other's place is refused
+  Le32 slot;  // which of the two: a block read from the other's place is refused
   Uuid uuid;
-  Le64 generation;            // grows by each checkpoint; the higher valid one counts
-  Le64 size_bytes;            // that the store was given; all that follows is computed from it, and compared
+  Le64 generation;  // grows by each checkpoint; the higher valid one counts
+  Le64 size_bytes;  // that the store was given; all that follows is computed from it, and compared
   Le64 journal_blocks;
-  Le64 checkpoint_blocks;     // of one area
+  Le64 checkpoint_blocks;  // of one area
   Le64 data_offset;
   Le64 data_blocks;
-  Le64 checkpoint_chunks;     // in the area; 0: an empty store
-  Le32 area;                  // where the checkpoint of this generation lies
-  Le32 flags;                 // kClean
-  Le64 first_sequence;        // of the first journal entry behind the checkpoint
-  Le64 journal_position;      // its block in the ring
-  Le64 next_object;           // no object of this id or above was ever recorded
+  Le64 checkpoint_chunks;  // in the area; 0: an empty store
+  Le32 area;               // where the checkpoint of this generation lies
+  Le32 flags;              // kClean
+  Le64 first_sequence;     // of the first journal entry behind the checkpoint
+  Le64 journal_position;   // its block in the ring
+  Le64 next_object;        // no object of this id or above was ever recorded
   Le64 written_wall_ns;
   std::array<std::uint8_t, 3964> reserved;  // zero
-  Le32 sum;                   // CRC32C of all before
+  Le32 sum;                                 // CRC32C of all before
 };
 inline constexpr std::uint32_t kClean = 1;
 
@@ -85,20 +91,20 @@ static_assert(offsetof(SuperblockDisk, area) == 88);
 static_assert(offsetof(SuperblockDisk, reserved) == 128);
 static_assert(offsetof(SuperblockDisk, sum) == 4092);
 
-// -- entries: of the journal, and the chunks of a checkpoint ---------------------------------------------
+// -- entries: of the journal, and the chunks of a checkpoint ------------------------------------
 
 // Begins on a block; `length` bytes of records follow, then zeros to the end of the block.
 struct EntryDisk {
-  Le32 magic;       // kEntryMagic
-  Le32 sum;         // CRC32C of this header with `sum` 0, and of the records
+  Le32 magic;  // kEntryMagic
+  Le32 sum;    // CRC32C of this header with `sum` 0, and of the records
   Uuid uuid;
   Le64 generation;  // of the checkpoint that this belongs to or follows
   Le64 sequence;    // journal: 1 more than the entry before; checkpoint: number of the chunk
   Le64 place;       // offset in the file
   Le32 length;
   Le32 records;
-  Le32 kind;        // EntryKind
-  Le32 previous;    // journal: the sum of the entry before (0: first behind the checkpoint); else 0
+  Le32 kind;      // EntryKind
+  Le32 previous;  // journal: the sum of the entry before (0: first behind the checkpoint); else 0
 };
 inline constexpr std::uint32_t kEntryMagic = 0x7972'6e65;  // "enry"
 enum class EntryKind : std::uint32_t { kJournal = 1, kCheckpoint = 2 };
@@ -108,7 +114,7 @@ static_assert(std::has_unique_object_representations_v<EntryDisk>);
 static_assert(offsetof(EntryDisk, generation) == 24);
 static_assert(offsetof(EntryDisk, length) == 48);
 
-// -- records ---------------------------------------------------------------------------------------------
+// -- records ------------------------------------------------------------------------------------
 
 enum class RecordKind : std::uint8_t {
   kObject = 1,
@@ -222,13 +228,13 @@ static_assert(sizeof(NameDisk) == 144 && offsetof(NameDisk, attributes) == 40);
 static_assert(sizeof(UnnameDisk) == 16);
 static_assert(sizeof(MoveNameDisk) == 24);
 
-inline constexpr std::size_t kLongestKey = 255;   // also aux data and names
+inline constexpr std::size_t kLongestKey = 255;     // also aux data and names
 inline constexpr std::uint32_t kExtentPages = 256;  // the most in one extent: 1 MiB
 inline constexpr std::size_t kLongestRecord = sizeof(ExtentDisk) + kExtentPages * sizeof(Le32);
 static_assert(kLongestRecord >= sizeof(NameDisk) + kLongestKey);
 static_assert(kLongestRecord >= sizeof(ObjectDisk) + 2 * kLongestKey);
 
-// -- reading and writing structures ----------------------------------------------------------------------
+// -- reading and writing structures -------------------------------------------------------------
 
 template <class Disk>
 std::span<const std::byte> bytes_of(const Disk& disk) {

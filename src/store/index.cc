@@ -84,7 +84,8 @@ void Index::unlink(Object& object) {
 }
 
 ObjectRef Index::add(Object& parent, ObjectType type, std::string_view key, ObjectId id) {
-  check(!parent.retired && child(parent, key) == nullptr && by_id(id) == nullptr, "a new object has a place");
+  check(!parent.retired && child(parent, key) == nullptr && by_id(id) == nullptr,
+        "a new object has a place");
   ObjectRef object(new Object(id, type));
   link(*object, parent, key);
   by_id_.emplace(id.value(), object.get());
@@ -178,7 +179,8 @@ void Index::move_name(Object& from, std::string_view name, Object& to, std::stri
   if (&from == &to && name == new_name) return;
   std::optional<NameRecord> record;
   if (from.names) {
-    if (const auto found = from.names->find(name); found != from.names->end()) record = found->second;
+    if (const auto found = from.names->find(name); found != from.names->end())
+      record = found->second;
   }
   if (!record) {
     remove_name(to, new_name);

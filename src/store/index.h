@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Index: all objects, names and extents in memory, and what each kind of record does to them.
 //
-// One implementation serves the running store and the replay of its journal, so that the two cannot come
-// to mean different things. It does no I/O, keeps no journal and owns no free blocks: blocks that an
-// operation sets free are handed to the caller as `Dead`.
+// One implementation serves the running store and the replay of its journal, so that the two cannot
+// come to mean different things. It does no I/O, keeps no journal and owns no free blocks: blocks
+// that an operation sets free are handed to the caller as `Dead`.
 //
-// Thread: one at a time (the store's index lock). The extents of an object are changed under that object's
-// own lock too, since warm reads take no other.
+// Thread: one at a time (the store's index lock). The extents of an object are changed under that
+// object's own lock too, since warm reads take no other.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -40,9 +40,10 @@ struct NewExtent {
 
 class Index {
  public:
-  using ByAge = boost::intrusive::list<
-      Extent, boost::intrusive::member_hook<Extent, Extent::Order, &Extent::order>,
-      boost::intrusive::constant_time_size<true>>;
+  using ByAge =
+      boost::intrusive::list<Extent,
+                             boost::intrusive::member_hook<Extent, Extent::Order, &Extent::order>,
+                             boost::intrusive::constant_time_size<true>>;
   struct Totals {
     std::uint64_t objects = 0, names = 0, extents = 0;
     std::uint64_t bytes = 0;  // that a checkpoint's records take
@@ -59,7 +60,7 @@ class Index {
   ObjectId next_id() const { return next_id_; }
   void set_next_id(ObjectId id) { next_id_ = id; }
   const Totals& totals() const { return totals_; }
-  ByAge& by_age() { return by_age_; }  // oldest first
+  ByAge& by_age() { return by_age_; }                            // oldest first
   void for_each_object(absl::FunctionRef<void(Object&)> visit);  // parents before children
 
   // REQUIRES: the parent is not retired and has no such child.
@@ -106,7 +107,9 @@ ObjectChange change_of(const Object& object, Pages pages);
 inline std::string_view view(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline Bytes view(std::string_view text) { return std::as_bytes(std::span{text.data(), text.size()}); }
+inline Bytes view(std::string_view text) {
+  return std::as_bytes(std::span{text.data(), text.size()});
+}
 inline Bytes view(const std::string& text) { return view(std::string_view{text}); }
 
 }  // namespace larder::store

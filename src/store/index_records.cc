@@ -43,7 +43,9 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
     DeadList& dead;
 
     bool operator()(const ObjectChange& r) const { return index.apply_object(r, dead); }
-    bool operator()(const ExtentRecord& r) const { return index.apply_extent(r, data_blocks, dead); }
+    bool operator()(const ExtentRecord& r) const {
+      return index.apply_extent(r, data_blocks, dead);
+    }
     bool operator()(const DropRecord& r) const {
       Object* object = index.by_id(r.object);
       if (object == nullptr) return false;

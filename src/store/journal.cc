@@ -11,8 +11,14 @@ std::size_t Journal::longest_entry(const Layout& layout) {
   return std::min<std::size_t>(1u << 20, layout.journal_blocks / 8 * kBlockSize);
 }
 
-Journal::Journal(IoEngine& engine, int fd, const Layout& layout, const Uuid& uuid, JournalCursor cursor)
-    : engine_(engine), fd_(fd), layout_(layout), uuid_(uuid), buffer_(longest_entry(layout)), cursor_(cursor) {}
+Journal::Journal(IoEngine& engine, int fd, const Layout& layout, const Uuid& uuid,
+                 JournalCursor cursor)
+    : engine_(engine),
+      fd_(fd),
+      layout_(layout),
+      uuid_(uuid),
+      buffer_(longest_entry(layout)),
+      cursor_(cursor) {}
 
 std::uint64_t Journal::append(const Record& record, bool& first) {
   const MutexLock lock(mutex_);

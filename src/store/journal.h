@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Journal: records that wait for their commit, and the ring that commits are written to.
 //
-// Records are numbered from 1 in the order of append(), which is the order of the changes (all are appended
-// under the store's index lock). A commit takes all that wait and writes them as one entry, or several where
-// they are many; the flush behind it is the caller's.
+// Records are numbered from 1 in the order of append(), which is the order of the changes (all are
+// appended under the store's index lock). A commit takes all that wait and writes them as one
+// entry, or several where they are many; the flush behind it is the caller's.
 //
-// Entries do not wrap: one that does not fit before the end of the ring begins at its start, and a reader
-// looks in both places. An entry carries the generation of the checkpoint it follows, its sequence and the
-// sum of the entry before, so that what an earlier life left behind a torn entry is never taken for what
-// follows it. The ring is never written full: a checkpoint comes first, and what lies behind the last but
-// one superblock mostly stays readable in case the last one is damaged.
+// Entries do not wrap: one that does not fit before the end of the ring begins at its start, and a
+// reader looks in both places. An entry carries the generation of the checkpoint it follows, its
+// sequence and the sum of the entry before, so that what an earlier life left behind a torn entry
+// is never taken for what follows it. The ring is never written full: a checkpoint comes first, and
+// what lies behind the last but one superblock mostly stays readable in case the last one is
+// damaged.
 //
 // Thread: append(), waiting() any; all else only whoever commits (one at a time, see committer.h).
 #pragma once
@@ -51,9 +52,9 @@ class Journal {
   Batch take();  // all that wait
 
   bool fits(const Batch& batch) const;
-  Status write(const Batch& batch);     // no flush
+  Status write(const Batch& batch);               // no flush
   ByteCount written() const { return written_; }  // in all
-  bool wants_checkpoint() const;        // half of the ring is used
+  bool wants_checkpoint() const;                  // half of the ring is used
   const JournalCursor& cursor() const { return cursor_; }
   // A checkpoint of this generation is durable: all of the ring is free again.
   void restart(std::uint64_t generation);

@@ -16,15 +16,17 @@ constexpr std::uint64_t kMiB = 1u << 20;
 constexpr std::uint64_t kGiB = 1u << 30;
 constexpr std::uint64_t kAlignment = 64 * kKiB;
 
-constexpr std::uint64_t round_up(std::uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+constexpr std::uint64_t round_up(std::uint64_t n) {
+  return (n + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 }  // namespace
 
 Layout layout_for(ByteCount size) {
   check(size >= kSmallestStore, "a store has at least the smallest size");
   const std::uint64_t bytes = size.value();
-  // A file written in single blocks may need 12 bytes of extent tree per block: about 1/341. Larger runs
-  // are the rule, and trees are shared by neighbours that the file system placed side by side.
+  // A file written in single blocks may need 12 bytes of extent tree per block: about 1/341. Larger
+  // runs are the rule, and trees are shared by neighbours that the file system placed side by side.
   const std::uint64_t slack = bytes / 512 + 64 * kKiB;
   const std::uint64_t journal = round_up(std::clamp(bytes / 64, 256 * kKiB, 64 * kMiB));
   // Sums alone are 1/1024 of the data; small files need the rest for their objects and names.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layout: where the parts of a store lie, computed from its size alone.
 //
-// The end of the file stays below the size by a slack, since a file system counts the blocks of its own
-// extent tree in st_blocks: a store that is written full in any order still keeps invariant 6.
+// The end of the file stays below the size by a slack, since a file system counts the blocks of its
+// own extent tree in st_blocks: a store that is written full in any order still keeps invariant 6.
 #pragma once
 
 #include <larder/units.h>
@@ -13,7 +13,7 @@
 namespace larder::store {
 
 struct Layout {
-  ByteCount size;               // that the store was given
+  ByteCount size;  // that the store was given
   ByteOffset journal;
   std::uint64_t journal_blocks = 0;
   std::array<ByteOffset, 2> checkpoint;
@@ -24,9 +24,7 @@ struct Layout {
   ByteCount file_bytes() const { return ByteCount{data.value() + data_blocks * kBlockSize}; }
   ByteCount capacity() const { return ByteCount{data_blocks * kBlockSize}; }
   ByteCount checkpoint_bytes() const { return ByteCount{checkpoint_blocks * kBlockSize}; }
-  ByteOffset at(BlockIndex block) const {
-    return data + ByteCount{block.value() * kBlockSize};
-  }
+  ByteOffset at(BlockIndex block) const { return data + ByteCount{block.value() * kBlockSize}; }
 
   friend bool operator==(const Layout&, const Layout&) = default;
 };

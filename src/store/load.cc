@@ -39,8 +39,10 @@ bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
     if (block >= layout.checkpoint_blocks) return false;
     const std::uint64_t room = (layout.checkpoint_blocks - block) * kBlockSize;
     const auto into = buffer.span().first(std::min<std::size_t>(buffer.size(), room));
-    const auto entry = read_entry(engine, fd, superblock.uuid, area + ByteCount{block * kBlockSize}, into);
-    if (!entry || entry->header.kind.get() != static_cast<std::uint32_t>(EntryKind::kCheckpoint)) return false;
+    const auto entry =
+        read_entry(engine, fd, superblock.uuid, area + ByteCount{block * kBlockSize}, into);
+    if (!entry || entry->header.kind.get() != static_cast<std::uint32_t>(EntryKind::kCheckpoint))
+      return false;
     if (entry->header.generation.get() != superblock.generation) return false;
     if (entry->header.sequence.get() != chunk) return false;
     if (!apply_all(*entry, loaded, applied)) return false;
@@ -65,7 +67,8 @@ class Replay {
       if (overtaken_) return false;
       // An entry that did not fit before the end of the ring begins at its start.
       const std::uint64_t skipped = layout_.journal_blocks - loaded_.cursor.position;
-      if (loaded_.cursor.position == 0 || loaded_.cursor.used + skipped >= layout_.journal_blocks) break;
+      if (loaded_.cursor.position == 0 || loaded_.cursor.used + skipped >= layout_.journal_blocks)
+        break;
       const JournalCursor before = loaded_.cursor;
       loaded_.cursor.used += skipped;
       if (step_at(0)) continue;
@@ -78,16 +81,19 @@ class Replay {
  private:
   bool step_at(std::uint64_t position) {
     JournalCursor& cursor = loaded_.cursor;
-    const std::uint64_t left = std::min(layout_.journal_blocks - position, layout_.journal_blocks - cursor.used);
+    const std::uint64_t left =
+        std::min(layout_.journal_blocks - position, layout_.journal_blocks - cursor.used);
     if (left == 0) return false;
-    const auto into = buffer_.span().first(std::min<std::size_t>(buffer_.size(), left * kBlockSize));
+    const auto into =
+        buffer_.span().first(std::min<std::size_t>(buffer_.size(), left * kBlockSize));
     const ByteOffset place = layout_.journal + ByteCount{position * kBlockSize};
     const auto entry = read_entry(engine_, fd_, loaded_.superblock.uuid, place, into);
     if (!entry) return false;
     const EntryDisk& header = entry->header;
     overtaken_ = overtaken_ || header.generation.get() > cursor.generation;
     if (header.kind.get() != static_cast<std::uint32_t>(EntryKind::kJournal)) return false;
-    if (header.generation.get() != cursor.generation || header.sequence.get() != cursor.sequence) return false;
+    if (header.generation.get() != cursor.generation || header.sequence.get() != cursor.sequence)
+      return false;
     if (header.previous.get() != cursor.previous) return false;
     if (!apply_all(*entry, loaded_, loaded_.replayed)) return false;
     const std::uint64_t blocks = entry_blocks(header.length.get());
@@ -127,7 +133,8 @@ bool looks_empty(IoEngine& engine, int fd, ByteCount size) {
     const std::uint64_t at = i < kPlaces ? i : i * (blocks - 1) / (2 * kPlaces - 1);
     if (!engine.read_now(fd, ByteOffset{at * kBlockSize}, block.span())) continue;
     const auto bytes = block.span();
-    if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; })) return false;
+    if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{0}; }))
+      return false;
   }
   return true;
 }
@@ -193,11 +200,12 @@ Found find_store(IoEngine& engine, int fd, ByteCount size) {
     found.loaded = load(engine, fd, superblock);
     if (found.loaded) {
       found.finding = Finding::kStore;
-      found.fell_back = superblock.generation != found.highest_generation || candidates.valid.size() < 2;
+      found.fell_back =
+          superblock.generation != found.highest_generation || candidates.valid.size() < 2;
       return found;
     }
-    found.notes.push_back(
-        fmt::format("store: the checkpoint of generation {} cannot be used", superblock.generation));
+    found.notes.push_back(fmt::format("store: the checkpoint of generation {} cannot be used",
+                                      superblock.generation));
   }
   if (candidates.ours) {
     found.finding = Finding::kUseless;

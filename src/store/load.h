@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load: what lies on a device, made into an index: superblock, checkpoint, journal.
 //
-// Nothing that is read is trusted before its sum was checked, and nothing that its sum vouches for is
-// believed if it makes no sense. A damaged superblock or checkpoint: the other one, with the journal that
-// follows it, which is the store of an earlier moment, unless the journal shows that it was overtaken; else
-// nothing, and the store starts empty. No page is read.
+// Nothing that is read is trusted before its sum was checked, and nothing that its sum vouches for
+// is believed if it makes no sense. A damaged superblock or checkpoint: the other one, with the
+// journal that follows it, which is the store of an earlier moment, unless the journal shows that
+// it was overtaken; else nothing, and the store starts empty. No page is read.
 //
 // Thread: set-up, and the check.
 #pragma once

@@ -54,19 +54,22 @@ void Store::move_name(const ObjectRef& from, std::string_view name, const Object
   } else {
     // What lies at the new name has been replaced by something unknown.
     if (impl_->index->remove_name(*from, name)) impl_->append_locked(UnnameRecord{from->id, name});
-    if (impl_->index->remove_name(*to, new_name)) impl_->append_locked(UnnameRecord{to->id, new_name});
+    if (impl_->index->remove_name(*to, new_name))
+      impl_->append_locked(UnnameRecord{to->id, new_name});
   }
   impl_->gauges_locked();
 }
 
-std::optional<NameRecord> Store::find_name(const ObjectRef& directory, std::string_view name) const {
+std::optional<NameRecord> Store::find_name(const ObjectRef& directory,
+                                           std::string_view name) const {
   const MutexLock lock(impl_->mutex);
   const NameRecord* record = impl_->is_open() ? find_in(*directory, name) : nullptr;
   return record == nullptr ? std::nullopt : std::optional<NameRecord>(*record);
 }
 
-void Store::for_each_name(const ObjectRef& directory,
-                          const std::function<void(std::string_view, const NameRecord&)>& visit) const {
+void Store::for_each_name(
+    const ObjectRef& directory,
+    const std::function<void(std::string_view, const NameRecord&)>& visit) const {
   std::vector<std::pair<std::string, NameRecord>> names;  // `visit` may call the store
   {
     const MutexLock lock(impl_->mutex);

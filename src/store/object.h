@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Extent and Object: what the index is made of.
 //
-// Extent: a run of pages of one object, the blocks that they lie in, a CRC32C each. It never changes: to cut
-// it is to put its pieces in its place. `pins` counts the reads that are under way on its blocks; a read
-// pins under the object's lock and lets go without any, so an extent that has left its object under that
-// lock and shows no pins will never have one again. A piece of an extent that was pinned when it was cut
-// knows that one as its `parent`: the same blocks are being read through it.
+// Extent: a run of pages of one object, the blocks that they lie in, a CRC32C each. It never
+// changes: to cut it is to put its pieces in its place. `pins` counts the reads that are under way
+// on its blocks; a read pins under the object's lock and lets go without any, so an extent that has
+// left its object under that lock and shows no pins will never have one again. A piece of an extent
+// that was pinned when it was cut knows that one as its `parent`: the same blocks are being read
+// through it.
 #pragma once
 
 #include <absl/container/btree_map.h>
@@ -34,7 +35,8 @@ void intrusive_ptr_release(Extent* extent);
 using ExtentRef = boost::intrusive_ptr<Extent>;
 
 struct Extent {
-  using Order = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
+  using Order =
+      boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>>;
 
   PageRange range;
   std::uint64_t block = kNoBlock;  // of the data area; kNoBlock: zeros
@@ -56,8 +58,8 @@ struct Extent {
   }
 };
 
-// A fill between its start and its end, in its object's list: drop, truncate and later fills of the same
-// pages revoke it.
+// A fill between its start and its end, in its object's list: drop, truncate and later fills of the
+// same pages revoke it.
 struct FillInFlight {
   boost::intrusive::list_member_hook<> hook;
   PageRange range;
@@ -67,7 +69,9 @@ struct FillInFlight {
 // Strings are looked up by views, without a copy.
 struct TextHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  std::size_t operator()(std::string_view text) const {
+    return std::hash<std::string_view>{}(text);
+  }
 };
 
 class Object {
@@ -79,8 +83,8 @@ class Object {
   using Children = absl::flat_hash_map<std::string, ObjectRef, TextHash, std::equal_to<>>;
   using Names = absl::flat_hash_map<std::string, NameRecord, TextHash, std::equal_to<>>;
   using Fills = boost::intrusive::list<
-      FillInFlight,
-      boost::intrusive::member_hook<FillInFlight, boost::intrusive::list_member_hook<>, &FillInFlight::hook>>;
+      FillInFlight, boost::intrusive::member_hook<
+                        FillInFlight, boost::intrusive::list_member_hook<>, &FillInFlight::hook>>;
   using Extents = absl::btree_map<std::uint64_t, ExtentRef>;  // by first page
 
   // Constant.
@@ -94,7 +98,7 @@ class Object {
 
   // Under the index's lock.
   bool in_session = false;
-  std::uint64_t mark = 0;       // in session: the record that made the pages of before obsolete; 0: none
+  std::uint64_t mark = 0;  // in session: the record that made the pages of before obsolete; 0: none
   ByteCount size{};
   // The file size at which the cached page with the file's end was filled; 0: no such page.
   ByteCount tail_size{};

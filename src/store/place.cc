@@ -22,7 +22,8 @@ using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 std::string real_path(const std::string& path) {
   std::array<char, PATH_MAX> buffer{};
-  return ::realpath(path.c_str(), buffer.data()) == nullptr ? std::string() : std::string(buffer.data());
+  return ::realpath(path.c_str(), buffer.data()) == nullptr ? std::string()
+                                                            : std::string(buffer.data());
 }
 
 }  // namespace
@@ -30,9 +31,11 @@ std::string real_path(const std::string& path) {
 SetUp<std::string> real_place(const std::string& path) {
   const std::size_t slash = path.find_last_of('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
+  const std::string parent =
+      slash == std::string::npos ? "." : path.substr(0, slash == 0 ? 1 : slash);
   if (name.empty() || name == "." || name == "..") {
-    return complain(ErrorCode::kStorePlace, fmt::format("store={}: this is a directory; name a file in it", path));
+    return complain(ErrorCode::kStorePlace,
+                    fmt::format("store={}: this is a directory; name a file in it", path));
   }
   const std::string real = real_path(parent);
   if (real.empty()) {
@@ -47,7 +50,8 @@ SetUp<std::string> real_place(const std::string& path) {
 
 bool lies_in(const std::string& inner, const std::string& outer) {
   if (outer == "/") return true;
-  return inner.compare(0, outer.size(), outer) == 0 && (inner.size() == outer.size() || inner[outer.size()] == '/');
+  return inner.compare(0, outer.size(), outer) == 0 &&
+         (inner.size() == outer.size() || inner[outer.size()] == '/');
 }
 
 SetUp<bool> check_forbidden(const std::string& real, const std::vector<std::string>& forbidden) {
@@ -56,10 +60,12 @@ SetUp<bool> check_forbidden(const std::string& real, const std::vector<std::stri
     // One that is not there, or hangs, is compared by its name.
     const std::string& compare = real_directory.empty() ? directory : real_directory;
     if (!lies_in(real, compare)) continue;
-    return complain(ErrorCode::kStorePlace,
-                    fmt::format("store={}: the store may not lie inside {}: it would cache itself; give another "
-                                "path with store=",
-                                real, directory));
+    return complain(
+        ErrorCode::kStorePlace,
+        fmt::format(
+            "store={}: the store may not lie inside {}: it would cache itself; give another "
+            "path with store=",
+            real, directory));
   }
   return true;
 }
@@ -113,8 +119,10 @@ std::string holder_of(int fd) {
     while (const dirent* file = files ? ::readdir(files.get()) : nullptr) {
       struct stat other {};
       if (::stat(fmt::format("{}/{}", folder, file->d_name).c_str(), &other) != 0) continue;
-      const bool same = other.st_dev == mine.st_dev && other.st_ino == mine.st_ino && S_ISREG(other.st_mode);
-      const bool same_device = S_ISBLK(other.st_mode) && S_ISBLK(mine.st_mode) && other.st_rdev == mine.st_rdev;
+      const bool same =
+          other.st_dev == mine.st_dev && other.st_ino == mine.st_ino && S_ISREG(other.st_mode);
+      const bool same_device =
+          S_ISBLK(other.st_mode) && S_ISBLK(mine.st_mode) && other.st_rdev == mine.st_rdev;
       if (same || same_device) return fmt::format(" by process {}", pid);
     }
   }

@@ -18,7 +18,8 @@ std::uint32_t page_sum(ObjectId object, PageIndex page, std::span<const std::byt
 
 ReadPlan::~ReadPlan() { check(object_ == nullptr, "every plan that covers pages is finished"); }
 
-void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into, ReadPlan& plan) {
+void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into,
+                      ReadPlan& plan) {
   check(plan.object_ == nullptr, "a plan is finished before the next");
   check(into.size() >= to_bytes(range.count).value(), "the buffer holds the range");
   plan.count_ = 0;
@@ -117,8 +118,9 @@ PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<st
 void Store::Impl::quarantine(Object& object, const ExtentRef& extent) {
   const MutexLock lock(mutex);
   if (extent->owner != &object) return;  // it has gone meanwhile
-  log(LogLevel::kWarn, "store {}: {} pages of object {} from page {} do not match their sums; dropped",
-      device.path, extent->pages(), object.id.value(), extent->range.first.value());
+  log(LogLevel::kWarn,
+      "store {}: {} pages of object {} from page {} do not match their sums; dropped", device.path,
+      extent->pages(), object.id.value(), extent->range.first.value());
   DeadList dead;
   index->drop(object, extent->range, dead);
   if (!object.in_session) append_locked(DropRecord{object.id, extent->range});

@@ -58,7 +58,8 @@ Attributes from_disk(const AttributesDisk& d) {
 
 // Appends the fixed part, its length set, and the variable parts.
 template <class Disk>
-void append(std::vector<std::byte>& into, Disk disk, RecordKind kind, Bytes first = {}, Bytes second = {}) {
+void append(std::vector<std::byte>& into, Disk disk, RecordKind kind, Bytes first = {},
+            Bytes second = {}) {
   const std::size_t length = sizeof(Disk) + first.size() + second.size();
   check(length <= kLongestRecord, "a record is at most the longest");
   disk.header.length.set(static_cast<std::uint16_t>(length));
@@ -152,7 +153,8 @@ std::optional<Split<Disk>> split(Bytes record) {
 
 std::optional<Record> decode_object(Bytes record) {
   const auto s = split<ObjectDisk>(record);
-  if (!s || s->rest.size() != std::size_t{s->disk.key_length} + s->disk.aux_length) return std::nullopt;
+  if (!s || s->rest.size() != std::size_t{s->disk.key_length} + s->disk.aux_length)
+    return std::nullopt;
   if (s->disk.type > static_cast<std::uint8_t>(ObjectType::kData)) return std::nullopt;
   ObjectChange r;
   r.id = ObjectId{s->disk.id.get()};
@@ -202,7 +204,8 @@ std::optional<Record> decode_name(Bytes record) {
   PutNameRecord r;
   r.directory = ObjectId{s->disk.directory.get()};
   r.name = text(s->rest);
-  r.record.file = {s->disk.file_inode.get(), s->disk.file_device.get(), s->disk.file_generation.get()};
+  r.record.file = {s->disk.file_inode.get(), s->disk.file_device.get(),
+                   s->disk.file_generation.get()};
   r.record.attributes = from_disk(s->disk.attributes);
   return r;
 }
@@ -234,12 +237,16 @@ std::optional<Record> decode_one(Bytes record) {
 std::size_t encoded_size(const ObjectChange& record) {
   return sizeof(ObjectDisk) + record.key.size() + record.aux.size();
 }
-std::size_t encoded_size(const PutNameRecord& record) { return sizeof(NameDisk) + record.name.size(); }
+std::size_t encoded_size(const PutNameRecord& record) {
+  return sizeof(NameDisk) + record.name.size();
+}
 std::size_t extent_size(std::uint32_t pages, std::uint64_t block) {
   return sizeof(ExtentDisk) + (block == kNoBlock ? 0 : pages * sizeof(Le32));
 }
 
-void encode(const Record& record, std::vector<std::byte>& into) { std::visit(Encoder{into}, record); }
+void encode(const Record& record, std::vector<std::byte>& into) {
+  std::visit(Encoder{into}, record);
+}
 
 std::size_t record_length(Bytes bytes) {
   if (bytes.size() < sizeof(RecordHeader)) return 0;

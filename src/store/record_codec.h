@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Records in memory and in bytes. What each means: <larder/records.h>; its bytes: format.h.
 //
-// Decoding trusts nothing: a record whose lengths do not fit is no record. Views (keys, names, sums)
-// point into what was given and live as long as that.
+// Decoding trusts nothing: a record whose lengths do not fit is no record. Views (keys, names,
+// sums) point into what was given and live as long as that.
 #pragma once
 
 #include <larder/records.h>

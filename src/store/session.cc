@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Write sessions: from the first writable open of a file to the release of the last.
 //
-// What is written in a session enters no record before its end, so no write waits for the store. The mark
-// that its beginning leaves in the journal makes what was recorded before obsolete should the end never come: the
-// share's time stamps may be too coarse to show that the file was written. Once the mark is durable, no
-// record names the old pages any more, so those that the session replaced wait for the mark alone.
-// The end records everything anew: identity with `reset`, then each extent.
+// What is written in a session enters no record before its end, so no write waits for the store.
+// The mark that its beginning leaves in the journal makes what was recorded before obsolete should
+// the end never come: the share's time stamps may be too coarse to show that the file was written.
+// Once the mark is durable, no record names the old pages any more, so those that the session
+// replaced wait for the mark alone. The end records everything anew: identity with `reset`, then
+// each extent.
 #include "store/store_impl.h"
 
 namespace larder::store {

@@ -17,16 +17,18 @@ namespace {
 constexpr std::uint64_t kGenerationLeap = 1000;  // past whatever a damaged superblock may have said
 
 // Both superblocks of an empty store, the second written being the newer.
-SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64_t highest, Seed seed,
-                     const Clock& clock) {
+SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64_t highest,
+                           Seed seed, const Clock& clock) {
   // Not the uuid of what lay there before, even where the seed is the same.
   AlignedBuffer before(kJournalOffset);
-  if (!engine.read_now(fd, ByteOffset{0}, before.span())) return complain(ErrorCode::kStoreIo, "the store cannot be read");
+  if (!engine.read_now(fd, ByteOffset{0}, before.span()))
+    return complain(ErrorCode::kStoreIo, "the store cannot be read");
   Random random(fresh_if_zero(seed));
   Superblock superblock;
   for (std::uint8_t& byte : superblock.uuid) byte = static_cast<std::uint8_t>(random.below(256));
   const std::uint32_t sum = crc32c(before.span());
-  for (std::size_t i = 0; i < sizeof sum; ++i) superblock.uuid[i] ^= static_cast<std::uint8_t>(sum >> (8 * i));
+  for (std::size_t i = 0; i < sizeof sum; ++i)
+    superblock.uuid[i] ^= static_cast<std::uint8_t>(sum >> (8 * i));
   superblock.layout = layout_for(size);
   superblock.written_wall_ns = clock.wall_ns();
   superblock.clean = true;
@@ -39,12 +41,14 @@ SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64
     Status status = write_and_wait(engine, fd, ByteOffset{kSuperblockOffset[slot]}, block.span());
     if (status) status = flush_and_wait(engine, fd);
     if (!status) {
-      return complain(ErrorCode::kStoreIo, "the store cannot be created: " + to_text(status.error()),
+      return complain(ErrorCode::kStoreIo,
+                      "the store cannot be created: " + to_text(status.error()),
                       status.error().sys_errno);
     }
   }
   auto loaded = load(engine, fd, superblock);
-  if (!loaded) return complain(ErrorCode::kStoreIo, "the store cannot be read back after it was created");
+  if (!loaded)
+    return complain(ErrorCode::kStoreIo, "the store cannot be read back after it was created");
   return std::move(*loaded);
 }
 
@@ -60,8 +64,9 @@ Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, Work
       layout(loaded.superblock.layout),
       uuid(loaded.superblock.uuid),
       index_limit(checkpoint_limit(layout)),
-      room_target(std::min(std::max<std::uint64_t>(layout.data_blocks / 16, (1u << 20) / kBlockSize),
-                           layout.data_blocks / 4)),
+      room_target(
+          std::min(std::max<std::uint64_t>(layout.data_blocks / 16, (1u << 20) / kBlockSize),
+                   layout.data_blocks / 4)),
       allocator(layout.data_blocks),
       journal(engine, device.fd.get(), layout, uuid, loaded.cursor),
       committer(clock, options.commit_ns, [this] { return commit_step(); }),
@@ -76,8 +81,8 @@ Store::Impl::~Impl() {
   check(counters.fill_in_flight_bytes.value() == 0, "no fill is in flight when a store goes");
 }
 
-// The blocks of all extents leave the free ones. Two extents that claim one block (no sound store has such)
-// both go as far as they disagree.
+// The blocks of all extents leave the free ones. Two extents that claim one block (no sound store
+// has such) both go as far as they disagree.
 SetUp<bool> Store::Impl::start(const Found& found) {
   bool damaged = false;
   {
@@ -96,13 +101,15 @@ SetUp<bool> Store::Impl::start(const Found& found) {
     damaged = !refused.empty() || counters.discarded_records.value() != 0;
     gauges_locked();
   }
-  // What was replayed may be in the system's memory only (kill -9); what follows must not overtake it.
+  // What was replayed may be in the system's memory only (kill -9); what follows must not overtake
+  // it.
   Status status = flush_and_wait(engine, device.fd.get());
   counters.flushes.add();
   if (status && found.fell_back) superblock.generation = found.highest_generation + kGenerationLeap;
   if (status && (found.fell_back || damaged)) status = write_checkpoint(Ending::kGoesOn);
   if (!status) {
-    return complain(ErrorCode::kStoreIo, "the store cannot be written: " + larder::to_text(status.error()),
+    return complain(ErrorCode::kStoreIo,
+                    "the store cannot be written: " + larder::to_text(status.error()),
                     status.error().sys_errno);
   }
   return true;
@@ -115,11 +122,12 @@ void Store::Impl::gauges_locked() {
   counters.extents.set(totals.extents);
   const Allocator::Totals blocks = allocator.totals();
   counters.waiting_bytes.set(blocks.waiting * kBlockSize);
-  counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) * kBlockSize);
+  counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) *
+                          kBlockSize);
 }
 
-SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngine& engine, WorkQueue& machine,
-                                          const Clock& clock, Seed seed) {
+SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngine& engine,
+                                          WorkQueue& machine, const Clock& clock, Seed seed) {
   if (device.size < kSmallestStore) {
     return complain(ErrorCode::kInvalid, fmt::format("{}: a store has at least {} MiB", device.path,
                                                      kSmallestStore.value() >> 20));
@@ -128,13 +136,15 @@ SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngi
   Found found = find_store(engine, fd, device.size);
   for (const std::string& note : found.notes) log(LogLevel::kWarn, "{}: {}", device.path, note);
   if (found.finding == Finding::kForeign) {
-    return complain(ErrorCode::kStoreFormat,
-                    fmt::format("{}: this is not a store of larder; it is left as it is (remove it, or give "
-                                "another path with store=)",
-                                device.path));
+    return complain(
+        ErrorCode::kStoreFormat,
+        fmt::format("{}: this is not a store of larder; it is left as it is (remove it, or give "
+                    "another path with store=)",
+                    device.path));
   }
   if (!found.loaded) {
-    auto created = create_empty(engine, fd, device.size, found.highest_generation + kGenerationLeap, seed, clock);
+    auto created = create_empty(engine, fd, device.size, found.highest_generation + kGenerationLeap,
+                                seed, clock);
     if (!created) return tl::make_unexpected(std::move(created).error());
     found.loaded = std::move(*created);
     found.fell_back = false;
@@ -177,12 +187,12 @@ std::string Store::to_text() const {
       break;
   }
   const Counters& c = impl_->counters;
-  std::string text = fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n", impl_->device.path, state,
-                                 uuid(), impl_->layout.size.value());
+  std::string text = fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n",
+                                 impl_->device.path, state, uuid(), impl_->layout.size.value());
   text += fmt::format("data: {} bytes, {} used, {} waiting to be freed\n", c.capacity_bytes.value(),
                       c.used_bytes.value(), c.waiting_bytes.value());
-  text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(), c.names.value(),
-                      c.extents.value(), impl_->engine.name());
+  text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(),
+                      c.names.value(), c.extents.value(), impl_->engine.name());
   return text;
 }
 

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Store: the single backing file. Floor 4: keeps objects, names and pages; knows no cookie and no share.
+// Store: the single backing file. Floor 4: keeps objects, names and pages; knows no cookie and no
+// share.
 //
-// It is a cache of a share, so it may forget anything at any time and must never return a byte that was
-// not put there: each page has a CRC32C in its extent's record, checked on every read. A fault of any
-// kind makes a miss.
+// It is a cache of a share, so it may forget anything at any time and must never return a byte that
+// was not put there: each page has a CRC32C in its extent's record, checked on every read. A fault
+// of any kind makes a miss.
 //
 // Invariants (store_check.cc checks them; tests cite the numbers):
-//   1. Every block of the data area is in exactly one of: free, waiting to be freed (or quarantined until the
-//      store is opened anew), one extent, one fill in flight.
+//   1. Every block of the data area is in exactly one of: free, waiting to be freed (or quarantined
+//      until the store is opened anew), one extent, one fill in flight.
 //   2. A block is overwritten only while it is in no extent that any durable record names.
-//   3. A freed block becomes free only when the record that dropped it is durable and no reader or I/O
-//      in flight uses it.
+//   3. A freed block becomes free only when the record that dropped it is durable and no reader or
+//      I/O in flight uses it.
 //   4. Extents of one object do not overlap; every page of an extent has a sum.
-//   5. Replaying any prefix of the journal behind the checkpoint gives a store in which 1 to 4 hold, and
-//      in which each object's pages belong to the version that its aux data names.
+//   5. Replaying any prefix of the journal behind the checkpoint gives a store in which 1 to 4
+//      hold, and in which each object's pages belong to the version that its aux data names.
 //   6. The file never grows beyond the size it was given, by st_size or by st_blocks.
-//   7. While a write session is open on an object, the durable record of its pages is that of before, or
-//      that the session's mark made them obsolete; never anything that was written in the session.
+//   7. While a write session is open on an object, the durable record of its pages is that of
+//      before, or that its mark made them obsolete; never what was written in the session.
 //
 // Thread: every call from any thread, except where it says otherwise.
 #pragma once
@@ -44,19 +45,21 @@
 
 namespace larder::store {
 
-// An object of the store, in memory; opaque above this floor. Held by ObjectRef, it stays valid after
-// retire(): then it has no pages and takes none.
+// An object of the store, in memory; opaque above this floor. Held by ObjectRef, it stays valid
+// after retire(): then it has no pages and takes none.
 class Object;
 void intrusive_ptr_add_ref(Object* object);
 void intrusive_ptr_release(Object* object);
 using ObjectRef = boost::intrusive_ptr<Object>;
 
-// Who commits: a thread of the store's own, or whoever calls sync() (simulations: no threads at all).
+// Who commits: a thread of the store's own, or whoever calls sync() (simulations: no threads at
+// all).
 enum class CommitBy : std::uint8_t { kThread, kSync };
 
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
-  ByteCount fill_limit{64u << 20};  // bytes of fills in flight; above, a fill is dropped and counted
+  // Bytes of fills in flight; above, a fill is dropped and counted.
+  ByteCount fill_limit{64u << 20};
   CommitBy commit_by = CommitBy::kThread;
 };
 
@@ -68,9 +71,11 @@ enum class State : std::uint8_t {
 
 struct Counters {
   stats::Counter reads, read_bytes, misses, sum_errors, read_errors;
-  stats::Counter fills, fill_bytes, fills_dropped_full, fills_dropped_stale, fill_errors, fill_in_flight_bytes;
+  stats::Counter fills, fill_bytes, fills_dropped_full, fills_dropped_stale, fill_errors,
+      fill_in_flight_bytes;
   stats::Counter zero_pages, evicted_extents, evicted_bytes, quarantined_bytes;
-  stats::Counter commits, flushes, journal_bytes, checkpoints, checkpoint_bytes, replayed_records, discarded_records;
+  stats::Counter commits, flushes, journal_bytes, checkpoints, checkpoint_bytes, replayed_records,
+      discarded_records;
   stats::Counter objects, names, extents;                    // gauges
   stats::Counter capacity_bytes, used_bytes, waiting_bytes;  // gauges
   void register_in(stats::Registry& registry);
@@ -82,8 +87,8 @@ struct ReadSegment {
   std::span<std::byte> into;
 };
 
-// What serves a run of pages: reads to be done by whoever has the ring or the thread, then verified.
-// No allocation: a plan that is full covers less, and the caller plans again behind it.
+// What serves a run of pages: reads to be done by whoever has the ring or the thread, then
+// verified. No allocation: a plan that is full covers less, and the caller plans again behind it.
 class ReadPlan {
  public:
   static constexpr std::size_t kMaxSegments = 24;
@@ -108,16 +113,18 @@ class ReadPlan {
 
 // A run of fetched pages on its way into the store. Owned by the caller until `done`.
 //
-// Until `done`, reads see what was there before: who overwrites pages drops them first. A drop, truncate,
-// or later fill of any of the same pages revokes a fill in flight (kStale). What a fill could not put in
-// place is not cached afterwards, whatever was there before. Outside a session only pages of the object's
-// present size are kept: where `file_size` is another one, none from the first byte on that either lacks.
+// Until `done`, reads see what was there before: who overwrites pages drops them first. A drop,
+// truncate, or later fill of any of the same pages revokes a fill in flight (kStale). What a fill
+// could not put in place is not cached afterwards, whatever was there before. Outside a session
+// only pages of the object's present size are kept: where `file_size` is another one, none from the
+// first byte on that either lacks.
 struct Fill {
   ObjectRef object;
-  std::uint64_t generation = 0;        // of the object when the bytes were known to be its current version
+  // Of the object, when the bytes were known to be its current version.
+  std::uint64_t generation = 0;
   PageIndex first{};
-  std::span<const std::byte> data;     // whole pages, page-aligned; a tail page is padded with zeros
-  ByteCount file_size{};               // at which a tail page is valid
+  std::span<const std::byte> data;  // whole pages, page-aligned; a tail page is padded with zeros
+  ByteCount file_size{};            // at which a tail page is valid
   // Called once, on an engine's or the machine's thread; must not block. kStale: the generation has
   // passed; kStoreFull: no room or too many bytes in flight; kStoreIo. After success the pages are
   // readable at once and durable behind the next commit.
@@ -128,14 +135,14 @@ struct Fill {
 
 class Store {
  public:
-  // Opens what lies on `device`, creating a store where there is none (all zero, or an older format).
-  // Time does not grow with the size of the data. Blocks; for set-up.
+  // Opens what lies on `device`, creating a store where there is none (all zero, or an older
+  // format). Time does not grow with the size of the data. Blocks; for set-up.
   static SetUp<std::unique_ptr<Store>> open(Device device, Options options, IoEngine& engine,
                                             WorkQueue& machine, const Clock& clock, Seed seed);
   ~Store();  // REQUIRES: close() was called, no fill is in flight, no plan unfinished
 
-  // Commits, writes a checkpoint and stops the committer. Later calls are misses, and so is what fills in
-  // flight were about to add. Blocks.
+  // Commits, writes a checkpoint and stops the committer. Later calls are misses, and so is what
+  // fills in flight were about to add. Blocks.
   void close();
 
   State state() const;
@@ -148,27 +155,29 @@ class Store {
   // Makes everything of before this call durable. Blocks; never on a request thread.
   Status sync();
 
-  // -- objects ---------------------------------------------------------------------------------------
+  // -- objects ----------------------------------------------------------------------------------
   ObjectRef root();
   // Errors: kNotFound, kStoreIo (bypass).
   Result<ObjectRef> find(const ObjectRef& parent, std::span<const std::byte> key);
-  // Errors: kInvalid (length of key or aux), kStale (parent retired, or the key exists), kStoreFull, kStoreIo.
+  // Errors: kInvalid (length of key or aux), kStale (parent retired, or the key exists),
+  // kStoreFull, kStoreIo.
   Result<ObjectRef> create(const ObjectRef& parent, ObjectType type, std::span<const std::byte> key,
                            std::span<const std::byte> aux, ByteCount size);
   ObjectRecord record(const ObjectRef& object) const;
-  // New aux data and size; the pages stay, but for those beyond the size and for a tail page that was filled
-  // at another. For a version that differs by our own doing only.
+  // New aux data and size; the pages stay, but for those beyond the size and for a tail page that
+  // was filled at another. For a version that differs by our own doing only.
   void update(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
-  // New aux data and size; all pages go, the generation grows: one record. Fills of before are refused. Ends
-  // a write session: there is nothing left that it could be about.
+  // New aux data and size; all pages go, the generation grows: one record. Fills of before are
+  // refused. Ends a write session: there is nothing left that it could be about.
   void invalidate(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size);
   // It and all below it are gone. REQUIRES: not the root.
   void retire(const ObjectRef& object);
-  // To another place; what lay there is retired. Errors: kStale (object or parent retired), kInvalid (key
-  // length; it would lie below itself, or replace what it lies below), kStoreIo.
-  Status rename(const ObjectRef& object, const ObjectRef& new_parent, std::span<const std::byte> new_key);
+  // To another place; what lay there is retired. Errors: kStale (object or parent retired),
+  // kInvalid (key length; it would lie below itself, or replace what it lies below), kStoreIo.
+  Status rename(const ObjectRef& object, const ObjectRef& new_parent,
+                std::span<const std::byte> new_key);
 
-  // -- names of directory objects: 1 to 255 bytes -------------------------------------------------------
+  // -- names of directory objects: 1 to 255 bytes -----------------------------------------------
   void put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record);
   void remove_name(const ObjectRef& directory, std::string_view name);
   void move_name(const ObjectRef& from, std::string_view name, const ObjectRef& to,
@@ -177,20 +186,22 @@ class Store {
   void for_each_name(const ObjectRef& directory,
                      const std::function<void(std::string_view, const NameRecord&)>& visit) const;
 
-  // -- pages of data objects -------------------------------------------------------------------------
-  std::uint64_t generation(const ObjectRef& object) const;  // of its content in this run; never goes back
+  // -- pages of data objects --------------------------------------------------------------------
+  std::uint64_t generation(
+      const ObjectRef& object) const;  // of its content in this run; never goes back
   PageCount cached_pages(const ObjectRef& object) const;
   // The runs within `range` that are not cached, in order.
   std::vector<PageRange> missing(const ObjectRef& object, PageRange range) const;
 
-  // The warm read in three steps: plan, the caller's I/O, finish. `into` is page-aligned and holds the
-  // range. Zero pages are written by plan itself. No allocation, no waiting.
-  void plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  // The warm read in three steps: plan, the caller's I/O, finish. `into` is page-aligned and holds
+  // the range. Zero pages are written by plan itself. No allocation, no waiting.
+  void plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into,
+                 ReadPlan& plan);
   // Checks every page and lets the extents go. Any error means that none of the pages may be used:
   // kStoreSum (quarantined, will be refetched), kStoreIo (when `io` was an error).
   Status finish_read(ReadPlan& plan, Status io);
-  // The three steps on this thread with IoEngine::read_now. How many pages from the first were read and
-  // verified; 0 is a miss.
+  // The three steps on this thread with IoEngine::read_now. How many pages from the first were read
+  // and verified; 0 is a miss.
   PageCount read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into);
 
   void fill(Fill& fill);
@@ -199,7 +210,7 @@ class Store {
   // The file is now `size` bytes long: pages beyond go, and the page in which it ends.
   void truncate(const ObjectRef& object, ByteCount size);
 
-  // -- write sessions ----------------------------------------------------------------------------------
+  // -- write sessions ----------------------------------------------------------------------------
   // From here on, changes of this object's pages enter no record; a session mark does, lazily.
   void begin_session(const ObjectRef& object);
   // Records identity and pages as they are now: one commit makes both durable.

@@ -18,15 +18,18 @@ struct Owned {
   const char* whose;
 };
 
-// Invariant 1, and 3 in so far as nothing that waits is free. A fill in flight is what is left over.
-void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks, bool in_flight, Lines& lines) {
+// Invariant 1, and 3 in so far as nothing that waits is free. A fill in flight is what is left
+// over.
+void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks, bool in_flight,
+                  Lines& lines) {
   std::vector<Owned> all;
   for (const BlockRun& run : allocator.free_runs()) all.push_back({run, "free"});
   for (const BlockRun& run : allocator.waiting_runs()) all.push_back({run, "waiting"});
   for (const Extent& extent : index.by_age()) {
     if (!extent.zeros()) all.push_back({{extent.block, extent.pages()}, "extent"});
   }
-  std::sort(all.begin(), all.end(), [](const Owned& a, const Owned& b) { return a.run.block < b.run.block; });
+  std::sort(all.begin(), all.end(),
+            [](const Owned& a, const Owned& b) { return a.run.block < b.run.block; });
   std::uint64_t next = 0;
   for (const Owned& owned : all) {
     if (owned.run.block < next) {
@@ -37,7 +40,8 @@ void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks
     next = std::max(next, owned.run.block + owned.run.count);
   }
   if (next > blocks) lines.emplace_back("1: blocks beyond the end of the data area");
-  if (next < blocks && !in_flight) lines.push_back(fmt::format("1: blocks from {} on have no owner", next));
+  if (next < blocks && !in_flight)
+    lines.push_back(fmt::format("1: blocks from {} on have no owner", next));
 }
 
 // Invariant 4, and that what is counted agrees with what is there.
@@ -48,25 +52,32 @@ void check_index(Index& index, Lines& lines) {
     ++seen.objects;
     seen.names += object.names ? object.names->size() : 0;
     if (object.retired || index.by_id(object.id) != &object) {
-      lines.push_back(fmt::format("object {} is in the tree but not in the index", object.id.value()));
+      lines.push_back(
+          fmt::format("object {} is in the tree but not in the index", object.id.value()));
     }
     std::uint64_t end = 0;
     std::uint64_t pages = 0;
     for (const auto& [first, extent] : object.extents) {
       ++seen.extents;
       pages += extent->pages();
-      if (first != extent->range.first.value() || extent->range.empty() || extent->owner != &object) {
-        lines.push_back(fmt::format("4: object {}: an extent at page {} is out of place", object.id.value(), first));
+      if (first != extent->range.first.value() || extent->range.empty() ||
+          extent->owner != &object) {
+        lines.push_back(fmt::format("4: object {}: an extent at page {} is out of place",
+                                    object.id.value(), first));
       }
-      if (first < end) lines.push_back(fmt::format("4: object {}: extents overlap at page {}", object.id.value(), first));
+      if (first < end)
+        lines.push_back(
+            fmt::format("4: object {}: extents overlap at page {}", object.id.value(), first));
       if (extent->zeros() != (extent->sums == nullptr)) {
-        lines.push_back(fmt::format("4: object {}: pages from {} on have no sums", object.id.value(), first));
+        lines.push_back(
+            fmt::format("4: object {}: pages from {} on have no sums", object.id.value(), first));
       }
       end = extent->range.end().value();
       if (object.in_session) seen.bytes += extent_size(extent->pages(), extent->block);
     }
     if (pages != object.cached_pages) {
-      lines.push_back(fmt::format("object {} counts {} pages and has {}", object.id.value(), object.cached_pages, pages));
+      lines.push_back(fmt::format("object {} counts {} pages and has {}", object.id.value(),
+                                  object.cached_pages, pages));
     }
   });
   index.for_each_record([&](const Record& record) { encode(record, bytes); });
@@ -74,9 +85,10 @@ void check_index(Index& index, Lines& lines) {
   const Index::Totals& said = index.totals();
   if (seen.objects != said.objects || seen.names != said.names || seen.extents != said.extents ||
       seen.extents != index.by_age().size() || seen.bytes != said.bytes) {
-    lines.push_back(fmt::format("counts: {} objects, {} names, {} extents, {} bytes; there are {}, {}, {}, {}",
-                                said.objects, said.names, said.extents, said.bytes, seen.objects, seen.names,
-                                seen.extents, seen.bytes));
+    lines.push_back(
+        fmt::format("counts: {} objects, {} names, {} extents, {} bytes; there are {}, {}, {}, {}",
+                    said.objects, said.names, said.extents, said.bytes, seen.objects, seen.names,
+                    seen.extents, seen.bytes));
   }
 }
 
@@ -97,13 +109,15 @@ std::vector<std::string> records_of(Index& index, const std::vector<ObjectId>& b
 }
 
 // Invariant 5 for the whole journal: what lies on the device is what is in memory.
-void check_device(IoEngine& engine, int fd, const Superblock& superblock, Index& index, Lines& lines) {
+void check_device(IoEngine& engine, int fd, const Superblock& superblock, Index& index,
+                  Lines& lines) {
   const auto loaded = load(engine, fd, superblock);
   if (!loaded) {
     lines.emplace_back("5: the store cannot be loaded from the device");
     return;
   }
-  if (loaded->discarded != 0) lines.push_back(fmt::format("5: {} records make no sense", loaded->discarded));
+  if (loaded->discarded != 0)
+    lines.push_back(fmt::format("5: {} records make no sense", loaded->discarded));
   std::vector<ObjectId> in_session;
   index.for_each_object([&](Object& object) {
     if (object.in_session) in_session.push_back(object.id);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Check: are the invariants of store.h kept? For tests, debug builds and looking at a store in trouble.
+// Check: are the invariants of store.h kept? For tests, debug builds and looking at a store in
+// trouble.
 #pragma once
 
 #include <string>
@@ -9,9 +10,9 @@
 
 namespace larder::store {
 
-// One line per breach, with the invariant's number; empty: all is well. Where nothing waits for a commit,
-// what lies on the device is loaded too and compared (invariant 5).
-// REQUIRES: nothing else uses the store meanwhile. Blocks.
+// One line per breach, with the invariant's number; empty: all is well. Where nothing waits for a
+// commit, what lies on the device is loaded too and compared (invariant 5). REQUIRES: nothing else
+// uses the store meanwhile. Blocks.
 std::vector<std::string> check_store(Store& store);
 
 }  // namespace larder::store

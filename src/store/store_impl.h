@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of a Store share. store.h says what it does; each .cc beside this file does one part:
+// What the parts of a Store share. store.h says what it does; each .cc beside this file does one
+// part:
 //
 //   store.cc    opening and closing       fill.cc      pages on their way in
 //   commit.cc   commits, checkpoints      read.cc      the warm read
 //   tree.cc     objects                   session.cc   write sessions
 //   names.cc    names                     eviction.cc  making room
 //
-// One lock, `mutex`, orders all changes: whoever holds it changes the index and appends the record of the
-// change, so the journal's order is the order of the changes, and a checkpoint that is made under it is the
-// state behind one certain record. Warm reads do not take it: they take their object's own lock, pin what
-// they read and let go. No lock is held over I/O.
+// One lock, `mutex`, orders all changes: whoever holds it changes the index and appends the record
+// of the change, so the journal's order is the order of the changes, and a checkpoint that is made
+// under it is the state behind one certain record. Warm reads do not take it: they take their
+// object's own lock, pin what they read and let go. No lock is held over I/O.
 //
-// How a block comes and goes: free -> fill in flight -> extent -> waiting -> free. It enters an extent when
-// its write has been answered; it waits from the moment that the index lets it go until the record of that
-// is durable and nobody reads it any more.
+// How a block comes and goes: free -> fill in flight -> extent -> waiting -> free. It enters an
+// extent when its write has been answered; it waits from the moment that the index lets it go until
+// the record of that is durable and nobody reads it any more.
 #pragma once
 
 #include <atomic>
@@ -51,8 +52,8 @@ struct FillJob : FillInFlight, Work {
 };
 
 struct Store::Impl {
-  Impl(Device a_device, Options an_options, IoEngine& an_engine, WorkQueue& a_machine, const Clock& a_clock,
-       Loaded loaded);
+  Impl(Device a_device, Options an_options, IoEngine& an_engine, WorkQueue& a_machine,
+       const Clock& a_clock, Loaded loaded);
   ~Impl();
 
   // -- store.cc

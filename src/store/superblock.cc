@@ -52,7 +52,8 @@ SuperblockDisk encode(const Superblock& superblock) {
 SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& superblock) {
   if (disk.magic != kMagic) {
     const auto bytes = bytes_of(disk);
-    const bool zero = std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+    const bool zero =
+        std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
     return zero ? SuperblockState::kZero : SuperblockState::kForeign;
   }
   if (disk.format.get() != kFormat) return SuperblockState::kOtherFormat;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Superblock: where the last checkpoint and the journal behind it begin. Two of them, written in turn.
+// Superblock: where the last checkpoint and the journal behind it begin. Two of them, written in
+// turn.
 #pragma once
 
 #include <larder/records.h>
@@ -39,7 +40,8 @@ SuperblockDisk encode(const Superblock& superblock);
 // `slot`: the place from which `disk` was read. kValid fills `superblock`.
 SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& superblock);
 
-// The size that the store on `fd` was given; nullopt where neither superblock can be read. For device.cc.
+// The size that the store on `fd` was given; nullopt where neither superblock can be read. For
+// device.cc.
 std::optional<ByteCount> stored_size(int fd);
 
 std::string to_text(const Uuid& uuid);

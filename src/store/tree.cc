@@ -26,13 +26,15 @@ Result<ObjectRef> Store::find(const ObjectRef& parent, Bytes key) {
   return ObjectRef(object);
 }
 
-Result<ObjectRef> Store::create(const ObjectRef& parent, ObjectType type, Bytes key, Bytes aux, ByteCount size) {
+Result<ObjectRef> Store::create(const ObjectRef& parent, ObjectType type, Bytes key, Bytes aux,
+                                ByteCount size) {
   if (!fits(key) || !fits_aux(aux)) return fail(ErrorCode::kInvalid);
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open()) return fail(ErrorCode::kStoreIo);
   Index& index = *impl_->index;
   if (parent->retired || index.child(*parent, view(key)) != nullptr) return fail(ErrorCode::kStale);
-  if (!impl_->index_room_locked(sizeof(ObjectDisk) + key.size() + aux.size())) return fail(ErrorCode::kStoreFull);
+  if (!impl_->index_room_locked(sizeof(ObjectDisk) + key.size() + aux.size()))
+    return fail(ErrorCode::kStoreFull);
   ObjectRef object = index.add(*parent, type, view(key), index.next_id());
   index.set_identity(*object, view(aux), size);
   impl_->append_locked(change_of(*object, Pages::kReset));
@@ -56,7 +58,8 @@ ObjectRecord Store::record(const ObjectRef& object) const {
 void Store::Impl::resize_locked(Object& object, ByteCount size) {
   // The tail page was padded for another size; what lies beyond is no more.
   const bool other_tail = object.tail_size.value() != 0 && object.tail_size != size;
-  if (other_tail) drop_locked(object, {page_of(ByteOffset{object.tail_size.value()}), PageCount{1}});
+  if (other_tail)
+    drop_locked(object, {page_of(ByteOffset{object.tail_size.value()}), PageCount{1}});
   drop_locked(object, from(PageIndex{pages_for(size).value()}));
 }
 
@@ -112,8 +115,10 @@ Status Store::rename(const ObjectRef& object, const ObjectRef& new_parent, Bytes
     return fail(ErrorCode::kStoreFull);
   }
   DeadList dead;
-  if (!impl_->index->rename(*object, *new_parent, view(new_key), dead)) return fail(ErrorCode::kInvalid);
-  impl_->let_go_locked(dead, impl_->append_locked(RenameRecord{object->id, new_parent->id, new_key}));
+  if (!impl_->index->rename(*object, *new_parent, view(new_key), dead))
+    return fail(ErrorCode::kInvalid);
+  impl_->let_go_locked(dead,
+                       impl_->append_locked(RenameRecord{object->id, new_parent->id, new_key}));
   impl_->gauges_locked();
   return {};
 }

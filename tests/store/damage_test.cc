@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Metadata that time, a disk or a stranger has changed: an older store or an empty one, never a wrong byte.
+// Metadata that time, a disk or a stranger has changed: an older store or an empty one, never a
+// wrong byte.
 #include "model.h"
 #include "store/entry.h"
 #include "store/layout.h"
@@ -27,7 +28,8 @@ SimImage used_store() {
   for (int i = 0; i < 8; ++i) {
     const ObjectRef file = rig.make(fmt::format("new{}", i), ByteCount{64 * kPageSize});
     REQUIRE(rig.fill(file, 0, 64, 1));
-    rig.store->invalidate(rig.find(fmt::format("old{}", i)), bytes("v2"), ByteCount{64 * kPageSize});
+    rig.store->invalidate(rig.find(fmt::format("old{}", i)), bytes("v2"),
+                          ByteCount{64 * kPageSize});
     REQUIRE(rig.fill(rig.find(fmt::format("old{}", i)), 0, 64, 2));
     REQUIRE(rig.store->sync());
   }
@@ -47,7 +49,8 @@ void works(Rig& rig) {
       CHECK(rig.good(file, 0, 64, aux == "v1" ? 1 : 2) >= 0);
     }
   }
-  auto made = rig.store->create(rig.store->root(), ObjectType::kData, bytes("after"), {}, ByteCount{kPageSize});
+  auto made = rig.store->create(rig.store->root(), ObjectType::kData, bytes("after"), {},
+                                ByteCount{kPageSize});
   REQUIRE(made);
   CHECK(rig.fill(*made, 0, 1, 9));
   CHECK(rig.store->sync());
@@ -72,7 +75,9 @@ TEST_CASE("zeros, noise or a flipped bit in any block of the metadata") {
       for (std::byte& byte : noise.span()) byte = static_cast<std::byte>(random.below(256));
       if (how == 0) damaged.write(at, zeros.span());
       if (how == 1) damaged.write(at, noise.span());
-      if (how == 2) damaged.flip_bit(at + ByteCount{random.below(kBlockSize)}, static_cast<unsigned>(random.below(8)));
+      if (how == 2)
+        damaged.flip_bit(at + ByteCount{random.below(kBlockSize)},
+                         static_cast<unsigned>(random.below(8)));
       Rig rig{std::move(damaged)};
       works(rig);
       if (empty) CHECK(rig.find("new0"));
@@ -105,7 +110,8 @@ TEST_CASE("random bits of the metadata flip together") {
     const std::uint64_t start = random.one_in(2) ? 0 : layout().journal.value();
     for (std::uint64_t i = 0; i < flips; ++i) {
       const std::uint64_t within = random.one_in(2) ? (128u << 10) : layout().data.value() - start;
-      damaged.flip_bit(ByteOffset{start + random.below(within)}, static_cast<unsigned>(random.below(8)));
+      damaged.flip_bit(ByteOffset{start + random.below(within)},
+                       static_cast<unsigned>(random.below(8)));
     }
     Rig rig{std::move(damaged)};
     works(rig);
@@ -116,7 +122,8 @@ TEST_CASE("damaged pages are misses, all others are read") {
   SimImage image = used_store();
   Random random(test_seed(43));
   for (int i = 0; i < 200; ++i) {
-    image.flip_bit(layout().data + ByteCount{random.below(8u << 20)}, static_cast<unsigned>(random.below(8)));
+    image.flip_bit(layout().data + ByteCount{random.below(8u << 20)},
+                   static_cast<unsigned>(random.below(8)));
   }
   Rig rig{std::move(image)};
   works(rig);
@@ -181,10 +188,11 @@ TEST_CASE("records that make no sense are discarded, whatever their sums say") {
     REQUIRE(length > 100);
     REQUIRE(length < 2 * kBlockSize - sizeof(EntryDisk));
     for (std::uint64_t i = 1 + random.below(4); i > 0; --i) {
-      block.span()[sizeof(EntryDisk) + random.below(length)] = static_cast<std::byte>(random.below(256));
+      block.span()[sizeof(EntryDisk) + random.below(length)] =
+          static_cast<std::byte>(random.below(256));
     }
-    const EntryName name{header.uuid, header.generation.get(), header.sequence.get(), layout().journal,
-                         EntryKind::kJournal, header.previous.get()};
+    const EntryName name{header.uuid,      header.generation.get(), header.sequence.get(),
+                         layout().journal, EntryKind::kJournal,     header.previous.get()};
     seal_entry(name, length, header.records.get(), block.span());
     image.write(layout().journal, block.span().first(entry_blocks(length) * kBlockSize));
     Rig other{std::move(image)};

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a store may lie, who may open it, and that its size is exact: on real files in a directory of our own.
+// Where a store may lie, who may open it, and that its size is exact: on real files in a directory
+// of our own.
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <mutex>
 
 #include "rig.h"
+#include "store/checkpoint.h"
 #include "store/layout.h"
 #include "store/place.h"
-#include "store/checkpoint.h"
 
 using namespace larder;
 using namespace larder::store;
@@ -117,7 +118,8 @@ TEST_CASE("a store is created with its size, for its owner alone") {
   CHECK(static_cast<std::uint64_t>(stat.st_size) > kSmallestStore.value() * 98 / 100);
 }
 
-TEST_CASE("the size is not exceeded by one byte, in length or in blocks, however the store is filled") {
+TEST_CASE(
+    "the size is not exceeded by one byte, in length or in blocks, however the store is filled") {
   const TempFolder folder;
   const std::uint64_t mib = GENERATE(16, 40);
   const std::uint64_t pages = GENERATE(1, 64);
@@ -127,7 +129,8 @@ TEST_CASE("the size is not exceeded by one byte, in length or in blocks, however
   auto device = open_at(folder / "store", size);
   REQUIRE(device);
   real.open(std::move(*device));
-  auto file = real.store->create(real.store->root(), ObjectType::kData, bytes("f"), {}, ByteCount{1u << 30});
+  auto file = real.store->create(real.store->root(), ObjectType::kData, bytes("f"), {},
+                                 ByteCount{1u << 30});
   REQUIRE(file);
   const std::uint64_t all = 2 * size.value() / kPageSize;
   // Every other place first, so that the file system cannot keep one long run.
@@ -174,7 +177,8 @@ TEST_CASE("a file that was cut short is opened, and what was lost is a miss") {
     auto device = open_at(folder / "store");
     REQUIRE(device);
     real.open(std::move(*device));
-    auto file = real.store->create(real.store->root(), ObjectType::kData, bytes("f"), {}, ByteCount{1u << 30});
+    auto file = real.store->create(real.store->root(), ObjectType::kData, bytes("f"), {},
+                                   ByteCount{1u << 30});
     REQUIRE(file);
     for (std::uint64_t i = 0; i < 10; ++i) CHECK(real.fill(*file, i * 256, 256));
     real.store->close();
@@ -189,7 +193,8 @@ TEST_CASE("a file that was cut short is opened, and what was lost is a miss") {
   if (file) {
     AlignedBuffer into(kPageSize), expected(kPageSize);
     for (std::uint64_t page = 0; page < 2560; ++page) {
-      if (real.store->read_now(*file, {PageIndex{page}, PageCount{1}}, into.span()).value() == 0) continue;
+      if (real.store->read_now(*file, {PageIndex{page}, PageCount{1}}, into.span()).value() == 0)
+        continue;
       paint(expected.span(), 0, page, 1);
       REQUIRE(std::memcmp(into.data(), expected.data(), kPageSize) == 0);
     }
@@ -258,7 +263,8 @@ TEST_CASE("places that are refused") {
   DeviceOptions options;
   options.size = kSmallestStore;
   options.forbidden = {folder / "share", folder / "mountpoint"};
-  for (const char* path : {"share/store", "link/store", "share/../share/store", "dir/../link/store"}) {
+  for (const char* path :
+       {"share/store", "link/store", "share/../share/store", "dir/../link/store"}) {
     CAPTURE(path);
     options.path = folder / path;
     refused(open_device(options), ErrorCode::kStorePlace, "inside");
@@ -289,7 +295,8 @@ TEST_CASE("a file of somebody's is refused and stays as it is") {
 }
 
 TEST_CASE("file systems that are of the network or of FUSE are refused by their numbers") {
-  for (const long type : {0x6969L, 0xff534d42L, 0xfe534d42L, 0x517bL, 0x65735546L, 0x01021997L, 0x5346414fL, 0x00c36400L}) {
+  for (const long type : {0x6969L, 0xff534d42L, 0xfe534d42L, 0x517bL, 0x65735546L, 0x01021997L,
+                          0x5346414fL, 0x00c36400L}) {
     CHECK_FALSE(refused_file_system(type).empty());
   }
   for (const long type : {0xef53L, 0x01021994L, 0x9123683eL, 0x58465342L, 0x794c7630L}) {
@@ -297,7 +304,8 @@ TEST_CASE("file systems that are of the network or of FUSE are refused by their 
   }
 }
 
-TEST_CASE("the parts of a store of any size lie one behind the other and leave most of it to data") {
+TEST_CASE(
+    "the parts of a store of any size lie one behind the other and leave most of it to data") {
   for (const std::uint64_t mib : {16u, 17u, 100u, 256u, 1024u, 32768u, 1u << 20, 16u << 20}) {
     CAPTURE(mib);
     const Layout layout = layout_for(ByteCount{std::uint64_t{mib} << 20});

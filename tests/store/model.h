@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A naive model of a store, and a workload from a seed that drives both.
 //
-// The model knows, for each object, which version of which page the object's present content has, and for
-// each version number that was ever written into the aux data what every page of it was. So whatever a
-// store remembers after whatever happened to it, its aux data name the one content that its pages may have.
+// The model knows, for each object, which version of which page the object's present content has,
+// and for each version number that was ever written into the aux data what every page of it was. So
+// whatever a store remembers after whatever happened to it, its aux data name the one content that
+// its pages may have.
 #pragma once
 
 #include <fmt/format.h>
@@ -28,32 +29,48 @@ class Workload {
   // One step. Errors of the device make the store forget; the model goes on.
   void step() {
     switch (random_.below(20)) {
-      case 0: return make();
-      case 1: return invalidate();
-      case 2: return drop();
-      case 3: return truncate();
-      case 4: return retire();
-      case 5: return rename();
-      case 6: return put_name();
-      case 7: return move_name();
-      case 8: return remove_name();
-      case 9: return begin();
-      case 10: case 11: return end();
-      case 12: case 13: return sync();
-      case 14: return stale_fill();
-      default: return fill();
+      case 0:
+        return make();
+      case 1:
+        return invalidate();
+      case 2:
+        return drop();
+      case 3:
+        return truncate();
+      case 4:
+        return retire();
+      case 5:
+        return rename();
+      case 6:
+        return put_name();
+      case 7:
+        return move_name();
+      case 8:
+        return remove_name();
+      case 9:
+        return begin();
+      case 10:
+      case 11:
+        return end();
+      case 12:
+      case 13:
+        return sync();
+      case 14:
+        return stale_fill();
+      default:
+        return fill();
     }
   }
 
-  // Every page that can be read is of the version that the aux data name; while the store is up, of the
-  // object's present content.
+  // Every page that can be read is of the version that the aux data name; while the store is up, of
+  // the object's present content.
   void read_all() {
     for (auto& [key, file] : files_) read_present(file);
     names_agree();
   }
 
-  // After a crash (the store is a new one): what it has may be old, but never mixed, never wrong; and
-  // what was in it at the last sync is there, unless something happened to it since.
+  // After a crash (the store is a new one): what it has may be old, but never mixed, never wrong;
+  // and what was in it at the last sync is there, unless something happened to it since.
   void read_after_crash() {
     for (const auto& [key, synced] : synced_) {
       CAPTURE(key);
@@ -64,7 +81,8 @@ class Workload {
       }
     }
     std::set<std::string> keys;
-    for (const auto& [version, history] : history_) keys.insert(history.keys.begin(), history.keys.end());
+    for (const auto& [version, history] : history_)
+      keys.insert(history.keys.begin(), history.keys.end());
     for (const std::string& key : keys) {
       if (const ObjectRef object = find(key)) read_old(object);
     }
@@ -79,7 +97,8 @@ class Workload {
     for (int i = 0; i < 6; ++i) {
       if (const ObjectRef object = find(fmt::format("file{}", i))) rig_.store->retire(object);
     }
-    for (int i = 0; i < 8; ++i) rig_.store->remove_name(rig_.store->root(), fmt::format("name{}", i));
+    for (int i = 0; i < 8; ++i)
+      rig_.store->remove_name(rig_.store->root(), fmt::format("name{}", i));
   }
   // The store was closed and opened in order, with no session open: it has all.
   void reopened() {
@@ -99,7 +118,7 @@ class Workload {
   struct File {
     ObjectRef object;
     std::string key;
-    std::uint64_t version = 0;  // in the aux data
+    std::uint64_t version = 0;         // in the aux data
     std::vector<std::uint64_t> pages;  // what each page's content is now
     bool in_session = false;
   };
@@ -143,8 +162,8 @@ class Workload {
     file.key = key;
     file.version = ++version_;
     file.pages = content(1 + random_.below(kFilePages));
-    auto made = rig_.store->create(rig_.store->root(), ObjectType::kData, bytes(key), bytes(aux_of(file.version)),
-                                   size_of(file.pages.size()));
+    auto made = rig_.store->create(rig_.store->root(), ObjectType::kData, bytes(key),
+                                   bytes(aux_of(file.version)), size_of(file.pages.size()));
     CHECK((made || files_.count(key) != 0 || rig_.store->state() != State::kOpen));
     if (!made) return;
     CHECK(files_.count(key) == 0);
@@ -154,10 +173,11 @@ class Workload {
   }
 
   std::unique_ptr<TestFill> painted(const File& file, std::uint64_t first, std::uint64_t count) {
-    auto one = std::make_unique<TestFill>(file.object, rig_.store->generation(file.object), first, count,
-                                          size_of(file.pages.size()), 0);
+    auto one = std::make_unique<TestFill>(file.object, rig_.store->generation(file.object), first,
+                                          count, size_of(file.pages.size()), 0);
     for (std::uint64_t i = 0; i < count; ++i) {
-      paint(one->buffer.span().subspan(i * kPageSize, kPageSize), 0, first + i, file.pages[first + i]);
+      paint(one->buffer.span().subspan(i * kPageSize, kPageSize), 0, first + i,
+            file.pages[first + i]);
     }
     return one;
   }
@@ -203,7 +223,8 @@ class Workload {
   void drop() {
     File* file = any_file();
     if (file == nullptr) return;
-    rig_.store->drop(file->object, {PageIndex{random_.below(kFilePages)}, PageCount{1 + random_.below(20)}});
+    rig_.store->drop(file->object,
+                     {PageIndex{random_.below(kFilePages)}, PageCount{1 + random_.below(20)}});
   }
 
   void truncate() {
@@ -227,7 +248,8 @@ class Workload {
     if (file == nullptr) return;
     const std::string key = fmt::format("file{}", random_.below(6));
     touched_.insert(key);
-    if (!rig_.store->rename(file->object, rig_.store->root(), bytes(key)) || key == file->key) return;
+    if (!rig_.store->rename(file->object, rig_.store->root(), bytes(key)) || key == file->key)
+      return;
     File moved = *file;
     files_.erase(moved.key);
     moved.key = key;
@@ -270,13 +292,15 @@ class Workload {
       Synced& synced = synced_[key];
       synced.version = file.version;
       synced.cached.assign(file.pages.size(), true);
-      for (const PageRange& run : rig_.store->missing(file.object, {PageIndex{0}, PageCount{file.pages.size()}})) {
-        for (PageIndex page = run.first; page < run.end(); page += PageCount{1}) synced.cached[page.value()] = false;
+      for (const PageRange& run :
+           rig_.store->missing(file.object, {PageIndex{0}, PageCount{file.pages.size()}})) {
+        for (PageIndex page = run.first; page < run.end(); page += PageCount{1})
+          synced.cached[page.value()] = false;
       }
     }
   }
 
-  // -- names: of the root ---------------------------------------------------------------------------
+  // -- names: of the root -----------------------------------------------------------------------
   std::string any_name() { return fmt::format("name{}", random_.below(8)); }
   void put_name() {
     const std::string name = any_name();
@@ -305,13 +329,14 @@ class Workload {
   void names_agree() {
     if (rig_.store->state() != State::kOpen) return;
     std::map<std::string, std::uint64_t> seen;
-    rig_.store->for_each_name(rig_.store->root(), [&](std::string_view name, const NameRecord& record) {
-      seen[std::string(name)] = record.file.inode;
-    });
+    rig_.store->for_each_name(rig_.store->root(),
+                              [&](std::string_view name, const NameRecord& record) {
+                                seen[std::string(name)] = record.file.inode;
+                              });
     CHECK(seen == names_);
   }
 
-  // -- reading ----------------------------------------------------------------------------------------
+  // -- reading -----------------------------------------------------------------------------------
   // Each page alone and all at once; -1 is a miss.
   void expect(const ObjectRef& object, const std::vector<std::uint64_t>& pages) {
     for (std::uint64_t page = 0; page < pages.size(); ++page) {

@@ -36,8 +36,10 @@ inline std::string text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Content that tells by each of its pages what it is: `version` of page `page` of what is called `tag`. 0 is zeros.
-inline void paint(std::span<std::byte> page_bytes, std::uint64_t tag, std::uint64_t page, std::uint64_t version) {
+// Content that tells by each of its pages what it is: `version` of page `page` of what is called
+// `tag`. 0 is zeros.
+inline void paint(std::span<std::byte> page_bytes, std::uint64_t tag, std::uint64_t page,
+                  std::uint64_t version) {
   if (version == 0) {
     std::fill(page_bytes.begin(), page_bytes.end(), std::byte{0});
     return;
@@ -55,8 +57,8 @@ struct TestFill : Fill {
   bool told = false;
   Status answer;
 
-  TestFill(ObjectRef an_object, std::uint64_t a_generation, std::uint64_t first_page, std::uint64_t pages,
-           ByteCount a_file_size, std::uint64_t version)
+  TestFill(ObjectRef an_object, std::uint64_t a_generation, std::uint64_t first_page,
+           std::uint64_t pages, ByteCount a_file_size, std::uint64_t version)
       : buffer(pages * kPageSize) {
     object = std::move(an_object);
     generation = a_generation;
@@ -76,7 +78,8 @@ struct TestFill : Fill {
 };
 
 struct Rig {
-  explicit Rig(ByteCount size = kSmallestStore, Options the_options = {}) : engine(std::make_unique<SimEngine>(size)) {
+  explicit Rig(ByteCount size = kSmallestStore, Options the_options = {})
+      : engine(std::make_unique<SimEngine>(size)) {
     options = the_options;
     options.commit_by = CommitBy::kSync;
     open();
@@ -131,22 +134,25 @@ struct Rig {
   }
   std::string aux(const ObjectRef& object) { return text(store->record(object).aux); }
 
-  Status fill(const ObjectRef& object, std::uint64_t first, std::uint64_t pages, std::uint64_t version,
-              ByteCount file_size) {
+  Status fill(const ObjectRef& object, std::uint64_t first, std::uint64_t pages,
+              std::uint64_t version, ByteCount file_size) {
     TestFill one(object, store->generation(object), first, pages, file_size, version);
     store->fill(one);
     machine.run_all();
     check(one.told, "the fill was answered");
     return one.answer;
   }
-  Status fill(const ObjectRef& object, std::uint64_t first, std::uint64_t pages, std::uint64_t version) {
+  Status fill(const ObjectRef& object, std::uint64_t first, std::uint64_t pages,
+              std::uint64_t version) {
     return fill(object, first, pages, version, store->record(object).size);
   }
   // How many pages from `first` are read and are of this version; -1 where one is wrong.
-  int good(const ObjectRef& object, std::uint64_t first, std::uint64_t pages, std::uint64_t version) {
+  int good(const ObjectRef& object, std::uint64_t first, std::uint64_t pages,
+           std::uint64_t version) {
     AlignedBuffer into(pages * kPageSize), expected(kPageSize);
     std::memset(into.data(), 0xaa, into.size());
-    const PageCount got = store->read_now(object, {PageIndex{first}, PageCount{pages}}, into.span());
+    const PageCount got =
+        store->read_now(object, {PageIndex{first}, PageCount{pages}}, into.span());
     for (std::uint64_t i = 0; i < got.value(); ++i) {
       paint(expected.span(), 0, first + i, version);
       if (std::memcmp(expected.data(), into.data() + i * kPageSize, kPageSize) != 0) return -1;

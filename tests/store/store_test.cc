@@ -9,7 +9,9 @@ using namespace larder::store::test;
 
 namespace {
 constexpr ByteCount kMiBytes{1u << 20};
-PageRange pages(std::uint64_t first, std::uint64_t count) { return {PageIndex{first}, PageCount{count}}; }
+PageRange pages(std::uint64_t first, std::uint64_t count) {
+  return {PageIndex{first}, PageCount{count}};
+}
 }  // namespace
 
 TEST_CASE("what was filled is read back, also after closing and opening") {
@@ -278,7 +280,8 @@ TEST_CASE("retire takes all that lies below, and what was held of it keeps nothi
   CHECK_FALSE(rig.find("share"));
   CHECK(rig.good(*below, 0, 16, 1) == 0);
   CHECK(rig.fill(*below, 0, 16, 1).error().code == ErrorCode::kStale);
-  CHECK(rig.store->create(share, ObjectType::kData, bytes("x"), {}, {}).error().code == ErrorCode::kStale);
+  CHECK(rig.store->create(share, ObjectType::kData, bytes("x"), {}, {}).error().code ==
+        ErrorCode::kStale);
   CHECK_FALSE(rig.store->find_name(share, "name"));
   REQUIRE(rig.store->sync());
   REQUIRE(rig.store->sync());
@@ -362,10 +365,13 @@ TEST_CASE("keys and aux data have their lengths") {
   const ObjectRef root = rig.store->root();
   const std::string longest(255, 'k'), longer(256, 'k');
   CHECK(rig.store->create(root, ObjectType::kData, {}, {}, {}).error().code == ErrorCode::kInvalid);
-  CHECK(rig.store->create(root, ObjectType::kData, bytes(longer), {}, {}).error().code == ErrorCode::kInvalid);
-  CHECK(rig.store->create(root, ObjectType::kData, bytes("k"), bytes(longer), {}).error().code == ErrorCode::kInvalid);
+  CHECK(rig.store->create(root, ObjectType::kData, bytes(longer), {}, {}).error().code ==
+        ErrorCode::kInvalid);
+  CHECK(rig.store->create(root, ObjectType::kData, bytes("k"), bytes(longer), {}).error().code ==
+        ErrorCode::kInvalid);
   CHECK(rig.store->create(root, ObjectType::kData, bytes(longest), bytes(longest), {}));
-  CHECK(rig.store->create(root, ObjectType::kData, bytes(longest), {}, {}).error().code == ErrorCode::kStale);
+  CHECK(rig.store->create(root, ObjectType::kData, bytes(longest), {}, {}).error().code ==
+        ErrorCode::kStale);
   CHECK(rig.store->find(root, bytes("none")).error().code == ErrorCode::kNotFound);
   rig.reopen();
   CHECK(rig.find(longest));
@@ -422,7 +428,8 @@ TEST_CASE("fills above the limit of bytes in flight are dropped and counted") {
   CHECK(rig.store->counters().fill_in_flight_bytes.value() == 0);
 }
 
-TEST_CASE("objects and names that no checkpoint could hold are refused, not lost at the next opening") {
+TEST_CASE(
+    "objects and names that no checkpoint could hold are refused, not lost at the next opening") {
   Rig rig;
   const ObjectRef folder = rig.make("folder", {});
   const ObjectRef file = rig.make("file", kMiBytes);
@@ -430,8 +437,10 @@ TEST_CASE("objects and names that no checkpoint could hold are refused, not lost
   const std::string tail(200, 'n');
   for (int i = 0; i < 4000; ++i) rig.store->put_name(folder, std::to_string(i) + tail, {});
   int made = 0;
-  while (rig.store->create(folder, ObjectType::kIndex, bytes(std::to_string(made) + tail), {}, {})) ++made;
-  CHECK(rig.store->create(folder, ObjectType::kIndex, bytes("x" + tail), {}, {}).error().code == ErrorCode::kStoreFull);
+  while (rig.store->create(folder, ObjectType::kIndex, bytes(std::to_string(made) + tail), {}, {}))
+    ++made;
+  CHECK(rig.store->create(folder, ObjectType::kIndex, bytes("x" + tail), {}, {}).error().code ==
+        ErrorCode::kStoreFull);
   REQUIRE(rig.store->sync());
   const auto names = rig.store->counters().names.value();
   CHECK(names > 1000);
@@ -465,9 +474,9 @@ TEST_CASE("the bytes of the example in docs/on-disk-format.md") {
   CHECK(header.records.get() == 2);
   CHECK(header.previous.get() == 0);
   constexpr unsigned char kRecords[] = {
-      0x23, 0, 1, 1, 1, 1, 2, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0,
-      'f', 'v', '1',
-      0x28, 0, 2, 0, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+      0x23, 0, 1,    1, 1, 1, 2, 0, 2, 0,   0,   0,   0,    0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
+      0,    0, 0x20, 0, 0, 0, 0, 0, 0, 'f', 'v', '1', 0x28, 0, 2, 0, 2, 0, 0, 0, 2, 0, 0,
+      0,    0, 0,    0, 0, 0, 0, 0, 0, 0,   0,   0,   0,    0, 0, 0, 0, 0, 0, 0, 0};
   CHECK(std::memcmp(block.data() + sizeof(EntryDisk), kRecords, sizeof kRecords) == 0);
   CHECK(rig.engine->written().front().at == ByteOffset{32u << 10});
 }

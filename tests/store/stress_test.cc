@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many threads on one store, on a real file: for the thread sanitizer, and for what only threads find.
+// Many threads on one store, on a real file: for the thread sanitizer, and for what only threads
+// find.
 #include <larder/clock.h>
 
 #include <fcntl.h>
@@ -33,8 +34,8 @@ class Stress {
  public:
   explicit Stress(Store& store, int rounds) : store_(store), rounds_(rounds) {
     for (std::uint64_t i = 0; i < kFiles; ++i) {
-      auto made = store.create(store.root(), ObjectType::kData, bytes(std::to_string(i)), bytes("0"),
-                               ByteCount{kPages * kPageSize});
+      auto made = store.create(store.root(), ObjectType::kData, bytes(std::to_string(i)),
+                               bytes("0"), ByteCount{kPages * kPageSize});
       check(made.has_value(), "an object can be made");
       files_.push_back(*made);
     }
@@ -48,7 +49,8 @@ class Stress {
     threads.emplace_back([this] { disturb(Seed{300}); });
     for (std::thread& thread : threads) thread.join();
     while (in_flight_.load() != 0) std::this_thread::yield();
-    for (const ObjectRef& file : files_) store_.end_session(file, bytes("z"), ByteCount{kPages * kPageSize});
+    for (const ObjectRef& file : files_)
+      store_.end_session(file, bytes("z"), ByteCount{kPages * kPageSize});
     filling_ = 1;
     fill(Seed{400});
     while (in_flight_.load() != 0) std::this_thread::yield();
@@ -68,7 +70,8 @@ class Stress {
       one->first = PageIndex{random.below(kPages - 64)};
       one->buffer = AlignedBuffer((1 + random.below(64)) * kPageSize);
       for (std::uint64_t page = 0; page < one->buffer.size() / kPageSize; ++page) {
-        paint(one->buffer.span().subspan(page * kPageSize, kPageSize), 0, one->first.value() + page, 1);
+        paint(one->buffer.span().subspan(page * kPageSize, kPageSize), 0, one->first.value() + page,
+              1);
       }
       one->data = one->buffer.span();
       one->file_size = ByteCount{kPages * kPageSize};
@@ -94,7 +97,8 @@ class Stress {
       const PageCount got = store_.read_now(files_[random.below(kFiles)], range, into.span());
       for (std::uint64_t page = 0; page < got.value(); ++page) {
         paint(expected.span(), 0, first + page, 1);
-        if (std::memcmp(expected.data(), into.data() + page * kPageSize, kPageSize) != 0) wrong_.fetch_add(1);
+        if (std::memcmp(expected.data(), into.data() + page * kPageSize, kPageSize) != 0)
+          wrong_.fetch_add(1);
       }
       read_pages_.fetch_add(got.value());
     }
@@ -149,7 +153,8 @@ TEST_CASE("threads that fill, read, drop, invalidate and commit at once read not
     ThreadPool machine({.name = "machine", .threads = 2});
     Options options;
     options.commit_ns = 2 * kMillisecond;
-    auto opened = Store::open(std::move(*device), options, *engine->engine, machine, system_clock(), Seed{5});
+    auto opened =
+        Store::open(std::move(*device), options, *engine->engine, machine, system_clock(), Seed{5});
     REQUIRE(opened);
     std::unique_ptr<Store> store = std::move(*opened);
     const char* rounds = std::getenv("LARDER_STRESS_ROUNDS");

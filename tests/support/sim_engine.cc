@@ -102,7 +102,8 @@ void SimEngine::perform(IoRequest& request) {
 
 Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into) {
   ++reads_;
-  if (read_fault_ && reads_ == read_fault_->at) return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);
+  if (read_fault_ && reads_ == read_fault_->at)
+    return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);
   if (offset.value() + into.size() > seen_.size().value()) return fail(ErrorCode::kStoreIo, EIO);
   seen_.read(offset, into);
   return {};
@@ -119,13 +120,16 @@ SimImage SimEngine::crash(Random& random) const {
     }
     for (std::size_t at = 0; at < write.data.size(); at += kSector) {
       const std::size_t part = std::min(kSector, write.data.size() - at);
-      if (random.one_in(2)) image.write(write.at + ByteCount{at}, std::span(write.data).subspan(at, part));
+      if (random.one_in(2))
+        image.write(write.at + ByteCount{at}, std::span(write.data).subspan(at, part));
     }
   }
   return image;
 }
 
-void SimEngine::fail_operation(std::uint64_t n, int sys_errno) { operation_fault_ = {operations_ + n, sys_errno}; }
+void SimEngine::fail_operation(std::uint64_t n, int sys_errno) {
+  operation_fault_ = {operations_ + n, sys_errno};
+}
 void SimEngine::stop_at(std::uint64_t n) { stop_at_ = operations_ + n; }
 void SimEngine::fail_read(std::uint64_t n, int sys_errno) { read_fault_ = {reads_ + n, sys_errno}; }
 void SimEngine::misdirect(std::uint64_t n, std::int64_t by) {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // SimEngine: a device in memory, with a stated fault model.
 //
-// What it promises, as a disk does: a write that was answered is seen by every later read, and is on the
-// medium once a flush begun after its answer was answered. What it does not: until then, each 512-byte sector
-// of each write is on the medium or not, whatever the others are, in any order.
+// What it promises, as a disk does: a write that was answered is seen by every later read, and is
+// on the medium once a flush begun after its answer was answered. What it does not: until then,
+// each 512-byte sector of each write is on the medium or not, whatever the others are, in any
+// order.
 //
-// A crash picks a fate for each unflushed write: applied, lost, or torn (each sector decided alone).
-// Faults, counted over writes and flushes (`operations`) or reads:
-//   fail_operation(n, e)   the n-th from now fails with errno e, and has had no effect
-//   stop_at(n)             from the n-th on everything fails with EIO: the power is gone, crash() comes next
-//   fail_read(n, e)        the n-th read from now
-//   misdirect(n, by)       the n-th write from now lands `by` bytes beside its place, and is answered as good
-//   hold_writes(from)      writes at or above `from` wait until release_one(); release_all() ends the holding
+// A crash picks a fate for each unflushed write: applied, lost, or torn (each sector alone).
+// Faults, counted over writes and flushes (`operations`), over writes, or over reads:
+//   fail_operation(n, e)  the n-th from now fails with errno e, and has had no effect
+//   stop_at(n)            from the n-th on all fail with EIO: the power is gone, crash() comes next
+//   fail_read(n, e)       the n-th read from now fails
+//   misdirect(n, by)      the n-th write from now lands `by` bytes off, and is answered as good
+//   hold_writes(from)     writes at or above `from` wait for release_one() or release_all()
 //
 // Everything else is answered inside submit(), so a whole store runs on one thread.
 // Thread: one at a time.
