@@ -61,7 +61,7 @@ int main_of(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
-  plan.seconds = quick ? 0.35 : 2;
+  plan.seconds = quick ? 0.3 : 2;
   plan.file_mib = quick ? 128 : 512;
   plan.cold_mib = quick ? 24 : 128;
   return with_janitor(base, [&](const std::string& directory) {

@@ -103,18 +103,23 @@ SetUp<Mounted> mount_slowshare(const Programs& programs, const std::string& dire
   return Mounted::start({programs.slowshare, "-f", "-o", options, source, at}, at, at + ".log");
 }
 
-SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string& source) {
-  const std::string code = fmt::format("{}/passthrough_ll.c", directory);
+SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string& name,
+                                 const std::string& source, PassthroughCache cache) {
   const std::string program = fmt::format("{}/passthrough_ll", directory);
-  TRY_OK(fetch_example("passthrough_ll.c", code));
-  TRY_OK(
-      fetch_example("passthrough_helpers.h", fmt::format("{}/passthrough_helpers.h", directory)));
-  TRY_OK(run({"sh", "-c", "cc -O2 -o \"$1\" \"$2\" $(pkg-config --cflags --libs fuse3)", "sh",
-              program, code},
-             program + ".cc.log"));
-  const std::string at = fmt::format("{}/passthrough", directory);
-  return Mounted::start({program, "-f", "-o", fmt::format("cache=never,source={}", source), at}, at,
-                        at + ".log");
+  if (!fs::exists(program)) {
+    TRY_OK(fetch_example("passthrough_ll.c", program + ".c"));
+    TRY_OK(fetch_example("passthrough_helpers.h", directory + "/passthrough_helpers.h"));
+    TRY_OK(run({"sh", "-c", "cc -O2 -o \"$1\" \"$1.c\" $(pkg-config --cflags --libs fuse3)", "sh",
+                program},
+               program + ".cc.log"));
+  }
+  const std::string at = fmt::format("{}/{}", directory, name);
+  return Mounted::start(
+      {program, "-f", "-o",
+       fmt::format("cache={},source={}", cache == PassthroughCache::kNever ? "never" : "always",
+                   source),
+       at},
+      at, at + ".log");
 }
 
 }  // namespace larder::bench

@@ -50,7 +50,10 @@ SetUp<Mounted> mount_larder(const Programs& programs, const std::string& directo
                             const std::string& options);
 SetUp<Mounted> mount_slowshare(const Programs& programs, const std::string& directory,
                                const std::string& source, const std::string& options);
-// Compiled from the example that comes with libfuse.
-SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string& source);
+// Compiled from the example that comes with libfuse. kNever: every read reaches it
+// (FOPEN_DIRECT_IO); kAlways: the kernel keeps its pages.
+enum class PassthroughCache { kNever, kAlways };
+SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string& name,
+                                 const std::string& source, PassthroughCache cache);
 
 }  // namespace larder::bench

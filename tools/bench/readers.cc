@@ -27,24 +27,11 @@ tl::unexpected<Complaint> failed(const std::string& path, int error) {
   return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, std::strerror(error)), error);
 }
 
-struct Opened {
-  Fd fd;
-  std::uint64_t size = 0;
-};
-SetUp<Opened> open_file(const std::string& path) {
-  Opened file{Fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)}, 0};
-  struct stat info {};
-  if (!file.fd.valid() || ::fstat(file.fd.get(), &info) != 0) return failed(path, errno);
-  file.size = static_cast<std::uint64_t>(info.st_size);
-  return file;
-}
-
-SetUp<double> random_job(const std::string& path, const RandomRead& how, std::uint64_t seed) {
-  TRY(const Opened file, open_file(path));
-  if (file.size < how.block) return complain(ErrorCode::kInvalid, path + " is too small");
+SetUp<double> random_job(const OpenFile& file, const RandomRead& how, std::size_t job) {
+  if (file.size() < how.block) return complain(ErrorCode::kInvalid, file.path() + " is too small");
   // Drawn beforehand: the measured loop holds nothing but reads.
-  std::mt19937_64 random(seed);
-  std::uniform_int_distribution<std::uint64_t> block(0, file.size / how.block - 1);
+  std::mt19937_64 random(how.seed * 1000 + job);
+  std::uniform_int_distribution<std::uint64_t> block(0, file.size() / how.block - 1);
   std::vector<off_t> places(1 << 14);
   for (off_t& place : places) place = static_cast<off_t>(block(random) * how.block);
 
@@ -55,9 +42,9 @@ SetUp<double> random_job(const std::string& path, const RandomRead& how, std::ui
   do {
     for (int i = 0; i < 64; ++i) {
       const off_t place = places[reads++ % places.size()];
-      if (::pread(file.fd.get(), buffer.data(), how.block, place) !=
+      if (::pread(file.fd(job), buffer.data(), how.block, place) !=
           static_cast<ssize_t>(how.block)) {
-        return failed(path, errno);
+        return failed(file.path(), errno);
       }
     }
     passed = now_s() - start;
@@ -67,16 +54,27 @@ SetUp<double> random_job(const std::string& path, const RandomRead& how, std::ui
 
 }  // namespace
 
-SetUp<double> read_sequential(const std::string& path, std::size_t block, double seconds) {
-  TRY(const Opened file, open_file(path));
+SetUp<OpenFile> OpenFile::open(const std::string& path, unsigned jobs) {
+  OpenFile file;
+  file.path_ = path;
+  for (unsigned job = 0; job < jobs; ++job) {
+    file.fds_.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat info {};
+    if (!file.fds_.back().valid() || ::fstat(file.fd(job), &info) != 0) return failed(path, errno);
+    file.size_ = static_cast<std::uint64_t>(info.st_size);
+  }
+  return file;
+}
+
+SetUp<double> read_sequential(const OpenFile& file, std::size_t block, double seconds) {
   std::vector<char> buffer(block);
   const double start = now_s();
   double passed = 0;
   std::uint64_t bytes = 0;
   do {
-    for (std::uint64_t at = 0; at < file.size;) {
-      const ssize_t got = ::pread(file.fd.get(), buffer.data(), block, static_cast<off_t>(at));
-      if (got <= 0) return failed(path, got < 0 ? errno : EIO);
+    for (std::uint64_t at = 0; at < file.size();) {
+      const ssize_t got = ::pread(file.fd(0), buffer.data(), block, static_cast<off_t>(at));
+      if (got <= 0) return failed(file.path(), got < 0 ? errno : EIO);
       at += static_cast<std::uint64_t>(got);
       bytes += static_cast<std::uint64_t>(got);
     }
@@ -85,12 +83,12 @@ SetUp<double> read_sequential(const std::string& path, std::size_t block, double
   return static_cast<double>(bytes) / passed;
 }
 
-SetUp<double> read_random(const std::string& path, const RandomRead& how) {
-  std::vector<SetUp<double>> rates(how.jobs, SetUp<double>(0.0));
+SetUp<double> read_random(const OpenFile& file, const RandomRead& how) {
+  std::vector<SetUp<double>> rates(file.jobs(), SetUp<double>(0.0));
   {
     std::vector<std::jthread> jobs;
-    for (unsigned job = 0; job < how.jobs; ++job) {
-      jobs.emplace_back([&, job] { rates[job] = random_job(path, how, how.seed * 1000 + job); });
+    for (std::size_t job = 0; job < file.jobs(); ++job) {
+      jobs.emplace_back([&, job] { rates[job] = random_job(file, how, job); });
     }
   }
   double sum = 0;
@@ -120,16 +118,16 @@ SetUp<std::monostate> write_noise(const std::string& path, ByteCount bytes, std:
 }
 
 SetUp<std::monostate> compare_files(const std::string& a, const std::string& b) {
-  TRY(const Opened one, open_file(a));
-  TRY(const Opened other, open_file(b));
-  bool same = one.size == other.size;
+  TRY(const OpenFile one, OpenFile::open(a));
+  TRY(const OpenFile other, OpenFile::open(b));
+  bool same = one.size() == other.size();
   std::vector<char> left(1 << 20), right(1 << 20);
-  for (std::uint64_t at = 0; same && at < one.size; at += left.size()) {
-    const std::size_t part = std::min<std::uint64_t>(left.size(), one.size - at);
+  for (std::uint64_t at = 0; same && at < one.size(); at += left.size()) {
+    const std::size_t part = std::min<std::uint64_t>(left.size(), one.size() - at);
     const auto want = static_cast<ssize_t>(part);
-    if (::pread(one.fd.get(), left.data(), part, static_cast<off_t>(at)) != want)
+    if (::pread(one.fd(0), left.data(), part, static_cast<off_t>(at)) != want)
       return failed(a, EIO);
-    if (::pread(other.fd.get(), right.data(), part, static_cast<off_t>(at)) != want)
+    if (::pread(other.fd(0), right.data(), part, static_cast<off_t>(at)) != want)
       return failed(b, EIO);
     same = std::memcmp(left.data(), right.data(), part) == 0;
   }

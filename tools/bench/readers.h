@@ -4,26 +4,43 @@
 // Thread: any; they start their own.
 #pragma once
 
+#include <larder/fd.h>
 #include <larder/result.h>
 #include <larder/units.h>
 
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace larder::bench {
 
+// Opened once and read many times, so that a measurement holds reads and nothing else.
+class OpenFile {
+ public:
+  // `jobs`: descriptors of its own for each.
+  static SetUp<OpenFile> open(const std::string& path, unsigned jobs = 1);
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  std::size_t jobs() const { return fds_.size(); }
+  int fd(std::size_t job) const { return fds_[job].get(); }
+
+ private:
+  std::string path_;
+  std::uint64_t size_ = 0;
+  std::vector<Fd> fds_;
+};
+
 // Bytes per second over whole passes of `block` bytes, for at least `seconds`.
-SetUp<double> read_sequential(const std::string& path, std::size_t block, double seconds);
+SetUp<double> read_sequential(const OpenFile& file, std::size_t block, double seconds);
 
 struct RandomRead {
   std::size_t block = 4096;
-  unsigned jobs = 1;  // each a thread with a descriptor of its own, one read at a time
   double seconds = 1;
   std::uint64_t seed = 1;  // which places; the same for both sides of a round
 };
-// Reads per second.
-SetUp<double> read_random(const std::string& path, const RandomRead& how);
+// Reads per second; each job is a thread with one read at a time.
+SetUp<double> read_random(const OpenFile& file, const RandomRead& how);
 
 // Writes `bytes` of noise with a time stamp of an hour ago: a version so old is never racy.
 SetUp<std::monostate> write_noise(const std::string& path, ByteCount bytes, std::uint64_t seed);
