@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house holds: each floor includes itself and the floors below it, as docs/architecture.md says.
+"""Each floor includes itself and the floors below it, as docs/architecture.md has it.
 
 usage: floors.py JUNIT_FILE
 """
@@ -35,8 +35,8 @@ HEADER_FLOOR = {
     "settings": "vfs", "options": "vfs", "reply": "vfs", "filesystem": "vfs", "mount": "vfs",
 }
 
-# The store keeps what a share says of its files, so its records are made of the netfs' data types: the
-# one place where a floor sees a neighbour's words. It calls nothing of it.
+# The store keeps what a share says of its files, so its records are made of the netfs' data types:
+# the one place where a floor sees a neighbour's words. It calls nothing of it.
 EXTRA_HEADERS = {
     "store": ("identity", "netfs"),
     "cache": ("identity", "netfs"),

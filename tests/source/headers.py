@@ -3,8 +3,8 @@
 
 usage: headers.py JUNIT_FILE CACHE_FILE COMPILER...
 
-The cache holds, for each header that has compiled, the hash of the command and of every file that it
-read: what has not changed is not compiled again.
+The cache holds, for each header that has compiled, the hash of the command and of every file that
+it read: what has not changed is not compiled again.
 """
 import concurrent.futures
 import hashlib
@@ -50,8 +50,8 @@ def name_to_include(path):
 def check(compiler, path, known):
     """The complaint or "", and the new entry of the cache."""
     entry = known.get(str(path))
-    if entry is not None and all(
-            pathlib.Path(read).is_file() and digest(read) == value for read, value in entry.items()):
+    if entry is not None and all(pathlib.Path(name).is_file() and digest(name) == value
+                                 for name, value in entry.items()):
         return "", entry
     complaint, read = compile_text(compiler, f'#include "{name_to_include(path)}"\n')
     if not complaint and "#pragma once" not in report.read(path).splitlines():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the source tests share: the files of the project, and a JUnit file of what was found.
 
-A test is a dictionary of cases: a sentence -> a list of complaints ("path:line: what is wrong"). A case
-without complaints has passed.
+A test is a dictionary of cases: a sentence -> a list of complaints ("path:line: what is wrong"). A
+case without complaints has passed.
 """
 import os
 import pathlib

@@ -50,8 +50,8 @@ def without_comments(text):
 
 
 def long_lines(path, text):
-    return [f"{path}:{number}: {len(line)} columns" for number, line in enumerate(text.splitlines(), 1)
-            if len(line) > LONGEST_LINE]
+    return [f"{path}:{number}: {len(line)} columns"
+            for number, line in enumerate(text.splitlines(), 1) if len(line) > LONGEST_LINE]
 
 
 def tabs(path, text):
@@ -74,7 +74,8 @@ def words(path, text):
     for index, (pattern, where, why) in enumerate(WORDS):
         if not re.search(where, str(path)):
             continue
-        for number, line in enumerate((text if index == 0 else without_comments(text)).splitlines(), 1):
+        searched = text if index == 0 else without_comments(text)
+        for number, line in enumerate(searched.splitlines(), 1):
             match = re.search(pattern, line)
             if match:
                 found.append(f"{path}:{number}: {match.group(0)}: {why}")
@@ -88,7 +89,7 @@ def titles(path, text):
 
 
 def named_sources(folder, text):
-    """The .cc files that a meson.build names, also those that a foreach makes: name + '_test.cc'."""
+    """The .cc files that a meson.build names, also by a foreach: name + '_test.cc'."""
     named = set()
     loops = {name: re.findall(r"'([^']*)'", values) for name, values in
              re.findall(r"foreach\s+(\w+)\s*:\s*\[(.*?)\]", text, flags=re.DOTALL)}
@@ -128,8 +129,9 @@ def self_test():
              if not check(place, text)]
     wrong += [f"{check.__name__} refused {text[:40]!r}" for check, place, text in good
               if check(place, text)]
-    made = named_sources("tests", "foreach name : ['a', 'b']\n x(name + '_t.cc', 'c.cc')\nendforeach")
-    if not {(report.ROOT / "tests" / name).resolve() for name in ("a_t.cc", "b_t.cc", "c.cc")} <= made:
+    made = named_sources("tests", "foreach n : ['a', 'b']\n x(n + '_t.cc', 'c.cc')\nendforeach")
+    expected = {(report.ROOT / "tests" / name).resolve() for name in ("a_t.cc", "b_t.cc", "c.cc")}
+    if not expected <= made:
         wrong.append("named_sources did not see what a foreach makes")
     return wrong
 

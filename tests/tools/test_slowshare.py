@@ -63,8 +63,8 @@ class Share:
                               capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     def ctl(self, *command):
-        """Asks without another process: one that is forked here closes its copies of the handles in the
-        mount, and where these hang it would never start."""
+        """Asks without another process: one that is forked here closes its copies of the handles in
+        the mount, and where these hang it would never start."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
             server.settimeout(PATIENCE_S)
             server.connect(str(self.control))
@@ -169,7 +169,7 @@ def test_attributes_come_through_to_the_nanosecond(mounted):
     os.utime(path, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
     os.chmod(path, 0o640)
     here, there = os.stat(path), os.stat(share.mount / "file")
-    for name in ("st_ino", "st_mode", "st_nlink", "st_size", "st_mtime_ns", "st_ctime_ns", "st_uid"):
+    for name in ("st_ino", "st_mode", "st_nlink", "st_size", "st_uid", "st_mtime_ns", "st_ctime_ns"):
         assert getattr(here, name) == getattr(there, name), name
 
 
@@ -465,7 +465,7 @@ def test_a_lazy_umount_ends_it_while_requests_hang(mounted):
     share = mounted("direct_io")
     (share.source / "stuck").write_bytes(b"s")
     fd = os.open(share.mount / "stuck", os.O_RDONLY)
-    share.ctl("hang", "stuck", "read")  # not the flush of the process that is forked for umount
+    share.ctl("hang", "stuck", "read")  # not the flush of the process that is forked next
     outcome = share.in_background(os.pread, fd, 1, 0)
     wait_for(lambda: share.stats()["parked"] == 1, "the read hangs")
     subprocess.run(["fusermount3", "-u", "-z", str(share.mount)], check=True)

@@ -10,13 +10,13 @@
 
 namespace larder::slowshare {
 
-#define LARDER_SLOWSHARE_CALLS(X)                                                               \
-  X(lookup)                                                                                     \
-  X(forget)                                                                                     \
-  X(getattr) X(setattr) X(readlink) X(mknod) X(mkdir) X(unlink) X(rmdir) X(symlink) X(rename)   \
-      X(link) X(open) X(create) X(read) X(write) X(flush) X(release) X(fsync) X(opendir)        \
-          X(readdir) X(readdirplus) X(releasedir) X(fsyncdir) X(statfs) X(setxattr) X(getxattr) \
-              X(listxattr) X(removexattr) X(fallocate) X(lseek)
+// clang-format off
+#define LARDER_SLOWSHARE_CALLS(X)                                                            \
+  X(lookup) X(forget) X(getattr) X(setattr) X(readlink) X(mknod) X(mkdir) X(unlink) X(rmdir) \
+  X(symlink) X(rename) X(link) X(open) X(create) X(read) X(write) X(flush) X(release)        \
+  X(fsync) X(opendir) X(readdir) X(readdirplus) X(releasedir) X(fsyncdir) X(statfs)          \
+  X(setxattr) X(getxattr) X(listxattr) X(removexattr) X(fallocate) X(lseek)
+// clang-format on
 
 enum class Call : std::uint8_t {
 #define X(name) name,

@@ -24,8 +24,8 @@ constexpr std::string_view kUsage =
   control=PATH        where the control socket is made
   entry_timeout=S     seconds the kernel may trust a name (default 0: it asks each time)
   attr_timeout=S      seconds the kernel may trust attributes (default 0)
-  direct_io           each read(2) becomes a call; without it reads go through the kernel's pages and
-                      read-ahead as with a network client, and each open drops the pages of the last
+  direct_io           each read(2) becomes a call; without it reads go through the kernel's pages
+                      and read-ahead as with a network client, and each open drops the last one's
   readahead=1M        the kernel's read-ahead for this mount (root only)
   allow_other, ro     as with any mount
 
