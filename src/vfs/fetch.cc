@@ -164,7 +164,7 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
       current = current && !new_version && (result->count == expected || ours);
       if (current) {
         counters_.flight_bytes.add(result->count.value());
-        if (!ours && is_racy(after, began_share_ns)) begin_volatile_session_locked(inode);
+        if (is_racy(after, began_share_ns)) fetched_fresh_locked(inode, *flight);
         waiters = inode.flights.land(*flight, bytes, result->count);
         fill_it = flight->keep && result->count == expected;
       } else {

@@ -34,7 +34,8 @@ struct Session {
   unsigned writers = 0;    // writable handles
   bool wrote = false;      // bytes or size were changed through us
   bool explained = false;  // what the share showed at the start was what we knew
-  Identity start;          // the share's at the start
+  bool fetched_fresh = false;  // pages of a stamp that the next write could bear too are cached
+  Identity start;              // the share's at the start
   std::uint64_t expected_size = 0;
   std::optional<std::int64_t> own_mtime_ns;  // set by a utimens of ours, until the next write
   Nanoseconds began_share_ns = 0;

@@ -87,7 +87,8 @@ void Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& aske
     MutexLock lock(inode.mutex);
     if (inode.session.kind != Session::Kind::kWrite || asked.change_count != inode.change_count)
       return;
-    if (identity_of(attributes, parts_.share.traits()) == inode.session.start) return;
+    const bool same = identity_of(attributes, parts_.share.traits()) == inode.session.start;
+    if (same && !inode.session.fetched_fresh) return;
     changed = !explains_locked(inode, attributes);
     if (changed) forget_pages_locked(inode);
     begin_write_session_anew_locked(inode, attributes);

@@ -277,6 +277,7 @@ class Vfs final : public Filesystem {
   void truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
                  const Result<Attributes>& result);
   void begin_write_session_locked(Inode& inode) REQUIRES(inode.mutex);
+  void fetched_fresh_locked(Inode& inode, memo::Flight& flight) REQUIRES(inode.mutex);
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void end_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file);

@@ -300,6 +300,7 @@ void Vfs::begin_write_session_locked(Inode& inode) {
 void Vfs::begin_write_session_anew_locked(Inode& inode, const Attributes& now) {
   Session& session = inode.session;
   session.wrote = false;
+  session.fetched_fresh = false;
   session.own_mtime_ns.reset();
   session.start = identity_of(now, parts_.share.traits());
   session.explained = true;
@@ -316,6 +317,14 @@ void Vfs::forget_pages_locked(Inode& inode) {
   const std::uint64_t ticket = inode.session.begin_range(all);
   if (!submit_locked(inode, std::make_unique<WrittenJob>(*this, inode, all, ticket)))
     inode.session.end_range(ticket);
+}
+
+// What `flight` brought may change and show the same stamp: it serves the open handles, and no
+// longer.
+void Vfs::fetched_fresh_locked(Inode& inode, memo::Flight& flight) {
+  if (inode.session.kind != Session::Kind::kWrite) return begin_volatile_session_locked(inode);
+  if (inode.session.writers == 0) flight.keep = false;
+  inode.session.fetched_fresh = true;
 }
 
 void Vfs::begin_volatile_session_locked(Inode& inode) {
@@ -345,7 +354,7 @@ void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFil
 bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
   const Session& session = inode.session;
   const Identity identity = identity_of(now, parts_.share.traits());
-  if (!session.explained || !session.begun) return false;
+  if (!session.explained || !session.begun || session.fetched_fresh) return false;
   if (!session.wrote && !session.own_mtime_ns) return identity == session.start;
   if (now.size != session.expected_size) return false;
   const Nanoseconds step_ns = granularity_of(now.mtime_ns);

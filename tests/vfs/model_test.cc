@@ -5,6 +5,7 @@
 // LARDER_SEED repeats a run; LARDER_LONG makes many more.
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "support/catch.h"
 #include "vfs/world.h"
@@ -50,6 +51,9 @@ class Run {
     for (std::size_t i = 0; i < bytes.size(); ++i)
       bytes[i] = static_cast<char>('a' + (i / 61 + salt) % 26);
     return bytes;
+  }
+  Identity shown(const std::string& n) const {
+    return identity_of(world_.share.attributes(n), world_.share.traits());
   }
   bool being_written(const std::string& n) const {
     for (const OpenFile& file : open_)
@@ -104,7 +108,10 @@ class Run {
         std::string same = world_.share.content(n);
         if (same.empty()) return;
         same[random_.below(same.size())] ^= 1;
-        return world_.share.put(n, same);
+        const Identity before = shown(n);
+        world_.share.put(n, same);
+        if (shown(n) == before) untold_.insert(n);
+        return;
       }
     }
   }
@@ -155,6 +162,7 @@ class Run {
         [&](Reply r) { world_.vfs->rename(kRootNode, from, kRootNode, to, 0, std::move(r)); });
     if (!moved.ok()) return;
     forget(to);
+    if (untold_.erase(from) != 0) untold_.insert(to);
     for (OpenFile& file : open_)
       if (file.name == from) file.name = to;
   }
@@ -195,10 +203,10 @@ class Run {
       const std::string error = read.error ? to_text(*read.error) : "";
       INFO(error);
       REQUIRE(read.ok());
-      // While a handle keeps a version of a coarse time stamp, a change within the same step is not
-      // seen.
-      const bool coarse = granularity_of(world_.share.attributes(n).mtime_ns) >= kSecond;
-      if (coarse && is_open(n)) continue;
+      // A change that leaves every stamp as it was is not seen while a handle keeps the version of
+      // before.
+      if (is_open(n) && untold_.contains(n)) continue;
+      untold_.erase(n);
       const std::string truth = world_.share.content(n);
       CHECK(read.data.size() == truth.size());
       const auto differs =
@@ -211,6 +219,7 @@ class Run {
   Random random_;
   World world_;
   std::vector<OpenFile> open_;
+  std::set<std::string> untold_;  // changed, and nothing tells
 };
 
 }  // namespace

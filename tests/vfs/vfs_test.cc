@@ -132,6 +132,27 @@ TEST_CASE("a version too fresh to be told from the next is not kept beyond its h
   CHECK(world.cat("f").data == "third");
 }
 
+TEST_CASE("a fresh version goes with its last handle on every kind of share") {
+  const SimProfile profile =
+      GENERATE(SimProfile::kNfs, SimProfile::kSmb, SimProfile::kSshfs, SimProfile::kS3);
+  INFO(to_text(profile));
+  World world({.profile = profile});
+  world.share.keep_attributes_for(0);
+  world.share.put("f", pattern(20'000, 1));
+  world.age();
+  world.cat("f");
+  const Answer found = world.lookup("f");
+  world.clock.advance(123'456'789);
+  world.truncate(found.entry.node, 15'000);
+  const std::string cut = pattern(20'000, 1).substr(0, 15'000);
+  CHECK(world.cat("f").data == cut);
+  world.share.put("f", pattern(15'000, 2));  // at the same moment: nothing tells
+  CHECK(world.cat("f").data == pattern(15'000, 2));
+  world.share.put("f", pattern(15'000, 3));
+  world.age();
+  CHECK(world.cat("f").data == pattern(15'000, 3));
+}
+
 TEST_CASE("thirty-two readers of a cold file fetch each byte once") {
   World world;
   world.share.put("f", pattern(700'000, 1));
