@@ -146,18 +146,25 @@ void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply 
       return reply.error({ErrorCode::kShareAnswer, ENODATA});
     }
   }
-  ask_share<std::string>(
+  using Value = std::optional<std::string>;  // nullopt: has none
+  ask_share<Value>(
       *inode, std::move(reply),
-      [this, inode, capability, name = std::string(name)](Netfs& netfs, const std::string& path) {
+      [capability, name = std::string(name)](Netfs& netfs,
+                                             const std::string& path) -> Result<Value> {
         Result<std::string> value = netfs.get_xattr(path, name);
-        if (capability && !value &&
-            (value.error().sys_errno == ENODATA || value.error().sys_errno == EOPNOTSUPP)) {
+        if (value) return Value(std::move(*value));
+        const int number = value.error().sys_errno;
+        if (capability && (number == ENODATA || number == EOPNOTSUPP)) return Value();
+        return fail(value.error());
+      },
+      [inode, size](Reply r, const Value& value) {
+        if (value) return answer_xattr(*value, size, std::move(r));
+        {
           MutexLock lock(inode->mutex);
           inode->no_capability = true;
         }
-        return value;
-      },
-      [size](Reply r, const std::string& value) { answer_xattr(value, size, std::move(r)); });
+        r.error({ErrorCode::kShareAnswer, ENODATA});
+      });
 }
 
 void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
