@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Write sessions: nothing of them is durable before their end, and a crash inside leaves no doubt.
+#include "rig.h"
+
+using namespace larder;
+using namespace larder::store;
+using namespace larder::store::test;
+
+namespace {
+
+constexpr ByteCount kSize{64 * kPageSize};
+
+ObjectRef recorded(Rig& rig) {
+  const ObjectRef file = rig.make("file", kSize);
+  REQUIRE(rig.fill(file, 0, 64, 1));
+  REQUIRE(rig.store->sync());
+  return file;
+}
+
+void write_pages(Rig& rig, const ObjectRef& file, std::uint64_t first, std::uint64_t count) {
+  rig.store->drop(file, {PageIndex{first}, PageCount{count}});
+  REQUIRE(rig.fill(file, first, count, 2));
+}
+
+}  // namespace
+
+TEST_CASE("the end of a session makes its identity and pages durable, and keeps the other pages") {
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  write_pages(rig, file, 8, 4);
+  CHECK(rig.good(file, 8, 4, 2) == 4);
+  CHECK(rig.aux(file) == "v1");
+  rig.store->end_session(file, bytes("v2"), kSize);
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  rig.kill();
+  const ObjectRef again = rig.find("file");
+  CHECK(rig.aux(again) == "v2");
+  CHECK(rig.good(again, 0, 8, 1) == 8);
+  CHECK(rig.good(again, 8, 4, 2) == 4);
+  CHECK(rig.good(again, 12, 52, 1) == 52);
+  rig.sound();
+}
+
+TEST_CASE("a crash before the session's mark is durable finds the old version whole") {
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  write_pages(rig, file, 0, 64);
+  auto image = rig.engine->image();
+  rig.close();
+  rig.engine = std::make_unique<SimEngine>(std::move(image));
+  rig.open();
+  const ObjectRef again = rig.find("file");
+  CHECK(rig.aux(again) == "v1");
+  CHECK(rig.good(again, 0, 64, 1) == 64);
+}
+
+TEST_CASE("a crash behind the session's mark finds the object without pages") {
+  const bool checkpoint = GENERATE(false, true);
+  CAPTURE(checkpoint);
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  write_pages(rig, file, 0, 4);
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  if (checkpoint) {
+    const auto before = rig.store->counters().checkpoints.value();
+    const ObjectRef other = rig.make("other", {});
+    while (rig.store->counters().checkpoints.value() == before) {
+      rig.store->update(other, bytes("x"), {});
+      REQUIRE(rig.store->sync());
+    }
+    rig.sound();
+  }
+  auto image = rig.engine->image();
+  rig.close();
+  rig.engine = std::make_unique<SimEngine>(std::move(image));
+  rig.open();
+  const ObjectRef again = rig.find("file");
+  REQUIRE(again);
+  CHECK(rig.store->cached_pages(again) == PageCount{0});
+  CHECK(rig.good(again, 0, 64, 1) == 0);
+  rig.sound();
+}
+
+TEST_CASE("a store that is closed inside a session opens without its pages") {
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  write_pages(rig, file, 0, 4);
+  rig.reopen();
+  REQUIRE(rig.find("file"));
+  CHECK(rig.store->cached_pages(rig.find("file")) == PageCount{0});
+  rig.sound();
+}
+
+TEST_CASE("the blocks that a session replaced are not reused before its mark is durable") {
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  rig.store->drop(file, {PageIndex{0}, PageCount{64}});
+  const auto waiting = rig.store->counters().waiting_bytes.value();
+  CHECK(waiting == 64 * kPageSize);
+  const ObjectRef other = rig.make("other", ByteCount{64u << 20});
+  for (std::uint64_t i = 0; rig.fill(other, i * 64, 64, 3); ++i) {
+  }
+  auto image = rig.engine->image();
+  rig.close();
+  rig.engine = std::make_unique<SimEngine>(std::move(image));
+  rig.open();
+  CHECK(rig.good(rig.find("file"), 0, 64, 1) == 64);
+}
+
+TEST_CASE("invalidate, update, truncate and retire are legal inside a session") {
+  const int how = GENERATE(0, 1, 2, 3);
+  CAPTURE(how);
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  rig.store->begin_session(file);
+  write_pages(rig, file, 0, 4);
+  if (how == 0) rig.store->invalidate(file, bytes("v3"), kSize);
+  if (how == 1) rig.store->update(file, bytes("v3"), kSize);
+  if (how == 2) rig.store->truncate(file, ByteCount{2 * kPageSize});
+  if (how == 3) rig.store->retire(file);
+  rig.store->end_session(file, bytes("v4"), how == 2 ? ByteCount{2 * kPageSize} : kSize);
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  rig.kill();
+  const ObjectRef again = rig.find("file");
+  CHECK(static_cast<bool>(again) == (how != 3));
+  if (!again) return;
+  CHECK(rig.aux(again) == "v4");
+  CHECK(rig.store->cached_pages(again) == PageCount{how == 0 ? 0u : how == 1 ? 64u : 2u});
+  CHECK(rig.good(again, 0, 2, 2) == (how == 0 ? 0 : 2));
+}
+
+TEST_CASE("a file that grows in a session keeps its pages, and its tail for the size at the end") {
+  Rig rig;
+  const ObjectRef file = rig.make("log", ByteCount{100});
+  REQUIRE(rig.fill(file, 0, 1, 1));
+  rig.store->begin_session(file);
+  REQUIRE(rig.fill(file, 0, 3, 2, ByteCount{2 * kPageSize + 50}));
+  CHECK(rig.good(file, 0, 3, 2) == 3);
+  rig.store->end_session(file, bytes("v2"), ByteCount{2 * kPageSize + 60});
+  CHECK(rig.good(file, 0, 3, 2) == 2);
+  CHECK(rig.store->cached_pages(file) == PageCount{2});
+}
