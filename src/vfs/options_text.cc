@@ -75,17 +75,18 @@ std::string options_markdown() {
       "# Options\n"
       "\n"
       "What stands after `-o`, in `/etc/fstab` and in the control file `options`. This page is "
-      "made from the\n"
-      "table in `src/vfs/options_table.cc`; a test compares the two.\n"
+      "made\n"
+      "from the table in `src/vfs/options_table.cc`; a test compares the two.\n"
       "\n"
-      "Durations: `5`, `1.5`, `500ms`, `10m`, `1h`; a bare number is seconds. Sizes: `64M`, `10G`, "
-      "`1T`, or\n"
-      "bytes. A backslash keeps a comma: `store=/a\\,b`. Of two that say the same the last holds, "
-      "and `rw`\n"
-      "undoes `ro`. The generic words of mount(8) and fstab (`defaults`, `_netdev`, `nofail`, "
-      "`noauto`, `user`,\n"
-      "`noatime`, `x-...`, `comment=...` and their like) are accepted and mean nothing to "
-      "larder.\n";
+      "Durations: `5`, `1.5`, `500ms`, `10m`, `1h`; a bare number is seconds. Sizes: `64M`, "
+      "`10G`,\n"
+      "`1T`, or bytes. A backslash keeps a comma: `store=/a\\,b`. Of two that say the same the "
+      "last\n"
+      "holds, and `rw` undoes `ro`. The generic words of mount(8) and fstab (`defaults`, "
+      "`_netdev`,\n"
+      "`nofail`, `noauto`, `user`, `noatime`, `x-...`, `comment=...` and their like) are accepted "
+      "and\n"
+      "mean nothing to larder.\n";
   std::string_view group;
   for (const OptionSpec& spec : option_table()) {
     if (spec.group != group) {

@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <random>
 #include <thread>
@@ -19,9 +18,7 @@
 namespace larder::bench {
 namespace {
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now_s() { return static_cast<double>(system_clock().mono_ns()) / 1e9; }
 
 tl::unexpected<Complaint> failed(const std::string& path, int error) {
   return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, std::strerror(error)), error);

@@ -3,8 +3,8 @@
 // slowshare, against cp from slowshare itself. Every copy is of a file that nobody has read before,
 // so neither side lives on the other's pages, and slowshare is the same mount for both.
 #include <fmt/format.h>
+#include <larder/clock.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "bench/readers.h"
@@ -16,10 +16,10 @@ namespace {
 constexpr const char* kSlow = "latency=5ms,bandwidth=200M";
 
 SetUp<double> copy_rate(const std::string& from, const std::string& to, ByteCount size) {
-  const auto start = std::chrono::steady_clock::now();
+  const Nanoseconds start_ns = system_clock().mono_ns();
   TRY_OK(run({"cp", from, to}, to + ".log"));
-  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-  return static_cast<double>(size.value()) / passed.count();
+  const Nanoseconds passed_ns = system_clock().mono_ns() - start_ns;
+  return static_cast<double>(size.value()) * 1e9 / static_cast<double>(passed_ns);
 }
 
 }  // namespace
