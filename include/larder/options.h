@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 namespace larder {
 
@@ -46,6 +47,8 @@ struct MountOptions {
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;
+  std::vector<std::string>
+      kernel_words;        // of the mount itself, for the kernel: "noexec", "noatime"
   bool direct_io = false;  // the kernel keeps no pages: every read reaches larder; for measuring
 };
 

@@ -52,6 +52,22 @@ void Vfs::release_directory(NodeId node, HandleId handle, Reply reply) {
   reply.ok();
 }
 
+// Where the level of coherency says that nothing is asked twice, a listing is kept as long.
+std::shared_ptr<const std::vector<Dirent>> Vfs::trusted_listing(const Inode& directory) const {
+  MutexLock lock(directory.mutex);
+  return parts_.clock.mono_ns() < directory.listing_until_mono_ns ? directory.listing : nullptr;
+}
+
+void Vfs::keep_listing(Inode& directory, const std::shared_ptr<const std::vector<Dirent>>& entries,
+                       const Asked& asked) {
+  const Settings& settings = parts_.policy.resolve(directory);
+  if (settings.coherency != Coherency::kTtl) return;
+  MutexLock lock(directory.mutex);
+  if (asked.change_count != directory.change_count) return;
+  directory.listing = entries;
+  directory.listing_until_mono_ns = asked.at_mono_ns + settings.ttl_ns;
+}
+
 // Takes the snapshot at offset 0, then goes on with `then`.
 template <class Then>
 void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then) {
@@ -62,16 +78,23 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
       entries = handle.entries;
     }
     if (entries) return then(std::move(entries), std::move(reply));
+  } else if (auto entries = trusted_listing(*handle.inode)) {
+    MutexLock lock(handle.mutex);
+    handle.entries = entries;
+    lock.unlock();
+    return then(std::move(entries), std::move(reply));
   }
   Result<std::string> path = names_.path_of(*handle.inode);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
+  const Asked asked = ask(*handle.inode);
   parts_.share.call<std::vector<Dirent>>(
       CallKind::kNames, {}, [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
-      [&handle, then = std::move(then),
+      [this, &handle, asked, then = std::move(then),
        reply = std::move(reply)](Result<std::vector<Dirent>> result) mutable {
         if (!result) return reply.error(result.error());
         auto entries = std::make_shared<const std::vector<Dirent>>(std::move(*result));
+        keep_listing(*handle.inode, entries, asked);
         {
           MutexLock lock(handle.mutex);
           handle.entries = entries;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vfs/inode.h"
 
+#include <algorithm>
+#include <thread>
+
 namespace larder {
 namespace {
 
@@ -58,9 +61,22 @@ void InodeTable::let_go(Inode* inode) {
     MutexLock lock(mutex_);
     auto found = inodes_.find(inode->file_id);
     if (found != inodes_.end() && found->second == inode) inodes_.erase(found);
+    ++leaving_;
   }
   on_gone_(context_, *inode);
   delete inode;
+  MutexLock lock(mutex_);
+  --leaving_;
+}
+
+void InodeTable::wait_until_gone() const {
+  const auto some_leave = [this] {
+    MutexLock lock(mutex_);
+    if (leaving_ != 0) return true;
+    return std::any_of(inodes_.begin(), inodes_.end(),
+                       [](const auto& entry) { return !entry.second->is_referenced(); });
+  };
+  while (some_leave()) std::this_thread::yield();
 }
 
 }  // namespace larder

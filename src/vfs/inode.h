@@ -95,6 +95,7 @@ class Inode {
   }
   // Null when the last reference is gone and the inode on its way out.
   InodeRef reference_if_alive();
+  bool is_referenced() const { return references_.load(std::memory_order_acquire) != 0; }
 
   // Constant.
   const FileId file_id;
@@ -112,6 +113,10 @@ class Inode {
   std::uint64_t change_count GUARDED_BY(mutex) = 0;
   bool no_capability GUARDED_BY(mutex) =
       false;  // has no security.capability, as long as attributes are trusted
+
+  // Guarded by mutex: of a directory, where the level of coherency lets it be kept.
+  std::shared_ptr<const std::vector<Dirent>> listing GUARDED_BY(mutex);
+  Nanoseconds listing_until_mono_ns GUARDED_BY(mutex) = 0;
 
   // Guarded by mutex: the current version of the content (regular files). Set by
   // set_identity_locked().
@@ -152,6 +157,8 @@ class InodeTable {
   InodeRef find_or_make(const FileId& file, std::uint32_t type, std::uint64_t shown_inode);
   std::size_t size() const;
   std::vector<InodeRef> all() const;
+  // Until those that have no reference any more have left, on whatever threads they do.
+  void wait_until_gone() const;
 
  private:
   friend void intrusive_ptr_release(Inode* inode);
@@ -161,6 +168,7 @@ class InodeTable {
   void* context_;
   mutable Mutex mutex_{Rank::kInodeTable};
   absl::flat_hash_map<FileId, Inode*> inodes_ GUARDED_BY(mutex_);
+  std::size_t leaving_ GUARDED_BY(mutex_) = 0;  // not in the table any more, on_gone_ not yet run
 };
 
 }  // namespace larder

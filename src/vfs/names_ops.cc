@@ -59,6 +59,7 @@ void Vfs::changed_directory(Inode& directory) {
   MutexLock lock(directory.mutex);
   ++directory.change_count;
   directory.trusted_until_mono_ns = 0;
+  directory.listing = nullptr;
 }
 
 void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
@@ -220,6 +221,10 @@ void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const st
 void Vfs::inode_gone(void* context, Inode& inode) {
   auto& self = *static_cast<Vfs*>(context);
   self.names_.detach(inode);
+  self.relinquish_cookie(inode);
+}
+
+void Vfs::relinquish_cookie(Inode& inode) {
   cache::CookieRef cookie;
   bool retire = false;
   {
@@ -228,8 +233,7 @@ void Vfs::inode_gone(void* context, Inode& inode) {
     retire = inode.unlinked || inode.session.open();
   }
   if (cookie)
-    self.parts_.cache.relinquish(std::move(cookie),
-                                 retire ? cache::Retire::kYes : cache::Retire::kNo);
+    parts_.cache.relinquish(std::move(cookie), retire ? cache::Retire::kYes : cache::Retire::kNo);
 }
 
 }  // namespace larder

@@ -28,6 +28,11 @@ constexpr auto kGenericWords = std::to_array<std::string_view>({
 constexpr auto kGenericPrefixes = std::to_array<std::string_view>(
     {"x-", "X-", "comment=", "fsname=", "subtype=", "helper=", "uhelper="});
 
+// Those of them that the kernel heeds, so that a user's noexec is one.
+constexpr auto kKernelWords =
+    std::to_array<std::string_view>({"dev", "nodev", "suid", "nosuid", "exec", "noexec", "noatime",
+                                     "nodiratime", "sync", "dirsync"});
+
 bool is_generic(std::string_view item) {
   return std::ranges::find(kGenericWords, item) != kGenericWords.end() ||
          std::ranges::any_of(kGenericPrefixes,
@@ -102,6 +107,8 @@ SetUp<std::monostate> read_item(std::string_view item, MountOptions& options) {
     return complain(ErrorCode::kInvalid,
                     fmt::format("option {} holds a control character; leave it out", quoted(item)));
   }
+  if (std::ranges::find(kKernelWords, item) != kKernelWords.end())
+    options.kernel_words.emplace_back(item);
   if (item.empty() || is_generic(item)) return std::monostate{};
   if (item == "rw") {
     options.settings.read_only = false;

@@ -203,6 +203,9 @@ class Vfs final : public Filesystem {
   std::optional<Caller> owner_of_new(Caller caller) const;
 
   // -- directory.cc
+  std::shared_ptr<const std::vector<Dirent>> trusted_listing(const Inode& directory) const;
+  void keep_listing(Inode& directory, const std::shared_ptr<const std::vector<Dirent>>& entries,
+                    const Asked& asked);
   template <class Then>
   void with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then);
   static bool add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,
@@ -291,6 +294,7 @@ class Vfs final : public Filesystem {
   template <class Job>
   bool submit_locked(Inode& inode, std::unique_ptr<Job> job) REQUIRES(inode.mutex);
   static void inode_gone(void* context, Inode& inode);
+  void relinquish_cookie(Inode& inode);
 
   VfsParts parts_;
   const VfsOptions options_;

@@ -528,3 +528,9 @@ TEST_CASE("docs/options.md is what the table says") {
   INFO("run this test with LARDER_WRITE_DOCS=1 to write " << path);
   CHECK(page.str() == options_markdown());
 }
+
+TEST_CASE("what the kernel heeds of the mount's words is kept for it") {
+  MountOptions options;
+  REQUIRE(parse_options("rw,noexec,_netdev,noatime,size=64M", options));
+  CHECK(options.kernel_words == std::vector<std::string>{"noexec", "noatime"});
+}

@@ -385,6 +385,23 @@ TEST_CASE("ttl asks nothing again within its time, and close-to-open asks at eac
   CHECK(ttl.share.calls() > calls);
 }
 
+TEST_CASE("ttl asks for a listing once, and again behind a change of our own") {
+  Settings settings;
+  settings.coherency = Coherency::kTtl;
+  settings.ttl_ns = 60 * kSecond;
+  World world({.settings = settings});
+  world.share.put("f", "text");
+  CHECK(world.list().names.size() == 3);
+  const auto lists = world.share.calls(SimCall::kList);
+  CHECK(world.list().names.size() == 3);
+  CHECK(world.share.calls(SimCall::kList) == lists);
+  CHECK(world.create("g").ok());
+  CHECK(world.list().names.size() == 4);
+  world.share.put("h", "text");
+  world.clock.advance(61 * kSecond);
+  CHECK(world.list().names.size() == 5);
+}
+
 TEST_CASE("a rename keeps what is cached") {
   const SimProfile profile = GENERATE(SimProfile::kNfs, SimProfile::kSshfs);
   World world({.profile = profile});
