@@ -19,7 +19,7 @@ int to_errno(Error error) {
     case ErrorCode::kStale:
       return ESTALE;
     case ErrorCode::kInvalid:
-      return EINVAL;
+      return error.sys_errno != 0 ? error.sys_errno : EINVAL;  // ENAMETOOLONG says more
     case ErrorCode::kNotFound:
       return ENOENT;
     case ErrorCode::kNotSupported:
