@@ -2,6 +2,7 @@
 #include "classic.h"
 
 #include <fcntl.h>
+#include <larder/clock.h>
 #include <larder/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -176,6 +177,15 @@ void ClassicTransport::stop() {
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+}
+
+bool ClassicTransport::wait_until_answered(Nanoseconds at_most_ns) {
+  const Nanoseconds until_ns = system_clock().mono_ns() + at_most_ns;
+  while (pool_.parked() != 0) {
+    if (system_clock().mono_ns() >= until_ns) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 }  // namespace larder::fuse

@@ -32,6 +32,8 @@ class ClassicTransport {
   // Takes no more requests; those that are out may still be answered. Returns when the threads have
   // ended.
   void stop();
+  // Behind stop(): until all that is out has been answered. False: not within that time.
+  bool wait_until_answered(Nanoseconds at_most_ns);
 
  private:
   void run(int device_fd);

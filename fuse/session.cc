@@ -5,6 +5,7 @@
 #include <larder/log.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 
 namespace larder::fuse {
 namespace {
+
+constexpr Nanoseconds kAnswerGrace_ns = kSecond;
 
 std::string message(int number) { return std::generic_category().message(number); }
 
@@ -53,6 +56,7 @@ class Arguments {
     if (options.allow_other) list += ",allow_other";
     if (options.permissions == Permissions::kLocal) list += ",default_permissions";
     if (options.settings.read_only) list += ",ro";
+    for (const std::string& word : options.kernel_words) list += "," + word;
     add(list);
   }
   ~Arguments() { fuse_opt_free_args(&args_); }
@@ -66,9 +70,10 @@ class Arguments {
 }  // namespace
 
 void clear_dead_mount(const std::string& mountpoint) {
-  struct stat s {};
-  if (::stat(mountpoint.c_str(), &s) == 0 || errno != ENOTCONN) return;
   if (mount_type_at(mountpoint) != "fuse.larder") return;
+  // Not stat(2): the kernel may still trust the attributes that the dead one gave it.
+  struct statvfs figures {};
+  if (::statvfs(mountpoint.c_str(), &figures) == 0 || errno != ENOTCONN) return;
   log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -152,7 +157,9 @@ void Session::end() {
   transport_->stop();
   mount_.stop_answering_later();
   notifier_.stop();
-  fuse_session_destroy(session_);
+  // Who waited has been told so, and is answered on other threads: libfuse's session goes behind the
+  // last of them. Where a disk holds one up it stays, and the end of the process is its end.
+  if (transport_->wait_until_answered(kAnswerGrace_ns)) fuse_session_destroy(session_);
   session_ = nullptr;
 }
 
