@@ -199,3 +199,44 @@ TEST_CASE("records that make no sense are discarded, whatever their sums say") {
     other.sound();
   }
 }
+
+TEST_CASE("what lies behind a damaged entry does not continue what is written in its place") {
+  Rig rig;
+  const auto commit = [&](std::string_view key) {
+    rig.make(key, {});
+    REQUIRE(rig.store->sync());
+  };
+  commit("first");
+  commit("damaged");
+  commit("behind");
+  SimImage image = rig.engine->image();
+  image.flip_bit(layout().journal + ByteCount{kBlockSize + 70}, 1);
+  Rig other{std::move(image)};
+  CHECK(other.find("first"));
+  CHECK_FALSE(other.find("damaged"));
+  CHECK_FALSE(other.find("behind"));
+  // One block, where the damaged one lay: the old third entry has the right place and sequence.
+  other.make("instead", {});
+  REQUIRE(other.store->sync());
+  Rig last{other.engine->image()};
+  CHECK(last.find("first"));
+  CHECK(last.find("instead"));
+  CHECK_FALSE(last.find("behind"));
+  last.sound();
+}
+
+TEST_CASE("an older superblock is not believed where a later journal shows that it is overtaken") {
+  Rig rig;
+  rig.make("old", {});
+  REQUIRE(rig.store->sync());
+  rig.reopen();
+  // Retired, and the journal of the new checkpoint says so.
+  rig.store->retire(rig.find("old"));
+  REQUIRE(rig.store->sync());
+  SimImage image = rig.engine->image();
+  // After closing once, slot 1 holds the newer superblock.
+  image.flip_bit(ByteOffset{kSuperblockOffset[1] + 40}, 0);
+  Rig other{std::move(image)};
+  CHECK_FALSE(other.find("old"));
+  CHECK(other.store->counters().objects.value() == 1);
+}

@@ -24,10 +24,14 @@ inline constexpr std::uint64_t kFilePages = 40;
 
 class Workload {
  public:
-  Workload(Rig& rig, Seed seed) : rig_(rig), random_(seed) {}
+  // `eager`: commits all the time, so that the journal comes round and checkpoints are made.
+  enum class Pace : std::uint8_t { kLazy, kEager };
+  Workload(Rig& rig, Seed seed, Pace pace = Pace::kLazy) : rig_(rig), random_(seed), pace_(pace) {}
 
   // One step. Errors of the device make the store forget; the model goes on.
   void step() {
+    if (pace_ == Pace::kEager && random_.one_in(2)) sync();
+    if (files_.size() < 3) return make();
     switch (random_.below(20)) {
       case 0:
         return make();
@@ -374,6 +378,7 @@ class Workload {
 
   Rig& rig_;
   Random random_;
+  const Pace pace_;
   std::map<std::string, File> files_;
   std::map<std::uint64_t, History> history_;
   std::map<std::string, Synced> synced_;
