@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A share that reads a request and never answers: what does not need it works on, each within 2 s.
+
+The limit is a promise of larder, so it is a watchdog here, in a child process: a call that hangs in the
+kernel takes its process with it. Readers of what hangs are processes of their own for the same reason, and
+the share lets go of them before anything is waited for.
+"""
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from support import (LARDERCTL, Larder, Slowshare, age_tree, is_mounted, pseudo_random, run_larder,
+                     wait_until, within)
+
+LIMIT_S = 2
+OPTIONS = "share_slow=1,share_deadline=20"
+
+# Opens PATH COUNT times and reads a page each, all at once, at different places; prints how many were right.
+READERS = textwrap.dedent("""
+    import os, sys, threading
+    path, count = sys.argv[1], int(sys.argv[2])
+    good = []
+    def read(n):
+        try:
+            fd = os.open(path, os.O_RDONLY)
+            data = os.pread(fd, 4096, n * 65536)
+            os.close(fd)
+            good.append(len(data) == 4096 and data == bytes([n % 251]) * 4096)
+        except OSError as error:
+            good.append(error.errno)
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(count)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(sum(1 for one in good if one is True), flush=True)
+""")
+
+
+class World:
+    def __init__(self, workspace, options=""):
+        self.workspace = workspace
+        self.share = Slowshare(workspace)
+        (self.share.source / "warm").write_bytes(pseudo_random(3 << 20, "warm"))
+        with open(self.share.source / "stuck", "wb") as file:
+            for n in range(256):
+                file.write(bytes([n % 251]) * 65536)
+        (self.share.source / "cold").write_bytes(b"cold" * 1000)
+        age_tree(self.share.source)
+        self.larder = Larder(workspace, self.share, ",".join([OPTIONS] + ([options] if options else [])))
+        self.warm = (self.share.source / "warm").read_bytes()
+        assert (self.larder.path / "warm").read_bytes() == self.warm
+        os.listdir(self.larder.path)
+        os.statvfs(self.larder.path)
+        self.larder.wait_until_filled()
+
+    def readers(self, count):
+        return self.workspace.spawn([sys.executable, "-c", READERS, self.larder.path / "stuck", count])
+
+    def hang(self, *what, readers=1):
+        """Requests hang, and somebody waits for one of them."""
+        self.share.ctl("hang", *what)
+        children = self.readers(readers)
+        self.share.wait_for_parked(1)
+        return children
+
+    def read_warm(self):
+        """Through larder, not from the kernel's pages. Runs in a child."""
+        with open(self.larder.path / "warm", "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return file.readall() == self.warm
+
+    def goes_on(self, readers, count):
+        self.share.ctl("clear")
+        assert readers.wait(30) == 0
+        assert readers.log.read_text().split() == [str(count)], "all hung reads are answered, and right"
+        assert (self.larder.path / "cold").read_bytes() == b"cold" * 1000
+
+
+@pytest.fixture(name="world")
+def fixture_world(workspace):
+    return World(workspace)
+
+
+HANGS = [["stuck", "read"], ["*", "read"], ["stuck"], ["*"]]
+
+
+@pytest.mark.parametrize("what", HANGS, ids=" ".join)
+def test_cached_reads_are_answered(world, what):
+    world.share.ctl("hang", *what)
+    readers = world.readers(1)
+    world.share.wait_for_parked(1)
+    for _ in range(3):
+        assert within(LIMIT_S, "a cached read", world.read_warm)
+    world.share.ctl("clear")
+    assert readers.wait(30) == 0
+
+
+@pytest.mark.parametrize("what", HANGS, ids=" ".join)
+def test_df_stats_and_the_control_files_answer(world, what):
+    world.share.ctl("hang", *what)
+    readers = world.readers(1)
+    world.share.wait_for_parked(1)
+    larder = world.larder
+
+    def run(*words):
+        return subprocess.run(words, check=False, capture_output=True).returncode
+
+    for _ in range(2):
+        assert within(LIMIT_S, "statvfs", lambda: os.statvfs(larder.path).f_blocks) > 0
+        assert within(LIMIT_S, "df", run, "df", str(larder.path)) == 0
+        assert within(LIMIT_S, "larderctl stats", run, LARDERCTL, "stats", str(larder.path)) == 0
+        assert within(LIMIT_S, "larderctl status", run, LARDERCTL, "status", str(larder.path)) == 0
+        assert within(LIMIT_S, "ls .larder", os.listdir, larder.path / ".larder")
+        for name in within(LIMIT_S, "ls .larder", os.listdir, larder.path / ".larder"):
+            assert within(LIMIT_S, name, lambda n=name: (larder.path / ".larder" / n).read_bytes()) \
+                is not None
+    world.share.ctl("clear")
+    assert readers.wait(30) == 0
+
+
+def test_stat_of_what_is_known_answers_also_when_all_hangs(world):
+    world.hang("*")
+    assert within(LIMIT_S, "stat", lambda: os.stat(world.larder.path / "warm").st_size) == 3 << 20
+    assert within(LIMIT_S, "stat", lambda: os.stat(world.larder.path).st_mode)
+    world.share.ctl("clear")
+
+
+def test_200_readers_of_the_hung_file_leave_a_warm_read_alone(world):
+    readers = world.hang("stuck", "read", readers=200)
+    wait_until(lambda: world.larder.counter("vfs.parked") >= 200, "200 reads are parked")
+    for _ in range(5):
+        assert within(LIMIT_S, "a cached read", world.read_warm)
+    assert within(LIMIT_S, "statvfs", lambda: os.statvfs(world.larder.path).f_blocks) > 0
+    assert within(LIMIT_S, "ls .larder", os.listdir, world.larder.path / ".larder")
+    world.goes_on(readers, 200)
+
+
+def test_200_readers_with_direct_io_leave_a_warm_read_alone(workspace):
+    world = World(workspace, "direct_io")
+    readers = world.hang("stuck", "read", readers=200)
+    wait_until(lambda: world.larder.counter("vfs.parked") >= 200, "200 reads are parked")
+    for _ in range(5):
+        assert within(LIMIT_S, "a cached read", world.read_warm)
+    assert within(LIMIT_S, "statvfs", lambda: os.statvfs(world.larder.path).f_blocks) > 0
+    world.goes_on(readers, 200)
+
+
+def test_after_release_everything_goes_on(world):
+    readers = world.hang("*")
+    assert within(LIMIT_S, "a cached read", world.read_warm)
+    world.goes_on(readers, 1)
+    (world.larder.path / "new").write_bytes(b"new")
+    assert (world.share.source / "new").read_bytes() == b"new"
+    wait_until(lambda: world.larder.about()["share"]["state"] == "ok", "the share counts as well again")
+
+
+def test_a_read_of_what_hangs_fails_at_the_deadline(workspace):
+    world = World(workspace)
+    world.larder.remount("share_slow=500ms,share_deadline=1")
+    world.share.ctl("hang", "stuck", "read")
+    path = world.larder.path / "stuck"
+    with pytest.raises(OSError) as failure:
+        within(20, "a read up to its deadline", lambda: path.read_bytes())
+    assert failure.value.errno in (errno.ETIMEDOUT, errno.EIO)
+    world.share.ctl("clear")
+    assert hash(path.read_bytes()) is not None
+
+
+# -- the end, while something hangs ------------------------------------------------------------------------
+
+
+def umount(*words):
+    """In a child: umount's exit code, and what it said."""
+    done = subprocess.run(["umount", *words], check=False, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def mount_again_and_read(world, larder):
+    """A new mount on the same store and the same mount point, and a cached read through it: in a child."""
+    done = run_larder("-o", f"store={larder.store},{OPTIONS}", larder.share, larder.path)
+    return done.returncode, done.stderr, world.read_warm() if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("what", HANGS, ids=" ".join)
+def test_a_lazy_umount_works(world, what):
+    world.hang(*what)
+    path = str(world.larder.path)
+    assert within(LIMIT_S, "umount -l", umount, "-l", path) == (0, "")
+    assert not is_mounted(path)
+    world.share.ctl("clear")
+    world.larder.ended_well()
+
+
+@pytest.mark.parametrize("what", HANGS, ids=" ".join)
+def test_umount_works_once_the_readers_are_gone(world, what):
+    readers = world.hang(*what)
+    readers.kill()
+    path = str(world.larder.path)
+    # The kernel closes a killed reader's files when it comes to it; until then the mount is busy.
+    deadline = time.monotonic() + LIMIT_S
+    code, line = within(LIMIT_S, "umount", umount, path)
+    while code != 0 and time.monotonic() < deadline:
+        code, line = within(LIMIT_S, "umount", umount, path)
+    assert (code, line) == (0, "")
+    assert not is_mounted(path)
+    world.share.ctl("clear")
+    world.larder.ended_well()
+
+
+@pytest.mark.parametrize("what", HANGS, ids=" ".join)
+def test_sigterm_unmounts(world, what):
+    world.hang(*what)
+    world.larder.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    wait_until(lambda: not is_mounted(world.larder.path), "the mount goes")
+    assert time.monotonic() - began < LIMIT_S
+    # A thread that hangs in the share keeps the process; the share lets go of it.
+    world.share.ctl("clear")
+    world.larder.ended_well()
+
+
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("readers", [1, 200])
+def test_a_new_mount_on_the_same_store_works(world, ending, readers):
+    larder = world.larder
+    world.hang("stuck", "read", readers=readers)
+    if ending == "SIGKILL":
+        larder.kill9(wait=False)
+    else:
+        larder.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not is_mounted(larder.path), "the mount goes")
+        larder.process, larder._may_die = None, True
+    code, line, right = within(LIMIT_S, f"a new mount after {ending}", mount_again_and_read, world, larder)
+    assert (code, right) == (0, True), line
+    world.share.ctl("clear")
+    assert (larder.path / "cold").read_bytes() == b"cold" * 1000
+    assert within(LIMIT_S, "umount", umount, str(larder.path)) == (0, "")
