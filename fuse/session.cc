@@ -157,8 +157,8 @@ void Session::end() {
   transport_->stop();
   mount_.stop_answering_later();
   notifier_.stop();
-  // Who waited has been told so, and is answered on other threads: libfuse's session goes behind the
-  // last of them. Where a disk holds one up it stays, and the end of the process is its end.
+  // Who waited has been told so, and is answered on other threads: libfuse's session goes behind
+  // the last of them. Where a disk holds one up it stays, and the end of the process is its end.
   if (transport_->wait_until_answered(kAnswerGrace_ns)) fuse_session_destroy(session_);
   session_ = nullptr;
 }

@@ -47,8 +47,8 @@ void Vfs::close() {
     for (; lookups > 0; --lookups) intrusive_ptr_release(inode.get());
   }
   // What is left is held by a handle that the kernel never released (a signal or a lazy unmount,
-  // while files are open), by a fill that is under way, or is the root. Its cookie goes all the same,
-  // since the share's cookie, their parent, goes next.
+  // while files are open), by a fill that is under way, or is the root. Its cookie goes all the
+  // same, since the share's cookie, their parent, goes next.
   for (const InodeRef& inode : table_.all()) relinquish_cookie(*inode);
   table_.wait_until_gone();
 }
