@@ -60,6 +60,9 @@ std::string to_text(const Identity& identity);
 // 2 s.
 Nanoseconds granularity_of(std::int64_t mtime_ns);
 
+// The later of its stamps: who sets mtime back behind a write leaves that in ctime.
+std::int64_t newest_stamp_ns(const Identity& identity);
+
 // True where a later write could have left the very same time stamp: the version's mtime (or ctime)
 // is not older, by the share's granularity, than the moment at which its bytes began to be fetched.
 // Such a version is served but not kept beyond its open handles. Both times on the share's clock.

@@ -76,9 +76,13 @@ Nanoseconds granularity_of(std::int64_t mtime_ns) {
   return mtime_ns % kSecond != 0 ? 10 * kMillisecond : 2 * kSecond;
 }
 
+std::int64_t newest_stamp_ns(const Identity& identity) {
+  return identity.ctime_ns == 0 ? identity.mtime_ns
+                                : std::max(identity.mtime_ns, identity.ctime_ns);
+}
+
 bool is_racy(const Identity& identity, Nanoseconds fetch_began_share_ns) {
-  // ctime too: who sets mtime back behind a write leaves that in it.
-  const std::int64_t newest = std::max(identity.mtime_ns, identity.ctime_ns);
+  const std::int64_t newest = newest_stamp_ns(identity);
   const Nanoseconds step = granularity_of(newest);
   // A stamp at the end of time is never old.
   if (newest > std::numeric_limits<Nanoseconds>::max() - step) return true;

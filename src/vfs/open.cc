@@ -29,7 +29,11 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
 }
 
 void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
-  if (parts_.control.owns(node)) return parts_.control.open(node, std::move(reply));
+  if (parts_.control.owns(node)) {
+    // Root's own rights pass over the modes.
+    if ((flags & O_ACCMODE) != O_RDONLY) return reply.error({ErrorCode::kPermission});
+    return parts_.control.open(node, std::move(reply));
+  }
   (void)caller;
   counters_.opens.add();
   const InodeRef inode = inode_of(node);

@@ -368,8 +368,7 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
 // How long until the next write bears another stamp; 0: it does already, or this one was set far
 // ahead.
 Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
-  const Identity identity = identity_of(now, parts_.share.traits());
-  const std::int64_t newest_ns = std::max(identity.mtime_ns, identity.ctime_ns);
+  const std::int64_t newest_ns = newest_stamp_ns(identity_of(now, parts_.share.traits()));
   const Nanoseconds step_ns = granularity_of(newest_ns);
   const Nanoseconds fresh_ns = newest_ns + step_ns - share_clock_.now_ns() + 1;
   return fresh_ns > 2 * step_ns ? 0 : std::max<Nanoseconds>(fresh_ns, 0);

@@ -60,6 +60,9 @@ TEST_CASE("a version is racy until its stamp is older than one step of the share
     CHECK(is_racy(identity, mtime_ns + step - 1));
     CHECK_FALSE(is_racy(identity, mtime_ns + step));
   }
+  const Identity set_back{.size = 1, .mtime_ns = fine - kSecond, .ctime_ns = fine};
+  CHECK(is_racy(set_back, fine + kMillisecond));
+  CHECK_FALSE(is_racy(set_back, fine + kSecond));
   CHECK(is_racy({.mtime_ns = std::numeric_limits<std::int64_t>::max()},
                 std::numeric_limits<std::int64_t>::max()));
 }
