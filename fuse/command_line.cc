@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "daemon.h"
@@ -19,8 +21,11 @@ bool is_mount_helper(std::string_view program) {
   return program.starts_with("mount.");
 }
 
+// Empty where it cannot be: an empty path, or a relative one in a directory that is gone.
 std::string absolute(const std::string& path) {
-  std::string text = std::filesystem::absolute(path).lexically_normal().string();
+  std::error_code error;
+  std::string text = std::filesystem::absolute(path, error).lexically_normal().string();
+  if (error) return "";
   while (text.size() > 1 && text.ends_with('/')) text.pop_back();
   return text;
 }
@@ -54,6 +59,8 @@ std::variant<CommandLine, Goodbye> parse_command_line(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return Goodbye{fmt::format("larder: {}; larder --help tells more\n", error.what()), kExitUsage};
   }
+  if (share.empty() || mountpoint.empty())
+    return Goodbye{"larder: SHARE and MOUNTPOINT are directories, not empty words\n", kExitUsage};
   CommandLine line;
   line.foreground = (letter_f && !helper) || letter_d;
   line.pretend = letter_f && helper;
@@ -64,6 +71,12 @@ std::variant<CommandLine, Goodbye> parse_command_line(int argc, char** argv) {
   }
   line.options.share = absolute(share);
   line.options.mountpoint = absolute(mountpoint);
+  for (const auto& [given, made] :
+       {std::pair(&share, &line.options.share), std::pair(&mountpoint, &line.options.mountpoint)}) {
+    if (made->empty())
+      return Goodbye{fmt::format("larder: '{}' is no path; larder --help tells more\n", *given),
+                     kExitUsage};
+  }
   return line;
 }
 

@@ -52,12 +52,13 @@ int run(const CommandLine& line) {
 
   auto mount = Mount::open(options);
   if (!mount) starter.failed(kExitMount, mount.error().line);
-  for (const std::string& note : (*mount)->notes()) starter.note(note);
   auto session = Session::mount(options, **mount);
   if (!session) {
     (*mount)->close();
     starter.failed(kExitMount, session.error().line);
   }
+  // Behind all that can fail: a failure is one line.
+  for (const std::string& note : (*mount)->notes()) starter.note(note);
   log(LogLevel::kInfo, "{} is mounted at {}", options.share, options.mountpoint);
   starter.succeeded();
 

@@ -6,14 +6,12 @@
 // only forget.
 //
 //   object        a node of the FS-Cache tree: id, parent, type, key, aux, size. With `reset`,
-//   replaces
-//                 all that was known of the object's pages: identity and pages change in one
-//                 record.
+//                 replaces all that was known of the object's pages: identity and pages change in
+//                 one record.
 //   extent        a run of pages of one data object and where it lies: first page, count, block,
-//   and one
-//                 CRC32C per page (seeded with object id and page number, never with a generation).
-//                 Zero pages are a flag without blocks. A page belongs to the latest extent that
-//                 names it.
+//                 and one CRC32C per page (seeded with object id and page number, never with a
+//                 generation). Zero pages are a flag without blocks. A page belongs to the latest
+//                 extent that names it.
 //   drop          pages of an object that are no longer cached
 //   retire        an object and all below it are gone
 //   rename        an object moves to another parent and key; what lay there is retired: one record
@@ -21,8 +19,8 @@
 //   unname        that name is gone
 //   move name     a name moves, replacing what lay there: one record
 //   session mark  a write session began on a data object: should no end be recorded (crash), what
-//   was
-//                 recorded before is obsolete, because the time stamps may be too coarse to tell
+//                 was recorded before is obsolete, because the time stamps may be too coarse to
+//                 tell
 #pragma once
 
 #include <larder/identity.h>

@@ -16,8 +16,7 @@
 // State of the share, for `stats` and for those who may answer without asking:
 //   ok    the last calls answered
 //   slow  a call has been out, or has waited for a thread, for longer than share_slow; back when
-//   one returns
-//         in less and none but abandoned ones are over it
+//         one returns in less and none but abandoned ones are over it
 //   away  the Netfs says that the share is not there; every call probes again
 #pragma once
 

@@ -9,8 +9,7 @@
 // Invariants:
 //   1. Joinable flights do not overlap.
 //   2. A flight that raced with a change of its pages (`taint`) answers who waits and fills
-//   nothing; nobody
-//      joins it behind the change.
+//      nothing; nobody joins it behind the change.
 //   3. Each waiter of a flight is told once, by whoever landed it, outside the lock.
 //
 // Not thread-safe: guarded by the lock of the file it belongs to. Flights themselves are shared;

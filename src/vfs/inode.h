@@ -8,13 +8,11 @@
 //
 // Invariants:
 //   1. `generation` grows whenever bytes cached before may differ from the current version, before
-//   any
-//      reply that tells of the new one. It never goes back.
+//      any reply that tells of the new one. It never goes back.
 //   2. Pages reach the store only if the generation, and for their range the written ranges, are
-//   what they
-//      were when the fetch began.
+//      what they were when the fetch began.
 //   3. A page covered by a range in `written` is neither served from the store nor filled by a
-//   fetch.
+//      fetch.
 //   4. While a session is open the store records nothing of this inode (src/vfs/session.h).
 //
 // An inode holds no descriptor of the share. It lives while the kernel knows it, a handle is open

@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "io/thread_pool.h"
@@ -19,6 +21,7 @@
 namespace larder {
 namespace {
 
+constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
 constexpr unsigned kMachineThreads = 4;
 constexpr unsigned kAnswerThreads = 2;
 
@@ -39,6 +42,7 @@ struct Mount::Impl {
 
   SetUp<std::monostate> open();
   SetUp<std::monostate> open_share();
+  SetUp<store::Device> open_device();
   SetUp<std::monostate> open_store();
   SetUp<std::monostate> open_cache();
   void add_control_files();
@@ -151,12 +155,24 @@ SetUp<std::monostate> Mount::Impl::open_share() {
   return std::monostate{};
 }
 
+// The last mount on this store may be on its way out: umount(8) returns before its daemon has
+// ended.
+SetUp<store::Device> Mount::Impl::open_device() {
+  const store::DeviceOptions wanted{
+      .path = store_path, .size = options.size, .forbidden = {options.share, options.mountpoint}};
+  const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
+  while (true) {
+    SetUp<store::Device> device = store::open_device(wanted);
+    const bool locked = !device && device.error().error.code == ErrorCode::kStoreLocked;
+    if (!locked || clock.mono_ns() > until_ns) return device;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
 SetUp<std::monostate> Mount::Impl::open_store() {
   const bool chosen = !options.store.empty();
   TRY(store_path, chosen ? SetUp<std::string>(options.store) : default_store_path(options.share));
-  TRY(store::Device device, store::open_device({.path = store_path,
-                                                .size = options.size,
-                                                .forbidden = {options.share, options.mountpoint}}));
+  TRY(store::Device device, open_device());
   TRY(engine, open_engine({.choice = options.engine}));
   notes.push_back(fmt::format("the store is {}, {}", device.path, size_text(device.size)));
   if (!device.note.empty()) notes.push_back(device.note);

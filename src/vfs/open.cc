@@ -28,13 +28,12 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
   return parts_.policy.resolve(inode).coherency == Coherency::kTtl && trusted(inode);
 }
 
-void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
+void Vfs::open(NodeId node, int flags, Caller, Reply reply) {
   if (parts_.control.owns(node)) {
     // Root's own rights pass over the modes.
     if ((flags & O_ACCMODE) != O_RDONLY) return reply.error({ErrorCode::kPermission});
     return parts_.control.open(node, std::move(reply));
   }
-  (void)caller;
   counters_.opens.add();
   const InodeRef inode = inode_of(node);
   if (may_open_unasked(*inode, flags)) {

@@ -7,12 +7,13 @@
 //
 //   lookup.cc      names and what the share says of them
 //   version.cc     which version of a file is current
-//   attributes.cc  stat, chmod, truncate, xattrs, statfs
-//   names_ops.cc   mkdir, unlink, rename, link ...
+//   attributes.cc  stat, chmod, truncate, xattrs, statfs names_ops.cc   mkdir, unlink, rename, link
+//                  ...
 //   open.cc        open, create, flush, release
 //   read.cc        the warm read, and the parked one
 //   fetch.cc       flights and fills
-//   write.cc       write-through and write sessions
+//   write.cc       write-through, truncate
+//   sessions.cc    the sessions around writes
 //   directory.cc   listings
 //   control.cc     .larder
 #pragma once

@@ -60,6 +60,7 @@ TEST_CASE("a wrong call gets one line and 1") {
   CHECK(refused({"larder", "/net/share"}).starts_with("larder: "));
   CHECK(refused({"larder", "/a", "/b", "/c"}).starts_with("larder: "));
   CHECK(refused({"larder", "--wrong", "/a", "/b"}).starts_with("larder: "));
+  CHECK(refused({"larder", "", ""}).find("SHARE") != std::string::npos);
   CHECK(refused({"larder", "-o", "sice=64M", "/a", "/b"}).find("size") != std::string::npos);
 }
 
