@@ -60,7 +60,11 @@ class Larder:
         code = self.process.wait(PATIENCE_S)
         self._check_log()
         self.process = None
-        assert code == 0, self.log.read_text()
+        assert code == 0, f"exit code {code}:\n{self.log.read_text()}"
+
+    @property
+    def last_log(self):
+        return self.log.read_text(errors="replace")
 
     def kill9(self, wait=True):
         """The mount point is left dead. `wait`: no, where a thread of it hangs in the share."""

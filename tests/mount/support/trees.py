@@ -14,6 +14,7 @@ import shutil
 import stat
 
 WORKERS = 4
+FEW = 100  # files for which processes of their own do not pay
 _CHUNK = 1 << 20
 _OLD_S = 1_600_000_000
 
@@ -118,6 +119,10 @@ def hash_tree(root, forget=False):
     found = _entries(root)
     files = sorted(name for name, what in found.items() if what is None)
     paths = [os.path.join(root, name) for name in files]
+    if len(files) < FEW:
+        for name, digest in zip(files, _hash_some(paths, forget)):
+            found[name] = digest
+        return found
     # Interleaved, so that the large ones of one folder are not one worker's.
     parts = [paths[n::WORKERS * 4] for n in range(WORKERS * 4)]
     context = multiprocessing.get_context("fork")

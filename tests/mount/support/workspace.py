@@ -82,6 +82,9 @@ class Workspace:
     def __truediv__(self, name):
         return self.path / name
 
+    def __str__(self):
+        return str(self.path)
+
     def folder(self, name):
         path = self.path / name
         try:
