@@ -29,6 +29,7 @@ void Notifier::stop() {
 
 void Notifier::drop_pages(NodeId node) { queue({What::kPages, node, {}}); }
 void Notifier::drop_attributes(NodeId node) { queue({What::kAttributes, node, {}}); }
+void Notifier::drop_attributes_of_opening(NodeId node) { send({What::kAttributes, node, {}}); }
 void Notifier::drop_name(NodeId parent, std::string_view name) {
   queue({What::kName, parent, std::string(name)});
 }

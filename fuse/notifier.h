@@ -28,6 +28,7 @@ class Notifier final : public KernelCache {
 
   void drop_pages(NodeId node) override;
   void drop_attributes(NodeId node) override;
+  void drop_attributes_of_opening(NodeId node) override;
   void drop_name(NodeId parent, std::string_view name) override;
 
  private:

@@ -33,6 +33,7 @@ void init(void* userdata, fuse_conn_info* conn) {
                              FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   conn->max_write = kMaxWrite;
   conn->max_background = self.max_background;
+  conn->congestion_threshold = self.max_background / 4 * 3;
   conn->time_gran = 1;
 }
 

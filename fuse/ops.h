@@ -11,7 +11,9 @@ namespace larder::fuse {
 // What the session's userdata points to.
 struct Served {
   Filesystem* filesystem = nullptr;
-  unsigned max_background = 64;
+  // The kernel holds further read-ahead back, of all files, once this many are out: so many that
+  // reads of a file that hangs do not use them up.
+  unsigned max_background = 4096;
 };
 
 // Both transports end here.

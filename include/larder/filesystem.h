@@ -38,6 +38,9 @@ class KernelCache {
   virtual ~KernelCache() = default;
   virtual void drop_pages(NodeId node) = 0;
   virtual void drop_attributes(NodeId node) = 0;
+  // At once, on this thread. REQUIRES: the kernel is waiting for the answer to an open of `node`,
+  // so that it holds the inode and nothing that this could wait for.
+  virtual void drop_attributes_of_opening(NodeId node) = 0;
   virtual void drop_name(NodeId parent, std::string_view name) = 0;
 };
 

@@ -109,6 +109,8 @@ class Inode {
   Nanoseconds trusted_until_mono_ns GUARDED_BY(mutex) = 0;
   // Counts our own changes: an answer that was asked for before one is not believed behind it.
   std::uint64_t change_count GUARDED_BY(mutex) = 0;
+  // What the kernel was told last, as far as it tells versions apart.
+  mutable Identity told GUARDED_BY(mutex);
   bool no_capability GUARDED_BY(mutex) =
       false;  // has no security.capability, as long as attributes are trusted
 

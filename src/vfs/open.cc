@@ -79,8 +79,10 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io};
   answer.no_flush = !handle->writable();
   if (share) handle->slot->set_if_empty(share->file);
+  bool kernel_is_behind = false;
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
+    kernel_is_behind = share && inode.told != identity_of(inode.attributes, parts_.share.traits());
     ensure_cookie_locked(inode);
     ++inode.open_count;
     const std::uint64_t generation = inode.generation.load();
@@ -95,6 +97,8 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
     truncated(inode, 0, begin_truncate(inode, 0), share->attributes);
   counters_.handles.add();
   handle.release();  // the kernel's, until RELEASE
+  // Close-to-open holds for the size too, and an open does not tell it: the kernel must ask.
+  if (kernel_is_behind) kernel_->drop_attributes_of_opening(inode.node());
   if (!created) return reply.opened(answer);
   hold(inode);
   reply.created(*created, answer);

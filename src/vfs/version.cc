@@ -164,6 +164,7 @@ Attributes Vfs::shown(const Inode& inode, const Attributes& attributes) const {
 std::pair<Attributes, Nanoseconds> Vfs::attributes_of(const Inode& inode) const {
   MutexLock lock(inode.mutex);
   const Nanoseconds left = inode.trusted_until_mono_ns - parts_.clock.mono_ns();
+  inode.told = identity_of(inode.attributes, parts_.share.traits());
   return {shown(inode, inode.attributes), std::max<Nanoseconds>(left, 0)};
 }
 

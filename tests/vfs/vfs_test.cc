@@ -88,6 +88,19 @@ TEST_CASE("an open sees what was changed on the share") {
   CHECK_FALSE(world.cat("f").ok());
 }
 
+TEST_CASE("an open that finds another version tells the kernel to ask for its attributes") {
+  World world;
+  world.share.put("f", "");
+  world.age();
+  const Answer found = world.lookup("f");
+  world.share.put("f", "longer now");
+  CHECK(world.open(found.entry.node).ok());
+  CHECK(world.kernel.attribute_drops == 1);
+  CHECK(world.stat(found.entry.node).attributes.size == 10);
+  CHECK(world.open(found.entry.node).ok());
+  CHECK(world.kernel.attribute_drops == 1);
+}
+
 TEST_CASE("a file that changes under a fetch is read again, and never mixed") {
   World world;
   world.share.put("f", pattern(200'000, 1));

@@ -242,8 +242,10 @@ class World {
   struct Kernel final : KernelCache {
     void drop_pages(NodeId) override { ++drops; }
     void drop_attributes(NodeId) override {}
+    void drop_attributes_of_opening(NodeId) override { ++attribute_drops; }
     void drop_name(NodeId, std::string_view) override {}
     std::uint64_t drops = 0;
+    std::uint64_t attribute_drops = 0;
   };
 
   void start() {

@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import shutil
+import time
 import stat
 
 WORKERS = 4
@@ -35,15 +36,26 @@ def write_pseudo_random(path, size, salt=0):
             file.write(source.randbytes(min(_CHUNK, size - done)))
 
 
+def date(path, seconds=0):
+    os.utime(path, (_OLD_S + seconds, _OLD_S + seconds), follow_symlinks=False)
+
+
+def let_ctime_pass(path):
+    """Nobody can set a change time: until the step that it bears has passed, a version is not kept."""
+    while time.time_ns() - os.lstat(path).st_ctime_ns < 20_000_000:
+        pass
+
+
 def age(path, seconds=0):
     """Dates a file into the past; a larger number is a later date."""
-    os.utime(path, (_OLD_S + seconds, _OLD_S + seconds), follow_symlinks=False)
+    date(path, seconds)
+    let_ctime_pass(path)
 
 
 def age_tree(root):
     for folder, folders, files in os.walk(root, topdown=False):
         for name in files + folders:
-            age(os.path.join(folder, name))
+            date(os.path.join(folder, name))
     age(root)
 
 
