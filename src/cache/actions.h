@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the states of an object do; object_states.cc says when. Each runs on the object's worker, with no
-// lock held, and a work state's returns the state that comes next. Not here: any decision by events.
+// What the states of an object do; object_states.cc says when. Each runs on the object's worker,
+// with no lock held, and a work state's returns the state that comes next. Not here: any decision
+// by events.
 #pragma once
 
 #include <larder/result.h>

@@ -41,6 +41,8 @@ class OnStore final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> backend_on(store::Store& store) { return std::make_unique<OnStore>(store); }
+std::unique_ptr<Backend> backend_on(store::Store& store) {
+  return std::make_unique<OnStore>(store);
+}
 
 }  // namespace larder::cache

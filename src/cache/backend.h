@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backend: what an object asks of the store that backs it, and nothing else of the store. The one
-// production implementation hands each call on (backend.cc); tests put a scripted one in its place, so
-// that each state of the machine can be reached without a device.
+// production implementation hands each call on (backend.cc); tests put a scripted one in its place,
+// so that each state of the machine can be reached without a device.
 //
 // Thread: every call from any thread; the machine makes them with no lock held.
 #pragma once
@@ -31,8 +31,8 @@ class Backend {
   // Errors: kNotFound is "not there", any other one that the store cannot say.
   virtual Result<store::ObjectRef> find(const store::ObjectRef& parent, Bytes key) = 0;
   virtual ObjectRecord record(const store::ObjectRef& object) = 0;
-  virtual Result<store::ObjectRef> create(const store::ObjectRef& parent, ObjectType type, Bytes key,
-                                          Bytes aux, ByteCount size) = 0;
+  virtual Result<store::ObjectRef> create(const store::ObjectRef& parent, ObjectType type,
+                                          Bytes key, Bytes aux, ByteCount size) = 0;
   virtual void update(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
   virtual void invalidate(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
   virtual void retire(const store::ObjectRef& object) = 0;

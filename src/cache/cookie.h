@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cookie: the netfs's handle, and its place in the tree of cookies.
 //
-// A cookie knows what is to be cached (key below its parent, aux data and size of the current version) and
-// points to at most one object, which does it. Objects come and go (withdrawal, errors); the cookie stays.
+// A cookie knows what is to be cached (key below its parent, aux data and size of the current
+// version) and points to at most one object, which does it. Objects come and go (withdrawal,
+// errors); the cookie stays.
 //
-// Who guards what: the tree's mutex the place (parent, key, children); the cookie's own mutex the rest;
-// flags are written under it and read by anyone.
+// Who guards what: the tree's mutex the place (parent, key, children); the cookie's own mutex the
+// rest; flags are written under it and read by anyone.
 //
 // Invariants:
 //   1. `object` is null or an object whose cookie() is this one; a relinquished cookie has none.
-//   2. kInvalidating is set from invalidate() until an INVALIDATING run has seen the newest version.
+//   2. kInvalidating is set from invalidate() until an INVALIDATING run has seen the newest
+//      version.
 //   3. While `checking`, netfs_data is in use; relinquish() waits for that and then clears it.
 #pragma once
 

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// FsCache: the registry of netfses and the calls of <larder/cookie.h>. Each call finds the cookie's object and
-// raises an event on it, or hands it an operation; what happens then is object_states.cc and operation.cc.
+// FsCache: the registry of netfses and the calls of <larder/cookie.h>. Each call finds the cookie's
+// object and raises an event on it, or hands it an operation; what happens then is object_states.cc
+// and operation.cc.
 //
-// The root is FSDEF's, ".FS-Cache"; a netfs's primary index hangs below it, its key the netfs's name and its
-// aux data the version, so that another version is found obsolete at look-up like any other object.
+// The root is FSDEF's, ".FS-Cache"; a netfs's primary index hangs below it, its key the netfs's
+// name and its aux data the version, so that another version is found obsolete at look-up like any
+// other object.
 //
-// index_of() needs a directory's object at once. It does not go around the machine: it makes the missing
-// objects and runs their machines itself, parents first, on the calling thread, claiming each as a worker of
-// the queue would. So there is one way to look up and create, and one worker per object still; a look-up
-// that would have to wait (a dying holder of the key) is not waited for: nothing can be cached there now.
+// index_of() needs a directory's object at once. It does not go around the machine: it makes the
+// missing objects and runs their machines itself, parents first, on the calling thread, claiming
+// each as a worker of the queue would. So there is one way to look up and create, and one worker
+// per object still; a look-up that would have to wait (a dying holder of the key) is not waited
+// for: nothing can be cached there now.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -100,9 +103,9 @@ void FsCache::withdraw() {
 Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t version) {
   std::string aux;
   for (unsigned i = 0; i < 4; ++i) aux += static_cast<char>(version >> (8 * i) & 0xff);
-  CookieRef cookie = impl_->acquire(impl_->root, kNetfsDefinition, std::as_bytes(std::span(name)),
-                                    {aux, ByteCount{0}},
-                                    reinterpret_cast<void*>(std::uintptr_t{version}), 0);
+  CookieRef cookie =
+      impl_->acquire(impl_->root, kNetfsDefinition, std::as_bytes(std::span(name)),
+                     {aux, ByteCount{0}}, reinterpret_cast<void*>(std::uintptr_t{version}), 0);
   if (!cookie) return fail(ErrorCode::kInvalid);
   return cookie;
 }
@@ -125,8 +128,9 @@ CookieRef FsCache::acquire(const CookieRef& parent, const CookieDefinition& defi
   return cookie;
 }
 
-CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition& definition, Bytes key,
-                                 Version version, void* netfs_data, std::uint64_t shown_as) {
+CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition& definition,
+                                 Bytes key, Version version, void* netfs_data,
+                                 std::uint64_t shown_as) {
   if (key.empty() || key.size() > kMaxKey || version.aux.size() > kMaxAux) return nullptr;
   Counters& counters = tree->counters;
   const bool is_index = definition.type == ObjectType::kIndex;
@@ -193,7 +197,8 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
     }
   }
   if (object) object->raise(retire == Retire::kYes ? Event::kRetire : Event::kRelease);
-  if (parent_object) parent_object->raise(Event::kRequeue);  // so that no object stays that nobody kicked
+  if (parent_object)
+    parent_object->raise(Event::kRequeue);  // so that no object stays that nobody kicked
 }
 
 void FsCache::update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
@@ -241,7 +246,7 @@ void FsCache::rename(const CookieRef& cookie, const CookieRef& new_parent,
   impl_->tree->counters.renames.add();
   if (!cookie || !new_parent || new_key.empty() || new_key.size() > kMaxKey) return;
   start_rename(impl_->tree, cookie, new_parent, new_key,
-                [impl = impl_.get()](Cookie& index) { return impl->bring_up(index); });
+               [impl = impl_.get()](Cookie& index) { return impl->bring_up(index); });
 }
 
 Submitted FsCache::submit(const CookieRef& cookie, Operation& operation) {
@@ -315,6 +320,8 @@ std::string FsCache::histogram_text() const {
   return cache::histogram_text(impl_->tree->histograms);
 }
 
-void FsCache::register_in(stats::Registry& registry) { impl_->tree->counters.register_in(registry); }
+void FsCache::register_in(stats::Registry& registry) {
+  impl_->tree->counters.register_in(registry);
+}
 
 }  // namespace larder::cache

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The worker of an object: who runs its machine, when it is queued, and how it is taken hold of.
 //
-// One worker at a time. `queued` says that the work is in the machine queue, `running` that some thread runs
-// the machine: one of the queue, or one that drives it (index_of, withdraw). An event that comes while it
-// runs is seen by it before it stops, or makes it run again.
+// One worker at a time. `queued` says that the work is in the machine queue, `running` that some
+// thread runs the machine: one of the queue, or one that drives it (index_of, withdraw). An event
+// that comes while it runs is seen by it before it stops, or makes it run again.
 #include "cache/object.h"
 
 #include <algorithm>
@@ -185,7 +185,8 @@ void Object::leave_slot_locked() NO_THREAD_SAFETY_ANALYSIS {
   }
 }
 
-// The kernel's bits (4.19): pending write, live, looked up, available, retired, killed by the cache.
+// The kernel's bits (4.19): pending write, live, looked up, available, retired, killed by the
+// cache.
 Object::Figures Object::figures_locked() {
   Figures f{};
   MutexLock lock(mutex_);

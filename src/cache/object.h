@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Object: what stands behind a cookie in the cache. It is looked up or created in the store, runs the
-// cookie's operations, and lets go in an orderly way. What happens when: object_states.cc; the operations:
-// operation.cc. Here is what both share.
+// Object: what stands behind a cookie in the cache. It is looked up or created in the store, runs
+// the cookie's operations, and lets go in an orderly way. What happens when: object_states.cc; the
+// operations: operation.cc. Here is what both share.
 //
-// Who guards what: the tree's mutex the place (parent, key, line of dependents and successors, is_up,
-// is_dying); the object's own mutex the accounting, the queue of operations and the handle; events and mask
-// are atomics that anyone may touch; all else belongs to the one worker that runs the machine.
+// Who guards what: the tree's mutex the place (parent, key, line of dependents and successors,
+// is_up, is_dying); the object's own mutex the accounting, the queue of operations and the handle;
+// events and mask are atomics that anyone may touch; all else belongs to the one worker that runs
+// the machine.
 //
 // Accounting (checked at every change and at death):
 //   n_ops         operations accepted and not finished, and children that look up below us
 //   n_obj_ops     of these, the children's
 //   n_in_progress operations given the go
-//   n_exclusive   exclusive operations accepted and not finished; one in progress is in progress alone
+//   n_exclusive   exclusive operations accepted and not finished; one in progress is in progress
+//                 alone
 //   n_reads       reads accepted and not finished (display only)
 //   n_children    objects below us that are not dead
-// Invariants: n_ops >= n_in_progress + n_obj_ops, n_ops >= n_exclusive; an object is dropped with all at 0.
+// Invariants: n_ops >= n_in_progress + n_obj_ops, n_ops >= n_exclusive; an object is dropped with
+// all at 0.
 #pragma once
 
 #include <larder/cookie.h>
@@ -47,14 +50,14 @@ class Object {
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
 
-  // -- events: any thread, with no lock of an object held ---------------------------------------------
+  // -- events: any thread, with no lock of an object held -----------------------------------------
   void raise(Event event);
   // Runs the machine on this thread until it has nothing to do; waits while another thread runs it.
   void drive();
   // Tells it to run, and drives it.
   void kick_and_drive();
 
-  // -- operations (operation.cc): any thread -----------------------------------------------------------
+  // -- operations (operation.cc): any thread ------------------------------------------------------
   // REQUIRES: `operation` is set up. Not taken (kNever, or kLater without run()): it is as before.
   Submitted submit(Operation& operation);
   void complete(Operation& operation);
@@ -88,12 +91,12 @@ class Object {
 
  private:
   friend struct Tree;
-  friend struct Actions;  // what the states do
+  friend struct Actions;      // what the states do
   friend struct RenameSteps;  // rename.cc
   friend void intrusive_ptr_add_ref(Object* object);
   friend void intrusive_ptr_release(Object* object);
 
-  // -- the worker ---------------------------------------------------------------------------------------
+  // -- the worker ---------------------------------------------------------------------------------
   struct MachineWork : Work {
     Object* object = nullptr;
   };
@@ -107,7 +110,7 @@ class Object {
   const Row* matching_row(Events events);
   Events open_mask();
 
-  // -- accounting ---------------------------------------------------------------------------------------
+  // -- accounting ---------------------------------------------------------------------------------
   bool is_clear();
   void start_operations_locked() REQUIRES(mutex_);
   void go_locked(Operation& operation) REQUIRES(mutex_);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The actions of the object state machine, in the order in which an object meets them. The invariants cited
-// are those of object_states.cc.
+// The actions of the object state machine, in the order in which an object meets them. The
+// invariants cited are those of object_states.cc.
 //
-// Calls to the store and to the netfs are made here and nowhere else in the life of an object, and never
-// under a lock. The worker alone changes the state, the out-of-band table and the handle.
+// Calls to the store and to the netfs are made here and nowhere else in the life of an object, and
+// never under a lock. The worker alone changes the state, the out-of-band table and the handle.
 #include "cache/actions.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace larder::cache {
 
 using enum State;
 
-// -- living ---------------------------------------------------------------------------------------------
+// -- living ---------------------------------------------------------------------------------------
 
 Actions::Parent Actions::pin_parent(Object& o) {
   MutexLock tree_lock(o.tree_.mutex);
@@ -43,9 +43,13 @@ void Actions::unpin_parent(Object& o) {
 
 State Actions::look_up(Object& o) {
   switch (pin_parent(o)) {
-    case Parent::kReady: break;
-    case Parent::kWait: return kInit;
-    case Parent::kGone: o.raise(Event::kWithdraw); return kInit;
+    case Parent::kReady:
+      break;
+    case Parent::kWait:
+      return kInit;
+    case Parent::kGone:
+      o.raise(Event::kWithdraw);
+      return kInit;
   }
   o.out_of_band_ = OutOfBand::kLookUp;
   o.lookup_began_mono_ns_ = o.tree_.clock.mono_ns();
@@ -181,7 +185,7 @@ State Actions::update(Object& o) {
   return kActive;
 }
 
-// -- going ----------------------------------------------------------------------------------------------
+// -- going ----------------------------------------------------------------------------------------
 
 State Actions::abort_init(Object& o) {
   ObjectPtr ourselves;  // freed, if so, behind the lock
@@ -253,7 +257,8 @@ State Actions::recycle(Object& o) {
   return kDead;
 }
 
-// An object that was never looked up is found by its path, so that what is deleted early is deleted too.
+// An object that was never looked up is found by its path, so that what is deleted early is deleted
+// too.
 void Actions::retire_in_store(Object& o) {
   const During during(o.tree_.counters.now_dropping);
   Backend& backend = *o.tree_.backend;
@@ -293,7 +298,8 @@ void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
     o.leave_slot_locked();
     parent = std::move(o.parent_);
     watchers.swap(o.death_watch_);
-    // From here on a withdrawal may end: only this object's and its (living) parent's memory is touched.
+    // From here on a withdrawal may end: only this object's and its (living) parent's memory is
+    // touched.
     for (Work* watcher : watchers) o.tree_.machine.post(*watcher);
     o.tree_.objects.erase(o.id_);
   }

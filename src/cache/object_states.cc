@@ -1,50 +1,56 @@
 // SPDX-License-Identifier: Apache-2.0
 // The object state machine. Read this first: it says what larder's cache does and when.
 //
-// An object is what stands behind a cookie in the cache: it is found or created in the store, serves the
-// cookie's operations, and lets go again. Two parties pull at it, each at its own time: the netfs
-// (relinquish, update, invalidate) and the cache (withdraw, errors). Neither of them does anything to the object:
-// they RAISE EVENTS, and the object's own machine, run by one worker at a time, picks the order. That
-// one rule is what keeps the locking simple.
+// An object is what stands behind a cookie in the cache: it is found or created in the store,
+// serves the cookie's operations, and lets go again. Two parties pull at it, each at its own time:
+// the netfs (relinquish, update, invalidate) and the cache (withdraw, errors). Neither of them does
+// anything to the object: they RAISE EVENTS, and the object's own machine, run by one worker at a
+// time, picks the order. That one rule is what keeps the locking simple.
 //
 //   INIT  LOOKING_UP  CREATING  AVAILABLE  ACTIVE  INVALIDATING  UPDATING      it lives
 //   DYING  LC_DYING  ABORT_INIT  RELEASING  RECYCLING  WITHDRAWING  DEAD       it goes
 //
 // Three kinds of table, all below:
-//   work states    a function that does something and says which state comes next. It looks at no events.
-//   wait states    INIT, ACTIVE, DYING, DEAD: a list of (event, next state); the first row whose event is there
-//                  wins. If none is, the object sleeps, and costs nothing but memory.
-//   out-of-band    what a terminal event (ERROR, RELEASE, WITHDRAW, RETIRE) does, whatever came next
-//                  otherwise. One table is installed at a time: `init` until the parent is pinned, `look-up`
-//                  until available, `run` until it fires. A table fires once.
+//   work states    a function that does something and says which state comes next. It looks at no
+//                  events.
+//   wait states    INIT, ACTIVE, DYING, DEAD: a list of (event, next state); the first row whose
+//                  event is there wins. If none is, the object sleeps, and costs nothing but
+//                  memory.
+//   out-of-band    what a terminal event (ERROR, RELEASE, WITHDRAW, RETIRE) does, whatever came
+//                  next otherwise. One table is installed at a time: `init` until the parent is
+//                  pinned, `look-up` until available, `run` until it fires. A table fires once.
 //
-// A life: INIT waits to be kicked. LOOKING_UP asks the store; CREATING if there was nothing (or an obsolete
-// version, which is deleted). AVAILABLE opens the gate to operations and kicks the children that waited.
-// ACTIVE is where an object spends its life, with trips to INVALIDATING and UPDATING. A terminal event leads
-// to DYING, by way of ABORT_INIT or LC_DYING where something must be undone first. DYING waits until no
-// operation and no child holds it. Then RELEASING and WITHDRAWING keep the data, RECYCLING deletes them; DEAD.
+// A life: INIT waits to be kicked. LOOKING_UP asks the store; CREATING if there was nothing (or an
+// obsolete version, which is deleted). AVAILABLE opens the gate to operations and kicks the
+// children that waited. ACTIVE is where an object spends its life, with trips to INVALIDATING and
+// UPDATING. A terminal event leads to DYING, by way of ABORT_INIT or LC_DYING where something must
+// be undone first. DYING waits until no operation and no child holds it. Then RELEASING and
+// WITHDRAWING keep the data, RECYCLING deletes them; DEAD.
 //
 // Invariants:
-//   1. One worker at a time; no worker ever waits for another object. What must wait goes back to a wait
-//      state and is kicked by what it waits for (the parent, or the dying holder of the same key).
-//   2. Parents before children up: an object is looked up only while its parent is up, and pins it until it
-//      is available itself (or has failed). Children before parents down: an object leaves DYING only with
-//      n_children == 0 and n_ops == 0.
-//   3. Events are bits and are never lost. One that no table asks for now is remembered. Terminal events
-//      stay set for ever; the others are cleared by the row that they match.
-//   4. RETIRE beats WITHDRAW beats RELEASE beats ERROR: what was deleted does not come back with the cache.
-//      (In the kernel WITHDRAW wins, and dead data return.)
-//   5. UPDATE and INVALIDATE are legal in every state. What is still remembered at the end is done before
-//      the object lets go. INVALIDATE comes before UPDATE, and UPDATE steps back while the cookie is being
-//      invalidated: new aux data must never bless old pages.
+//   1. One worker at a time; no worker ever waits for another object. What must wait goes back to a
+//      wait state and is kicked by what it waits for (the parent, or the dying holder of the same
+//      key).
+//   2. Parents before children up: an object is looked up only while its parent is up, and pins it
+//      until it is available itself (or has failed). Children before parents down: an object leaves
+//      DYING only with n_children == 0 and n_ops == 0.
+//   3. Events are bits and are never lost. One that no table asks for now is remembered. Terminal
+//      events stay set for ever; the others are cleared by the row that they match.
+//   4. RETIRE beats WITHDRAW beats RELEASE beats ERROR: what was deleted does not come back with
+//      the cache. (In the kernel WITHDRAW wins, and dead data return.)
+//   5. UPDATE and INVALIDATE are legal in every state. What is still remembered at the end is done
+//      before the object lets go. INVALIDATE comes before UPDATE, and UPDATE steps back while the
+//      cookie is being invalidated: new aux data must never bless old pages.
 //   6. No pending operation of before an invalidation runs after it: the gate stays shut until
 //      INVALIDATING, if it is already asked for when the object becomes available.
-//   7. An object is deleted in the store (journaled) before it gives up its place, so whoever comes next with the
-//      same key finds nothing.
-//   8. Nothing is assumed of the store: any error of a look-up kills this object quietly, and only it.
+//   7. An object is deleted in the store (journaled) before it gives up its place, so whoever comes
+//      next with the same key finds nothing.
+//   8. Nothing is assumed of the store: any error of a look-up kills this object quietly, and only
+//      it.
 //
-// The events: REQUEUE "run again" · UPDATE · INVALIDATE · CLEARED "nothing holds you any more" · ERROR ·
-// RELEASE "relinquished" · WITHDRAW "the cache goes, or your parent does" · RETIRE "relinquished, delete".
+// The events: REQUEUE "run again" · UPDATE · INVALIDATE · CLEARED "nothing holds you any more" ·
+// ERROR · RELEASE "relinquished" · WITHDRAW "the cache goes, or your parent does" · RETIRE
+// "relinquished, delete".
 #include "cache/states.h"
 
 #include <algorithm>
@@ -61,7 +67,7 @@ namespace {
 using A = Actions;
 using enum State;
 
-// -- the tables -----------------------------------------------------------------------------------------
+// -- the tables -----------------------------------------------------------------------------------
 
 constexpr Row kInitRows[] = {{Event::kRequeue, When::kAlways, kLookingUp}};
 constexpr Row kActiveRows[] = {{Event::kInvalidate, When::kAlways, kInvalidating},
@@ -75,6 +81,7 @@ constexpr Row kDyingRows[] = {{Event::kCleared, When::kBusy, kDying},
 constexpr StateKind kWork = StateKind::kWork;
 constexpr StateKind kWait = StateKind::kWait;
 
+// clang-format off
 constexpr std::array<StateTable, kStates> kTables = {{
     {kInit, "INIT", "INIT", kWait, nullptr, nullptr, kInitRows},
     {kLookingUp, "LOOKING_UP", "LOOK", kWork, A::look_up, nullptr, {}},
@@ -91,6 +98,7 @@ constexpr std::array<StateTable, kStates> kTables = {{
     {kWithdrawing, "WITHDRAWING", "WTHD", kWork, A::withdraw, nullptr, {}},
     {kDead, "DEAD", "DEAD", kWait, nullptr, nullptr, {}},
 }};
+// clang-format on
 
 constexpr std::array<OutOfBandTable, 4> kOutOfBand = {{
     {"none", 0, kDead},
@@ -104,10 +112,10 @@ constexpr std::array<OutOfBandTable, 4> kOutOfBand = {{
 const StateTable& table_of(State state) { return kTables[static_cast<std::size_t>(state)]; }
 const OutOfBandTable& table_of(OutOfBand t) { return kOutOfBand[static_cast<std::size_t>(t)]; }
 
-// -- the dispatcher -------------------------------------------------------------------------------------
+// -- the dispatcher -------------------------------------------------------------------------------
 
-// Runs until nothing more can be done now. While it runs the mask is empty: an event that comes is seen by
-// step(), or when the mask opens again. REQUIRES: claimed.
+// Runs until nothing more can be done now. While it runs the mask is empty: an event that comes is
+// seen by step(), or when the mask opens again. REQUIRES: claimed.
 void Object::dispatch() {
   const Nanoseconds began_ns = tree_.clock.mono_ns();
   mask_.store(0);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// `objects`: one line per object, in the kernel's layout: the short state names of 2.6.32 (and INVL), the
-// columns of later kernels (two digits of FL), NETFS_DATA the number that the netfs shows (an inode number).
+// `objects`: one line per object, in the kernel's layout: the short state names of 2.6.32 (and
+// INVL), the columns of later kernels (two digits of FL), NETFS_DATA the number that the netfs
+// shows (an inode number).
 //
-// Ordered by id, and read in batches: the tree's mutex is held for a batch at most, so a listing of a
-// million objects stops nobody. An object that comes or goes meanwhile is shown or not; none is shown twice.
+// Ordered by id, and read in batches: the tree's mutex is held for a batch at most, so a listing of
+// a million objects stops nobody. An object that comes or goes meanwhile is shown or not; none is
+// shown twice.
 #include <fmt/format.h>
 
 #include <iterator>
@@ -34,19 +36,44 @@ Filter parse(std::string_view letters) {
   if (letters.empty()) f.key = f.aux = true;
   for (const char letter : letters) {
     switch (letter) {
-      case 'K': f.key = true; break;
-      case 'A': f.aux = true; break;
-      case 'C': f.cookie.first = true; break;
-      case 'c': f.cookie.second = true; break;
-      case 'B': f.busy.first = true; break;
-      case 'b': f.busy.second = true; break;
-      case 'W': f.writing.first = true; break;
-      case 'w': f.writing.second = true; break;
-      case 'R': f.reading.first = true; break;
-      case 'r': f.reading.second = true; break;
-      case 'S': f.queued.first = true; break;
-      case 's': f.queued.second = true; break;
-      default: break;  // as in the kernel
+      case 'K':
+        f.key = true;
+        break;
+      case 'A':
+        f.aux = true;
+        break;
+      case 'C':
+        f.cookie.first = true;
+        break;
+      case 'c':
+        f.cookie.second = true;
+        break;
+      case 'B':
+        f.busy.first = true;
+        break;
+      case 'b':
+        f.busy.second = true;
+        break;
+      case 'W':
+        f.writing.first = true;
+        break;
+      case 'w':
+        f.writing.second = true;
+        break;
+      case 'R':
+        f.reading.first = true;
+        break;
+      case 'r':
+        f.reading.second = true;
+        break;
+      case 'S':
+        f.queued.first = true;
+        break;
+      case 's':
+        f.queued.second = true;
+        break;
+      default:
+        break;  // as in the kernel
     }
   }
   return f;
@@ -82,7 +109,8 @@ void append_hex(std::string& text, std::string_view bytes) {
   }
 }
 
-void append_cookie(std::string& text, const Filter& filter, Cookie& cookie, const std::string& key) {
+void append_cookie(std::string& text, const Filter& filter, Cookie& cookie,
+                   const std::string& key) {
   const ObjectType type = cookie.definition.type;
   std::string kind = fmt::format("{:02}", static_cast<unsigned>(type));
   if (type == ObjectType::kIndex) kind = "IX";
@@ -124,10 +152,10 @@ std::string FsCache::objects_text(std::string_view letters) const {
     for (const auto& [object, f] : batch) {
       if (!takes(filter, f)) continue;
       fmt::format_to(std::back_inserter(text),
-                     "{:8x} {:8x} {} {:5} {:3} {:3} {:3} {:2} {:5} {:2x} {:2x} {:2x} {:1x} | ", f.id,
-                     f.parent_id, table_of(f.state).short_name, f.n_children, f.n_ops, f.n_obj_ops,
-                     f.n_in_progress, f.n_exclusive, f.n_reads, f.mask, f.events, f.flags,
-                     f.work_state);
+                     "{:8x} {:8x} {} {:5} {:3} {:3} {:3} {:2} {:5} {:2x} {:2x} {:2x} {:1x} | ",
+                     f.id, f.parent_id, table_of(f.state).short_name, f.n_children, f.n_ops,
+                     f.n_obj_ops, f.n_in_progress, f.n_exclusive, f.n_reads, f.mask, f.events,
+                     f.flags, f.work_state);
       if (f.has_cookie) {
         append_cookie(text, filter, object->cookie(), f.key);
       } else {

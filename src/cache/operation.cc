@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 // The operation manager: who may do what to an object, and when.
 //
-// An operation asks for the go, gets it, works, and says that it is complete. It is shareable (any number
-// of them at once) or exclusive (alone), and it says where it works: on the submitting thread (MYTHREAD),
-// on an answer thread (FAST, may not block) or on the machine queue (SLOW, may block on the store). It
-// is the caller's record; nothing is allocated for it.
+// An operation asks for the go, gets it, works, and says that it is complete. It is shareable (any
+// number of them at once) or exclusive (alone), and it says where it works: on the submitting
+// thread (MYTHREAD), on an answer thread (FAST, may not block) or on the machine queue (SLOW, may
+// block on the store). It is the caller's record; nothing is allocated for it.
 //
 // The order is first come, first served, with exclusive operations as barriers:
 //   1. An operation gets the go only if none before it is pending.
-//   2. A shareable one gets the go unless an exclusive one is in progress; an exclusive one only while
-//      nothing is in progress. So an exclusive one waits for all that was accepted before it, and all that is
-//      accepted after it waits for it.
-//   3. While the object is being looked up, everything waits (Gate::kQueue). Once it is dying nothing is
-//      taken (kRefuse), and what was pending is cancelled; what is in progress finishes by itself.
-//   4. Each operation that was taken ends in exactly one of: kNow with complete(); run() with complete();
-//      cancelled(); taken back by cancel().
-//   5. run() and cancelled() are called from a queue, never on a caller's stack and never under a lock: a
-//      MYTHREAD operation that had to wait resumes on the answer queue, as FAST does.
+//   2. A shareable one gets the go unless an exclusive one is in progress; an exclusive one only
+//      while nothing is in progress. So an exclusive one waits for all that was accepted before it,
+//      and all that is accepted after it waits for it.
+//   3. While the object is being looked up, everything waits (Gate::kQueue). Once it is dying
+//      nothing is taken (kRefuse), and what was pending is cancelled; what is in progress finishes
+//      by itself.
+//   4. Each operation that was taken ends in exactly one of: kNow with complete(); run() with
+//      complete(); cancelled(); taken back by cancel().
+//   5. run() and cancelled() are called from a queue, never on a caller's stack and never under a
+//      lock: a MYTHREAD operation that had to wait resumes on the answer queue, as FAST does.
 //   6. Whenever the mutex is free and the gate open, the first pending operation may not yet go.
-//   7. n_ops counts what was taken and has not ended; at 0 a dying object without children is CLEARED.
+//   7. n_ops counts what was taken and has not ended; at 0 a dying object without children is
+//      CLEARED.
 //
-// An operation keeps its object in memory from submit() until its record is used again or destroyed, so
-// that a late cancel() finds a mutex to lock. The object may be dead by then: it only says no.
+// An operation keeps its object in memory from submit() until its record is used again or
+// destroyed, so that a late cancel() finds a mutex to lock. The object may be dead by then: it only
+// says no.
 //
-// Invalidation is not an operation here as it is in the kernel. It goes by the store's generation: what is
-// in progress finishes and the store refuses its stale fills, so nothing waits and no barrier is needed; what
-// is pending is cancelled, since it was meant for what is gone.
+// Invalidation is not an operation here as it is in the kernel. It goes by the store's generation:
+// what is in progress finishes and the store refuses its stale fills, so nothing waits and no
+// barrier is needed; what is pending is cancelled, since it was meant for what is gone.
 #include "cache/operation.h"
 
 #include <cstddef>
@@ -60,13 +63,20 @@ Operation& operation_of(Work& work) {
 
 std::string_view to_text(OperationState state) {
   switch (state) {
-    case OperationState::kBlank: return "blank";
-    case OperationState::kInitialised: return "initialised";
-    case OperationState::kPending: return "pending";
-    case OperationState::kInProgress: return "in progress";
-    case OperationState::kComplete: return "complete";
-    case OperationState::kCancelled: return "cancelled";
-    case OperationState::kDead: return "dead";
+    case OperationState::kBlank:
+      return "blank";
+    case OperationState::kInitialised:
+      return "initialised";
+    case OperationState::kPending:
+      return "pending";
+    case OperationState::kInProgress:
+      return "in progress";
+    case OperationState::kComplete:
+      return "complete";
+    case OperationState::kCancelled:
+      return "cancelled";
+    case OperationState::kDead:
+      return "dead";
   }
   return "?";
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations: what a cookie's user does to its object, in order. The rules and their invariants are told
-// on top of operation.cc; the calls are Object's (object.h). Here: what the rest of the floor needs.
+// Operations: what a cookie's user does to its object, in order. The rules and their invariants are
+// told on top of operation.cc; the calls are Object's (object.h). Here: what the rest of the floor
+// needs.
 #pragma once
 
 #include <larder/cookie.h>

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rename: the cookies move at once, under the tree's mutex; the store's object follows in an exclusive
-// operation, behind all that was accepted before.
+// Rename: the cookies move at once, under the tree's mutex; the store's object follows in an
+// exclusive operation, behind all that was accepted before.
 //
-//   1. From the call on, the old key is free for others and the new one is ours. A cookie that had the new key
-//      is out of the tree of cookies; its object is retired, and nothing is cached for it any more.
-//   2. The store's rename waits for the death of whatever object still holds the new place (it asks to be
-//      told, no thread waits), so what is retired there can never be us.
-//   3. What cannot be renamed is retired, and its cookie caches nothing until it is acquired again: data under a
-//      name that is not theirs are worse than no data.
+//   1. From the call on, the old key is free for others and the new one is ours. A cookie that had
+//      the new key is out of the tree of cookies; its object is retired, and nothing is cached for
+//      it any more.
+//   2. The store's rename waits for the death of whatever object still holds the new place (it asks
+//      to be told, no thread waits), so what is retired there can never be us.
+//   3. What cannot be renamed is retired, and its cookie caches nothing until it is acquired again:
+//      data under a name that is not theirs are worse than no data.
 //
 // An index without an object gets one, since what the store holds under the old name must move.
 #include <memory>
@@ -49,9 +50,14 @@ struct RenameSteps {
   static void run(Operation& operation) {
     auto& record = static_cast<RenameRecord&>(operation);
     switch (move(record)) {
-      case Step::kWait: return;  // the holder's death posts us again
-      case Step::kDone: record.tree->counters.renames_run.add(); break;
-      case Step::kFailed: give_up(record); break;
+      case Step::kWait:
+        return;  // the holder's death posts us again
+      case Step::kDone:
+        record.tree->counters.renames_run.add();
+        break;
+      case Step::kFailed:
+        give_up(record);
+        break;
     }
     record.object->complete(record);
     const std::unique_ptr<RenameRecord> last(&record);

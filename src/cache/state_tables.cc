@@ -21,20 +21,24 @@ std::string cell(State state, Event event, When when) {
 
 OutOfBand out_of_band_in(State state) {
   switch (state) {
-    case State::kInit: return OutOfBand::kInit;
+    case State::kInit:
+      return OutOfBand::kInit;
     case State::kLookingUp:
-    case State::kCreating: return OutOfBand::kLookUp;
+    case State::kCreating:
+      return OutOfBand::kLookUp;
     case State::kAvailable:
     case State::kActive:
     case State::kInvalidating:
-    case State::kUpdating: return OutOfBand::kRun;
+    case State::kUpdating:
+      return OutOfBand::kRun;
     case State::kDying:
     case State::kLcDying:
     case State::kAbortInit:
     case State::kReleasing:
     case State::kRecycling:
     case State::kWithdrawing:
-    case State::kDead: return OutOfBand::kNone;
+    case State::kDead:
+      return OutOfBand::kNone;
   }
   return OutOfBand::kNone;
 }
@@ -61,8 +65,8 @@ std::string state_tables_text() {
   text += '\n';
   const auto line = [&text](State state, When when, std::string_view suffix) {
     const StateTable& table = table_of(state);
-    text += fmt::format("{:<18}{:<5}{:<5}", std::string(table.name) + std::string(suffix), table.short_name,
-                        table.kind == StateKind::kWork ? "work" : "wait");
+    text += fmt::format("{:<18}{:<5}{:<5}", std::string(table.name) + std::string(suffix),
+                        table.short_name, table.kind == StateKind::kWork ? "work" : "wait");
     for (std::size_t e = 0; e < kEvents; ++e) {
       text += fmt::format("{:<13}", cell(state, static_cast<Event>(e), when));
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of the object state machine: states, events, and the tables that object_states.cc fills in.
+// The words of the object state machine: states, events, and the tables that object_states.cc fills
+// in.
 //
-// States and events are those of FS-Cache 2.6.30, with 3.8's invalidation; the values are ordered as there
-// and compared (up to kUpdating an object lives, from kDying on it does not). Tables only: nothing here
-// knows what an object is. Not here: what the states do.
+// States and events are those of FS-Cache 2.6.30, with 3.8's invalidation; the values are ordered
+// as there and compared (up to kUpdating an object lives, from kDying on it does not). Tables only:
+// nothing here knows what an object is. Not here: what the states do.
 #pragma once
 
 #include <cstddef>
@@ -16,16 +17,25 @@ namespace larder::cache {
 
 class Object;
 
+// clang-format off
 enum class State : std::uint8_t {
   kInit, kLookingUp, kCreating, kAvailable, kActive, kInvalidating, kUpdating,
   kDying, kLcDying, kAbortInit, kReleasing, kRecycling, kWithdrawing, kDead,
 };
+// clang-format on
 inline constexpr std::size_t kStates = 14;
 
-// Bit numbers. Terminal events of a higher number beat those of a lower one: a retired object is deleted
-// also when its cache is withdrawn at the same time.
+// Bit numbers. Terminal events of a higher number beat those of a lower one: a retired object is
+// deleted also when its cache is withdrawn at the same time.
 enum class Event : std::uint8_t {
-  kRequeue, kUpdate, kInvalidate, kCleared, kError, kRelease, kWithdraw, kRetire,
+  kRequeue,
+  kUpdate,
+  kInvalidate,
+  kCleared,
+  kError,
+  kRelease,
+  kWithdraw,
+  kRetire,
 };
 inline constexpr std::size_t kEvents = 8;
 
@@ -34,8 +44,8 @@ constexpr Events bit(Event event) { return Events{1} << static_cast<unsigned>(ev
 inline constexpr Events kTerminalEvents =
     bit(Event::kError) | bit(Event::kRelease) | bit(Event::kWithdraw) | bit(Event::kRetire);
 
-// A row of a wait state counts always, or only while operations or children hold the object, or only
-// while none do.
+// A row of a wait state counts always, or only while operations or children hold the object, or
+// only while none do.
 enum class When : std::uint8_t { kAlways, kBusy, kClear };
 
 struct Row {
@@ -51,9 +61,9 @@ struct StateTable {
   std::string_view name;
   std::string_view short_name;  // the STAT column of `objects`
   StateKind kind;
-  State (*work)(Object&);    // of a work state: does it and says what comes next
-  void (*arrive)(Object&);   // of a wait state: done whenever it is entered; null: nothing
-  std::span<const Row> rows; // of a wait state: the first that matches wins
+  State (*work)(Object&);     // of a work state: does it and says what comes next
+  void (*arrive)(Object&);    // of a wait state: done whenever it is entered; null: nothing
+  std::span<const Row> rows;  // of a wait state: the first that matches wins
 };
 
 // What terminal events do at once, whatever the state was about to do. One is installed at a time.

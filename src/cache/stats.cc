@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `stats` in the layout of Linux 4.19, and the same counters by name.
 //
-// The lines, their order and their names are the kernel's. A figure that means something here is live, also
-// those that the kernel declared and never counted (Relinqs wcr, CacheEv stl and rtr); what has no
-// counterpart (Allocs, VmScan, out of memory) stays 0.
+// The lines, their order and their names are the kernel's. A figure that means something here is
+// live, also those that the kernel declared and never counted (Relinqs wcr, CacheEv stl and rtr);
+// what has no counterpart (Allocs, VmScan, out of memory) stays 0.
 #include "cache/stats.h"
 
 #include <fmt/format.h>
@@ -13,8 +13,8 @@
 namespace larder::cache {
 namespace {
 
-constexpr std::array<std::string_view, kOperationKinds> kKindNames = {"read",     "fill",         "session",
-                                                                      "truncate", "attr_changed", "other"};
+constexpr std::array<std::string_view, kOperationKinds> kKindNames = {
+    "read", "fill", "session", "truncate", "attr_changed", "other"};
 
 }  // namespace
 
@@ -30,7 +30,8 @@ void Counters::register_in(stats::Registry& registry) {
 #undef X
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     const std::string_view name = kKindNames[i];
-    const auto add = [&](std::string_view what, std::string_view text, const stats::Counter& counter) {
+    const auto add = [&](std::string_view what, std::string_view text,
+                         const stats::Counter& counter) {
       registry.add(fmt::format("cache.{}_{}", name, what), stats::Unit::kCount,
                    fmt::format("{} operations {}", name, text), counter);
     };
@@ -59,7 +60,9 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
   const auto both = [&](stats::Counter KindCounters::*member) {
     return n(changed.*member) + n(truncate.*member);
   };
-  const auto accepted = [&n](const KindCounters& kind) { return n(kind.submitted) - n(kind.refused); };
+  const auto accepted = [&n](const KindCounters& kind) {
+    return n(kind.submitted) - n(kind.refused);
+  };
   const auto waited = [&](stats::Counter KindCounters::*a, stats::Counter KindCounters::*b) {
     return c.sum(a) + c.sum(b);
   };
@@ -89,13 +92,14 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
        n(read.started) - n(read.no_data), n(read.waited_look_up), n(read.no_data), n(read.refused),
        n(read.taken_back));
   line("Retrvls: ops={} owt={} abt={}", accepted(read), n(read.waited_behind), lost(read));
-  line("Stores : n={} ok={} agn=0 nbf={} oom=0", n(fill.submitted), accepted(fill), n(fill.refused));
+  line("Stores : n={} ok={} agn=0 nbf={} oom=0", n(fill.submitted), accepted(fill),
+       n(fill.refused));
   line("Stores : ops={} run={} pgs={} rxd={} olm=0", accepted(fill), n(fill.started), pages.filled,
        pages.filled);
   line("VmScan : nos=0 gon=0 bsy=0 can=0 wt=0");
   line("Ops    : pend={} run={} enq={} can={} rej={}",
-       waited(&KindCounters::waited_look_up, &KindCounters::waited_behind), c.sum(&KindCounters::started),
-       n(c.ops_posted), cancelled, c.sum(&KindCounters::refused));
+       waited(&KindCounters::waited_look_up, &KindCounters::waited_behind),
+       c.sum(&KindCounters::started), n(c.ops_posted), cancelled, c.sum(&KindCounters::refused));
   line("Ops    : ini={} dfr=0 rel={} gc=0", c.sum(&KindCounters::submitted),
        n(c.ops_completed) + cancelled + c.sum(&KindCounters::refused));
   line("CacheOp: alo=0 luo={} luc=0 gro=0", n(c.now_looking_up));

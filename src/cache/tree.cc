@@ -30,7 +30,8 @@ ObjectPtr Tree::attach_one_locked(Cookie& cookie, const ObjectPtr& parent) {
     counters.objects_refused.add();
     return nullptr;
   }
-  const ObjectPtr object(new Object(*this, ++last_object_id, CookieRef(&cookie), parent, cookie.key));
+  const ObjectPtr object(
+      new Object(*this, ++last_object_id, CookieRef(&cookie), parent, cookie.key));
   if (parent) {
     MutexLock lock(parent->mutex_);
     ++parent->n_children_;

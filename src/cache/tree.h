@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tree: the two parallel trees, of cookies and of objects, and what all their nodes share: the queues,
-// the clock, the counters, the backend of the one cache.
+// Tree: the two parallel trees, of cookies and of objects, and what all their nodes share: the
+// queues, the clock, the counters, the backend of the one cache.
 //
-// The tree of cookies is the netfs's; the tree of objects is a part of it, made lazily: an index gets an
-// object when something below it needs one. One mutex guards the shape of both. Everything done under it is
-// a few pointer moves; no call to the store or the netfs is made under it.
+// The tree of cookies is the netfs's; the tree of objects is a part of it, made lazily: an index
+// gets an object when something below it needs one. One mutex guards the shape of both. Everything
+// done under it is a few pointer moves; no call to the store or the netfs is made under it.
 //
-// Slots: (parent object, key) is the place in the store. An object takes it when it is made; while an older
-// object of the same place is still dying, the newer one stands in line behind it (`predecessor`).
+// Slots: (parent object, key) is the place in the store. An object takes it when it is made; while
+// an older object of the same place is still dying, the newer one stands in line behind it
+// (`predecessor`).
 //
-// Lives as long as any object of it (shared ownership): a finished operation's record or a piece of work
-// left in a queue may outlive FsCache, and then touches only the counters here.
+// Lives as long as any object of it (shared ownership): a finished operation's record or a piece of
+// work left in a queue may outlive FsCache, and then touches only the counters here.
 #pragma once
 
 #include <larder/cookie.h>
@@ -42,9 +43,7 @@ struct CookiePlace {
 };
 struct CookieHash {
   using is_transparent = void;
-  std::size_t operator()(const CookiePlace& p) const {
-    return absl::HashOf(p.parent, p.key);
-  }
+  std::size_t operator()(const CookiePlace& p) const { return absl::HashOf(p.parent, p.key); }
   std::size_t operator()(const CookieRef& c) const {
     return (*this)(CookiePlace{c->parent.get(), c->key});
   }
@@ -63,7 +62,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
   Tree(WorkQueue& machine_queue, WorkQueue& answer_queue, const Clock& the_clock)
       : machine(machine_queue), answer(answer_queue), clock(the_clock) {}
 
-  // The object of `cookie` and of each ancestor that lacks one. Null: nothing can be cached there now.
+  // The object of `cookie` and of each ancestor that lacks one. Null: nothing can be cached there
+  // now.
   ObjectPtr attach_locked(Cookie& cookie) REQUIRES(mutex);
   // All objects, those made last first: children before parents.
   std::vector<ObjectPtr> all_objects();
@@ -76,7 +76,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
 
   Mutex mutex{Rank::kCacheTree};
   CondVar changed;  // an object died, a machine stopped running, a check of aux data ended
-  absl::flat_hash_set<CookieRef, CookieHash, CookieEqual> cookies GUARDED_BY(mutex);  // the live ones
+  absl::flat_hash_set<CookieRef, CookieHash, CookieEqual> cookies
+      GUARDED_BY(mutex);  // the live ones
   absl::flat_hash_map<std::pair<const Object*, std::string>, Object*> slots GUARDED_BY(mutex);
   std::map<std::uint32_t, Object*> objects GUARDED_BY(mutex);  // not dead, by id
   bool withdrawing GUARDED_BY(mutex) = false;

@@ -318,7 +318,8 @@ TEST_CASE("an error of the store kills the one object; an invalidation tries aga
   world.fs.complete(waits);
 }
 
-TEST_CASE("an ancestor that fails takes what waits for it along, and the next try is free to work") {
+TEST_CASE(
+    "an ancestor that fails takes what waits for it along, and the next try is free to work") {
   World world;
   world.backend->fail_finds = true;
   const CookieRef share = world.index(world.netfs, "share");

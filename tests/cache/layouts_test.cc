@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel's layouts, byte for byte: `stats` (4.19), `histogram` (HZ = 250), `objects` (2.6.32 names, later
-// columns).
+// The kernel's layouts, byte for byte: `stats` (4.19), `histogram` (HZ = 250), `objects` (2.6.32
+// names, later columns).
 #include "cache/stats.h"
 
 #include <algorithm>
@@ -16,7 +16,8 @@ using namespace larder::test;
 
 TEST_CASE("stats has the lines of the kernel, each figure where it belongs") {
   Counters c;
-  std::uint64_t next = 100;  // each counter another figure, so that none can stand in another's place
+  std::uint64_t next =
+      100;  // each counter another figure, so that none can stand in another's place
 #define X(member, unit, text) c.member.set(next++);
   LARDER_CACHE_COUNTERS(X)
 #undef X
@@ -107,7 +108,8 @@ TEST_CASE("objects has the kernel's columns, with key and aux where they are ask
 
   const std::string text = world.fs.objects_text("");
   const std::string full =
-      kHeader + "       OBJECT_KEY, AUX_DATA\n" + kRule + " ================\n" + R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
+      kHeader + "       OBJECT_KEY, AUX_DATA\n" + kRule + " ================\n" +
+      R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
        2        1 ACTV     1   0   0   0  0     0 f6  0 38 0 | FSDEF.netfs      IX 222           (null) 706f736978, 01000000
        3        2 ACTV     3   0   0   0  0     0 f6  0 38 0 | test.index       IX 222                2 7368617265
        4        3 ACTV     0   2   0   1  1     1 f6  0 3a 0 | test.data        DT 222                3 66, 7631
@@ -135,7 +137,8 @@ TEST_CASE("objects takes the kernel's filter letters") {
   REQUIRE(world.fs.submit(other, fill) == Submitted::kNow);
   REQUIRE(world.fs.submit(gone, holds) == Submitted::kNow);
   world.fs.relinquish(std::move(gone), Retire::kNo);
-  // The ids of the objects shown: 1 the root, 2 the netfs, 3 the file, 4 the other, 5 the one that goes.
+  // The ids of the objects shown: 1 the root, 2 the netfs, 3 the file, 4 the other, 5 the one that
+  // goes.
   const auto shown = [&](std::string_view letters) {
     const std::string text = world.fs.objects_text(letters);
     std::string ids;

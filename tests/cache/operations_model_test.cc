@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operation manager against its rules: random submit, complete, cancel, invalidate, update, relinquish,
-// withdraw, in any order of the queues' steps. After each step the invariants of operation.cc hold, and in
-// the end each operation had exactly one fate. LARDER_SEED=n runs one seed.
+// The operation manager against its rules: random submit, complete, cancel, invalidate, update,
+// relinquish, withdraw, in any order of the queues' steps. After each step the invariants of
+// operation.cc hold, and in the end each operation had exactly one fate. LARDER_SEED=n runs one
+// seed.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -50,11 +51,17 @@ class Model {
       case 0:
       case 1:
       case 2:
-      case 3: submit(file); break;
+      case 3:
+        submit(file);
+        break;
       case 4:
       case 5:
-      case 6: complete_one(); break;
-      case 7: cancel_one(); break;
+      case 6:
+        complete_one();
+        break;
+      case 7:
+        cancel_one();
+        break;
       case 8:
         if (random_.one_in(2)) {
           world_.fs.invalidate(file, bytes_of("v"), ByteCount{1});
@@ -62,14 +69,22 @@ class Model {
           world_.fs.update(file, bytes_of("u"), ByteCount{1});
         }
         break;
-      case 9: acquire_or_relinquish(file); break;
+      case 9:
+        acquire_or_relinquish(file);
+        break;
       case 10:
         if (random_.one_in(8)) withdraw();
         break;
-      case 11: world_.backend->fail_finds = random_.one_in(8); break;
+      case 11:
+        world_.backend->fail_finds = random_.one_in(8);
+        break;
       case 12:
-      case 13: world_.answer.run_one(random_); break;
-      default: world_.machine.run_one(random_); break;
+      case 13:
+        world_.answer.run_one(random_);
+        break;
+      default:
+        world_.machine.run_one(random_);
+        break;
     }
   }
 
@@ -169,15 +184,15 @@ class Model {
           exclusive_in_progress += is_exclusive;
         }
       }
-      CHECK(last_started < first_pending);                            // rule 1
-      CHECK((exclusive_in_progress == 0 || in_progress == 1));        // rule 2
+      CHECK(last_started < first_pending);                      // rule 1
+      CHECK((exclusive_in_progress == 0 || in_progress == 1));  // rule 2
       const Object::Figures figures = object->figures();
       CHECK(figures.n_in_progress == in_progress);
       CHECK(figures.n_ops == in_progress + pending + figures.n_obj_ops);
       CHECK(figures.n_exclusive == exclusive);
-      if (pending > 0) CHECK(figures.state < State::kDying);          // rule 3
+      if (pending > 0) CHECK(figures.state < State::kDying);  // rule 3
       if (pending > 0 && figures.state == State::kActive && (figures.events & 4) == 0) {
-        CHECK(in_progress > 0);                                       // rule 6
+        CHECK(in_progress > 0);  // rule 6
       }
     }
   }
@@ -197,7 +212,8 @@ class Model {
     }
     for (const auto& operation : operations_) {  // rule 4
       const ModelOperation& o = *operation;
-      const int fates = (o.answer == Submitted::kNever) + o.runs_here() + o.runs + o.cancels + o.taken_back;
+      const int fates =
+          (o.answer == Submitted::kNever) + o.runs_here() + o.runs + o.cancels + o.taken_back;
       INFO("operation " << o.id << " " << to_text(o.state));
       CHECK(fates == 1);
       CHECK(o.completed == (o.runs_here() || o.runs == 1));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state machine: the whole grid of state x event, as a table and driven, against an expectation that is
-// written here from the specification and not taken from the tables under test.
+// The state machine: the whole grid of state x event, as a table and driven, against an expectation
+// that is written here from the specification and not taken from the tables under test.
 #include "cache/states.h"
 
 #include <algorithm>
@@ -20,8 +20,8 @@ namespace {
 using enum State;
 
 constexpr std::size_t kRows = kStates + 1;
-// The last row is DYING with nothing left that holds it. kInit stands for "remembered" where it is no move:
-// no event leads back to INIT.
+// The last row is DYING with nothing left that holds it. kInit stands for "remembered" where it is
+// no move: no event leads back to INIT.
 constexpr State keep = kInit;
 struct Expected {
   State state;
@@ -29,6 +29,7 @@ struct Expected {
   // REQUEUE     UPDATE     INVALIDATE     CLEARED ERROR      RELEASE    WITHDRAW      RETIRE
   State next[kEvents];
 };
+// clang-format off
 constexpr Expected kGrid[kRows] = {
     {kInit, When::kClear, {kLookingUp, keep, keep, keep, kAbortInit, kAbortInit, kAbortInit, kAbortInit}},
     {kLookingUp, When::kClear, {keep, keep, keep, keep, kLcDying, kLcDying, kLcDying, kLcDying}},
@@ -46,6 +47,7 @@ constexpr Expected kGrid[kRows] = {
     {kWithdrawing, When::kClear, {keep, keep, keep, keep, keep, keep, keep, keep}},
     {kDead, When::kClear, {keep, keep, keep, keep, keep, keep, keep, keep}},
 };
+// clang-format on
 
 // What a machine went through.
 struct Trail {
@@ -61,8 +63,8 @@ struct Trail {
   }
 };
 
-// Leads a fresh data object into `state`; whatever it arrives in is noted, and `there` is called at the
-// first arrival in `state`.
+// Leads a fresh data object into `state`; whatever it arrives in is noted, and `there` is called at
+// the first arrival in `state`.
 struct Guided {
   Guided(State state, std::function<void(Object&)> there) {
     tree = World::tree_of(index_with_object()).shared_from_this();
@@ -109,11 +111,20 @@ void lead_to(Guided& guided, State state) {
     case kLookingUp:
     case kCreating:
     case kAvailable:
-    case kActive: break;
-    case kInvalidating: object.raise(Event::kInvalidate); break;
-    case kUpdating: object.raise(Event::kUpdate); break;
-    case kLcDying: guided.world.backend->fail_finds = true; break;
-    case kAbortInit: object.raise(Event::kRelease); break;
+    case kActive:
+      break;
+    case kInvalidating:
+      object.raise(Event::kInvalidate);
+      break;
+    case kUpdating:
+      object.raise(Event::kUpdate);
+      break;
+    case kLcDying:
+      guided.world.backend->fail_finds = true;
+      break;
+    case kAbortInit:
+      object.raise(Event::kRelease);
+      break;
     case kDying:
     case kReleasing:
       guided.world.settle();
@@ -153,7 +164,8 @@ TEST_CASE("every event in every state is decided as the specification says") {
 
 TEST_CASE("an object driven into each state and given each event goes where the grid says") {
   for (const Expected& row : kGrid) {
-    // DYING that is held: below. INIT is where an object waits before anything: raised before it runs.
+    // DYING that is held: below. INIT is where an object waits before anything: raised before it
+    // runs.
     if (row.state == kDying && row.when == When::kBusy) continue;
     for (std::size_t e = 0; e < kEvents; ++e) {
       const Event event = static_cast<Event>(e);
@@ -166,12 +178,13 @@ TEST_CASE("an object driven into each state and given each event goes where the 
       const std::vector<State>& states = guided.trail.states;
       REQUIRE((row.state == kInit || guided.was_there));
       if (row.next[e] != keep) {
-        // Among the terminal events the one that led here may be as strong; what the grid says of this
-        // event alone is then covered by the decision itself.
+        // Among the terminal events the one that led here may be as strong; what the grid says of
+        // this event alone is then covered by the decision itself.
         const bool dying_clear = row.state == kDying;
         if (!dying_clear) CHECK(guided.trail.holds(row.next[e]));
         if (row.state != kInit && !dying_clear) {
-          // Straight on: a work state is left for it at once, by way of the wait state behind it at most.
+          // Straight on: a work state is left for it at once, by way of the wait state behind it at
+          // most.
           CHECK((guided.trail.behind(row.state) == row.next[e] ||
                  guided.trail.behind(row.state, 2) == row.next[e]));
         }

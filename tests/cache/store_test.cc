@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cache floor on a real store, on a simulated device: what is kept, what is deleted, what comes back after
-// a restart.
+// The cache floor on a real store, on a simulated device: what is kept, what is deleted, what comes
+// back after a restart.
 #include <larder/buffer.h>
 #include <larder/cookie.h>
 
@@ -19,7 +19,9 @@ using namespace larder::test;
 
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 // The version that the netfs knows: stored aux data that differ are obsolete.
 struct File {
@@ -143,13 +145,14 @@ TEST_CASE("what was filled is there again: for the next cookie, and after a rest
   CHECK(rig.cached(rig.acquire("f")) == 4);
 }
 
-TEST_CASE("what was retired is gone, at once and after a restart, also by a cookie that never looked") {
+TEST_CASE(
+    "what was retired is gone, at once and after a restart, also by a cookie that never looked") {
   Rig rig;
   REQUIRE(rig.fill(rig.acquire("f")));
   REQUIRE(rig.fill(rig.acquire("g")));
   rig.restart();
-  CookieRef cookie = rig.fs->acquire(rig.share, kFileKind, bytes_of("f"), bytes_of("v1"), ByteCount{1},
-                                     &rig.file, 2);
+  CookieRef cookie = rig.fs->acquire(rig.share, kFileKind, bytes_of("f"), bytes_of("v1"),
+                                     ByteCount{1}, &rig.file, 2);
   rig.fs->relinquish(std::move(cookie), Retire::kYes);
   rig.settle();
   CHECK(rig.cached(rig.acquire("f")) == 0);

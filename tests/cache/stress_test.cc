@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many threads on few cookies: acquire, operations of all types, update, invalidate, rename, relinquish,
-// index_of, the control files, and a cache that is withdrawn and comes back. Meant for the thread sanitizer;
-// what it checks itself is that every operation has one fate and that nothing is left over.
+// Many threads on few cookies: acquire, operations of all types, update, invalidate, rename,
+// relinquish, index_of, the control files, and a cache that is withdrawn and comes back. Meant for
+// the thread sanitizer; what it checks itself is that every operation has one fate and that nothing
+// is left over.
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -47,8 +48,9 @@ struct Stress {
     if (!fs.add_backend(std::make_unique<ScriptedBackend>())) std::abort();
     netfs = *fs.register_netfs("posix", 1);
     for (CookieRef& index : indices) {
-      index = fs.acquire(netfs, index_definition, bytes_of("i" + std::to_string(&index - &indices[0])),
-                         {}, ByteCount{0}, nullptr, 1);
+      index =
+          fs.acquire(netfs, index_definition, bytes_of("i" + std::to_string(&index - &indices[0])),
+                     {}, ByteCount{0}, nullptr, 1);
     }
   }
 
@@ -106,18 +108,24 @@ struct Stress {
             share(number, cookie);
           }
           break;
-        case 1: fs.update(any(random), bytes_of("u"), ByteCount{1}); break;
+        case 1:
+          fs.update(any(random), bytes_of("u"), ByteCount{1});
+          break;
         case 2:
           if (random.one_in(4)) fs.invalidate(any(random), bytes_of("v"), ByteCount{1});
           break;
         case 3:
           if (random.one_in(16)) fs.rename(cookie, indices[random.below(2)], bytes_of(key));
           break;
-        case 4: fs.index_of(indices[random.below(2)]); break;
+        case 4:
+          fs.index_of(indices[random.below(2)]);
+          break;
         case 5:
           if (random.one_in(64)) check(!text_of_all().empty(), "there is always a header");
           break;
-        default: submit_one(random, mine); break;
+        default:
+          submit_one(random, mine);
+          break;
       }
     }
     share(number, nullptr);
@@ -178,7 +186,8 @@ TEST_CASE("many threads on few cookies leave nothing behind") {
   stats::Registry registry;
   stress.fs.register_in(registry);
   for (const auto& entry : registry.entries()) {
-    if (entry.name == "cache.objects_live" || entry.name == "cache.ops_pending") CHECK(entry.read() == 0);
+    if (entry.name == "cache.objects_live" || entry.name == "cache.ops_pending")
+      CHECK(entry.read() == 0);
     if (entry.name == "cache.cookies_live") CHECK(entry.read() == 3);
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A cache floor without a store: a scripted backend that keeps keys, aux data and sizes in a map, fails and
-// calls back when the test says so, and one thread that the test steps.
+// A cache floor without a store: a scripted backend that keeps keys, aux data and sizes in a map,
+// fails and calls back when the test says so, and one thread that the test steps.
 #pragma once
 
 #include <larder/cookie.h>
@@ -19,8 +19,8 @@
 
 namespace larder::test {
 
-// Knows objects by number only: the handles that it gives out are null, so the store need not exist. One key
-// is one object wherever it lies; the tests use each key once.
+// Knows objects by number only: the handles that it gives out are null, so the store need not
+// exist. One key is one object wherever it lies; the tests use each key once.
 class ScriptedBackend final : public cache::Backend {
  public:
   struct Kept {
@@ -144,9 +144,10 @@ struct World {
   StepQueue machine;
   StepQueue answer;
   cache::CookieDefinition index_definition{"test.index", ObjectType::kIndex, nullptr};
-  cache::CookieDefinition data_definition{
-      "test.data", ObjectType::kData,
-      [](void* self, cache::Bytes, ByteCount) { return static_cast<World*>(self)->answer_to_check; }};
+  cache::CookieDefinition data_definition{"test.data", ObjectType::kData,
+                                          [](void* self, cache::Bytes, ByteCount) {
+                                            return static_cast<World*>(self)->answer_to_check;
+                                          }};
   cache::AuxCheck answer_to_check = cache::AuxCheck::kOkay;
   cache::FsCache fs;
   ScriptedBackend* backend = nullptr;
