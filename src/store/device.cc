@@ -164,6 +164,20 @@ bool is_unfinished(int fd, ByteCount present) {
   return true;
 }
 
+SetUp<Device> size_new(Device device, const DeviceOptions& options) {
+  device.size = options.size;
+  if (device.size.value() == 0) {
+    auto size = default_size(device.path, device.fd.get());
+    if (!size) return tl::make_unexpected(std::move(size).error());
+    device.size = *size;
+    device.note =
+        fmt::format("store={}: created with {} MiB", device.path, device.size.value() / kMiB);
+  }
+  auto laid_out = lay_out(device.path, device.fd.get(), device.size);
+  if (!laid_out) return tl::make_unexpected(std::move(laid_out).error());
+  return device;
+}
+
 // What exists keeps its size: that of the store in it, or its own.
 SetUp<Device> size_existing(Device device, const DeviceOptions& options, const struct stat& stat) {
   const int fd = device.fd.get();
@@ -175,6 +189,19 @@ SetUp<Device> size_existing(Device device, const DeviceOptions& options, const s
     present = *bytes;
   }
   device.size = stored.value_or(present);
+  if (S_ISREG(stat.st_mode) && device.size < kSmallestStore && bears_magic(fd)) {
+    // What is left of a store of ours, or one of another format: it is a cache.
+    const std::string note =
+        fmt::format("store={}: it was of another format, or cut short beyond use; it is made anew",
+                    device.path);
+    if (::ftruncate(fd, 0) != 0) {
+      const int sys_errno = errno;
+      return refuse(ErrorCode::kStoreIo, device.path, reason(sys_errno), sys_errno);
+    }
+    auto anew = size_new(std::move(device), options);
+    if (anew) anew->note = note;
+    return anew;
+  }
   if (device.size < kSmallestStore) {
     return refuse(ErrorCode::kInvalid, device.path,
                   fmt::format("it exists and is too small for a store (at least {} MiB); remove it",
@@ -192,20 +219,6 @@ SetUp<Device> size_existing(Device device, const DeviceOptions& options, const s
   }
   device.note =
       fmt::format("store={}: it had been cut short; what was lost is fetched again", device.path);
-  return device;
-}
-
-SetUp<Device> size_new(Device device, const DeviceOptions& options) {
-  device.size = options.size;
-  if (device.size.value() == 0) {
-    auto size = default_size(device.path, device.fd.get());
-    if (!size) return tl::make_unexpected(std::move(size).error());
-    device.size = *size;
-    device.note =
-        fmt::format("store={}: created with {} MiB", device.path, device.size.value() / kMiB);
-  }
-  auto laid_out = lay_out(device.path, device.fd.get(), device.size);
-  if (!laid_out) return tl::make_unexpected(std::move(laid_out).error());
   return device;
 }
 

@@ -39,6 +39,8 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
         std::memset(part.data(), 0, part.size());
       } else {
         if (plan.count_ == ReadPlan::kMaxSegments) break;
+        // A reference too: one that is quarantined waits for nobody.
+        intrusive_ptr_add_ref(&extent);
         extent.pins.fetch_add(1, std::memory_order_relaxed);
         const BlockIndex block{extent.block + (page - extent.range.first).value()};
         plan.segments_[plan.count_] = {impl_->layout.at(block), part};
@@ -64,7 +66,7 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
   Status status = io;
   if (!io) impl_->counters.read_errors.add();
   for (std::size_t i = 0; i < plan.count_; ++i) {
-    auto* extent = static_cast<Extent*>(plan.extents_[i]);
+    const ExtentRef extent(static_cast<Extent*>(plan.extents_[i]), false);
     const auto bytes = plan.segments_[i].into;
     const PageIndex first = plan.first_pages_[i];
     const std::uint32_t* sums = extent->sums.get() + (first - extent->range.first).value();
@@ -73,14 +75,10 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
       const auto content = bytes.subspan(page * kPageSize, kPageSize);
       wrong = page_sum(object->id, first + PageCount{page}, content) != sums[page];
     }
-    if (!wrong) {
-      extent->pins.fetch_sub(1, std::memory_order_release);
-      continue;
-    }
-    const ExtentRef keep(extent);
     extent->pins.fetch_sub(1, std::memory_order_release);
+    if (!wrong) continue;
     impl_->counters.sum_errors.add();
-    impl_->quarantine(*object, keep);
+    impl_->quarantine(*object, extent);
     status = fail(ErrorCode::kStoreSum);
   }
   if (status) impl_->counters.read_bytes.add(to_bytes(plan.covered_).value());

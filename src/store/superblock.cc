@@ -95,6 +95,17 @@ std::optional<ByteCount> stored_size(int fd) {
   return size;
 }
 
+bool bears_magic(int fd) {
+  for (const auto offset : kSuperblockOffset) {
+    std::array<char, kMagic.size()> found{};
+    if (::pread(fd, found.data(), found.size(), static_cast<off_t>(offset)) ==
+            static_cast<ssize_t>(found.size()) &&
+        found == kMagic)
+      return true;
+  }
+  return false;
+}
+
 std::string to_text(const Uuid& uuid) {
   std::string text;
   for (std::size_t i = 0; i < uuid.size(); ++i) {

@@ -43,6 +43,8 @@ SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& su
 // The size that the store on `fd` was given; nullopt where neither superblock can be read. For
 // device.cc.
 std::optional<ByteCount> stored_size(int fd);
+// Begins it as a store of ours does, of whatever format, whole or not?
+bool bears_magic(int fd);
 
 std::string to_text(const Uuid& uuid);
 

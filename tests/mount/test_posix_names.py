@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program may do with names, through larder: over a plain directory and over slowshare.
+
+Each test does a thing through the mount and looks at both sides: the mount and the share itself.
+"""
+import errno
+import os
+import stat
+
+from support import age, pseudo_random
+from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
+
+
+def test_rename_moves_files_and_directories(share, here):
+    (here / "file").write_bytes(b"content")
+    os.makedirs(here / "d" / "below")
+    (here / "d" / "below" / "deep").write_bytes(b"deep")
+    os.rename(here / "file", here / "d" / "moved")
+    assert (here / "d" / "moved").read_bytes() == b"content"
+    os.rename(here / "d", here / "e")
+    assert (here / "e" / "below" / "deep").read_bytes() == b"deep"
+    assert not os.path.exists(here / "d")
+    assert (share.source / "e" / "moved").read_bytes() == b"content"
+    with raises(errno.ENOENT):
+        os.rename(here / "gone", here / "x")
+    with raises(errno.EINVAL):
+        os.rename(here / "e", here / "e" / "below" / "e")
+
+
+def test_rename_replaces_also_what_is_open(share, here):
+    (here / "old").write_bytes(b"old content")
+    (here / "new").write_bytes(b"new")
+    with open(here / "old", "rb", buffering=0) as before:
+        os.rename(here / "new", here / "old")
+        assert (here / "old").read_bytes() == b"new"
+        assert before.read() == b"old content", "a handle keeps its file"
+    assert os.listdir(share.source) == ["old"]
+    os.mkdir(here / "empty")
+    os.mkdir(here / "other")
+    os.rename(here / "other", here / "empty")
+    os.mkdir(here / "full")
+    (here / "full" / "x").touch()
+    with raises(errno.ENOTEMPTY, errno.EEXIST):
+        os.rename(here / "empty", here / "full")
+    with raises(errno.EISDIR):
+        os.rename(here / "old", here / "full")
+    with raises(errno.ENOTDIR):
+        os.rename(here / "full", here / "old")
+
+
+def test_a_file_open_for_writing_is_written_on_after_its_rename(share, here):
+    with open(here / "one", "wb", buffering=0) as file:
+        file.write(b"before,")
+        os.rename(here / "one", here / "two")
+        file.write(b"behind")
+        os.mkdir(here / "d")
+        os.rename(here / "two", here / "d" / "three")
+        file.write(b",below")
+        assert os.fstat(file.fileno()).st_size == 19
+    assert (share.source / "d" / "three").read_bytes() == b"before,behind,below"
+    assert (here / "d" / "three").read_bytes() == b"before,behind,below"
+
+
+def test_files_below_a_renamed_directory_are_read_on(here):
+    os.mkdir(here / "d")
+    (here / "d" / "file").write_bytes(pseudo_random(300_000, "below"))
+    age(here / "d" / "file")
+    with open(here / "d" / "file", "rb", buffering=0) as file:
+        assert len(file.read(1000)) == 1000
+        os.rename(here / "d", here / "e")
+        file.seek(0)
+        assert file.readall() == pseudo_random(300_000, "below")
+    assert (here / "e" / "file").read_bytes() == pseudo_random(300_000, "below")
+
+
+def test_hard_links_are_one_file(share, here):
+    (here / "one").write_bytes(b"content")
+    os.link(here / "one", here / "two")
+    assert os.stat(here / "one").st_ino == os.stat(here / "two").st_ino
+    assert os.stat(here / "one").st_nlink == os.stat(here / "two").st_nlink == 2
+    with open(here / "two", "ab") as file:
+        file.write(b" and more")
+    assert (here / "one").read_bytes() == b"content and more"
+    os.unlink(here / "one")
+    assert os.stat(here / "two").st_nlink == 1
+    assert (share.source / "two").read_bytes() == b"content and more"
+    with raises(errno.EEXIST):
+        os.link(here / "two", here / "two")
+
+
+def test_symbolic_links_lead_where_they_say(share, here):
+    (here / "file").write_bytes(b"content")
+    os.symlink("file", here / "link")
+    os.symlink("../" * 3 + "x" * 900, here / "far")
+    assert os.readlink(here / "link") == os.readlink(share.source / "link") == "file"
+    assert os.readlink(here / "far") == "../" * 3 + "x" * 900
+    assert (here / "link").read_bytes() == b"content"
+    assert stat.S_ISLNK(os.lstat(here / "link").st_mode)
+    with raises(errno.EINVAL):
+        os.readlink(here / "file")
+    with raises(errno.ELOOP):
+        os.close(os.open(here / "link", os.O_RDONLY | os.O_NOFOLLOW))
+    os.utime(here / "link", ns=(1, 2_000_000_001), follow_symlinks=False)
+    assert os.lstat(share.source / "link").st_mtime_ns == 2_000_000_001
+    assert os.stat(here / "file").st_mtime_ns != 2_000_000_001
+    os.unlink(here / "link")
+    assert (here / "file").exists()
+
+
+def test_special_files(share, here):
+    os.mkfifo(here / "fifo")
+    assert stat.S_ISFIFO(os.lstat(share.source / "fifo").st_mode)
+    assert stat.S_ISFIFO(os.lstat(here / "fifo").st_mode)
+    os.unlink(here / "fifo")
+
+
+def test_an_unlinked_file_that_is_open_is_read_and_written_on(share, here):
+    path = here / "file"
+    path.write_bytes(b"still here")
+    with open(path, "r+b", buffering=0) as file:
+        os.unlink(path)
+        assert not os.listdir(share.source) or not (share.source / "file").exists()
+        assert file.read() == b"still here"
+        file.write(b", and more")
+        file.seek(0)
+        assert file.read() == b"still here, and more"
+        assert os.fstat(file.fileno()).st_size == 20
+        os.ftruncate(file.fileno(), 5)
+        assert os.pread(file.fileno(), 100, 0) == b"still"
+        path.write_bytes(b"another of that name")
+        assert os.pread(file.fileno(), 100, 0) == b"still"
+    assert path.read_bytes() == b"another of that name"
