@@ -335,8 +335,9 @@ def test_a_user_mounts_without_root(workspace, share):
     home = workspace.folder("home")
     for path in (mountpoint, home):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
     done = run_larder("-o", f"store={home}/store,size=16M", share.path, mountpoint, user=nobody.pw_uid,
-                      group=nobody.pw_gid, extra_groups=[], env={"PATH": os.environ["PATH"], "HOME": str(home)})
+                      group=nobody.pw_gid, extra_groups=[], env=environment)
     assert done.returncode == 0, done.stderr
     as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     read = subprocess.run(["cat", mountpoint / "file"], check=True, capture_output=True, **as_nobody)

@@ -83,7 +83,8 @@ def test_a_listing_goes_on_while_names_go(here):
 
 
 def test_names_of_all_bytes_and_lengths(share, here):
-    names = [b"sp ace", b"new\nline", b"\xff\xfe", "\u00e9".encode(), b"x" * 255, b"back\\slash", b"-rf", b"*"]
+    names = [b"sp ace", b"new\nline", b"\xff\xfe", "\u00e9".encode(), b"x" * 255, b"back\\slash",
+             b"-rf", b"*"]
     for name in names:
         path = os.path.join(os.fsencode(here), name)
         with open(path, "wb") as file:
@@ -369,14 +370,25 @@ def test_programs_run_from_the_mount(share, here):
     subprocess.run([here / "true"], check=True)
 
 
+TOOLS = """
+set -e
+mkdir d
+cp -r /usr/include/linux/byteorder d/
+tar cf t.tar d && mkdir e && tar xf t.tar -C e && diff -r d e/d
+cp -a d f && mv f g && diff -r d g
+find . -type f | xargs sha256sum > sums && grep -v sums sums > checked && sha256sum -c --quiet checked
+rm -r e g
+sed -i s/a/b/ checked
+du -s . > /dev/null
+dd if=/dev/urandom of=noise bs=64k count=20 conv=fsync 2> /dev/null
+sort -o sums sums
+"""
+
+
 def test_the_tools_of_every_day(share, here):
-    script = ("set -e; mkdir d; cp -r /usr/include/linux/byteorder d/; tar cf t.tar d; mkdir e; tar xf t.tar -C e;"
-              "diff -r d e/d; cp -a d f; mv f g; diff -r d g; rm -r e g; find . -type f | xargs sha256sum > sums;"
-              "grep -v sums sums > checked; sha256sum -c --quiet checked; sed -i s/a/b/ checked; du -s . > /dev/null;"
-              "git init -q r 2>/dev/null && cd r && cp -r ../d . && git add . && git -c user.name=n -c user.email=e@x "
-              "commit -qm m && git fsck --strict || true")
-    subprocess.run(["sh", "-c", script], cwd=here, check=True, capture_output=True)
-    assert sorted(os.listdir(share.source)) == sorted(os.listdir(here))
+    done = subprocess.run(["sh", "-c", TOOLS], cwd=here, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(share.source)) == ["checked", "d", "noise", "sums", "t.tar"]
     subprocess.run(["diff", "-r", "--no-dereference", here, share.source], check=True)
 
 

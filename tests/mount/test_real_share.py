@@ -123,40 +123,40 @@ def some_files(root, count, salt):
     return random.Random(f"{seed()}/{salt}").sample(sorted(found), count)
 
 
-def write_in_many_ways(root, names):
+def write_in_many_ways(root, names, salt):
     """Changes the files below `root` (a mount or the source itself), 8 of each kind."""
     kinds = iter([names[n::8] for n in range(8)])
     for n, name in enumerate(next(kinds)):  # overwritten in place: the size stays
         with open(root / name, "r+b") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(size // 3)
-            file.write(pseudo_random(max(1, size // 5), f"in place {n}")[:size - size // 3])
+            file.write(pseudo_random(max(1, size // 5), f"in place {salt} {n}")[:size - size // 3])
     for n, name in enumerate(next(kinds)):  # anew
-        (root / name).write_bytes(pseudo_random(1000 * n, f"anew {n}"))
+        (root / name).write_bytes(pseudo_random(1000 * n, f"anew {salt} {n}"))
     for n, name in enumerate(next(kinds)):
         with open(root / name, "ab") as file:
-            file.write(pseudo_random(1 + 5000 * n, f"appended {n}"))
+            file.write(pseudo_random(1 + 5000 * n, f"appended {salt} {n}"))
     for name in next(kinds):
         os.truncate(root / name, os.stat(root / name).st_size // 2)
     for name in next(kinds):
         os.truncate(root / name, os.stat(root / name).st_size + 10_000)
     for n, name in enumerate(next(kinds)):  # renamed over: what editors and package managers do
         fresh = root / (name + ".new")
-        fresh.write_bytes(pseudo_random(3000 + n, f"over {n}"))
+        fresh.write_bytes(pseudo_random(3000 + n, f"over {salt} {n}"))
         os.rename(fresh, root / name)
     for name in next(kinds):
         os.unlink(root / name)
     for n, name in enumerate(next(kinds)):
-        folder = (root / name).parent / f"folder-{n}"
+        folder = (root / name).parent / f"folder-{salt}-{n}"
         folder.mkdir()
-        (folder / "created").write_bytes(pseudo_random(77 * n, f"created {n}"))
+        (folder / "created").write_bytes(pseudo_random(77 * n, f"created {salt} {n}"))
         os.rename(root / name, folder / "moved")
 
 
 def test_after_writes_through_larder_both_sides_read_the_same(world):
     larder = world.mount()
     world.read_all()
-    write_in_many_ways(larder.path / "tree", some_files(world.tree, 64, "through"))
+    write_in_many_ways(larder.path / "tree", some_files(world.tree, 64, "through"), "through")
     with open(larder.path / "large", "r+b") as file:  # a piece in the middle of what is cached
         file.seek((LARGE // 2) - 12345)
         file.write(pseudo_random(3 << 20, "middle"))
@@ -169,7 +169,7 @@ def test_after_writes_through_larder_both_sides_read_the_same(world):
 def test_what_was_written_just_before_kill_9_is_the_shares(world):
     larder = world.mount()
     world.read_all()
-    write_in_many_ways(larder.path / "tree", some_files(world.tree, 64, "killed"))
+    write_in_many_ways(larder.path / "tree", some_files(world.tree, 64, "killed"), "killed")
     larder.kill9()
     larder.mount()
     world.compare()
@@ -181,8 +181,7 @@ def test_what_was_written_just_before_kill_9_is_the_shares(world):
 def test_changes_made_behind_its_back_show_at_the_next_open(world):
     larder = world.mount()
     world.read_all()
-    names = some_files(world.tree, 64, "behind")
-    write_in_many_ways(world.tree, names)
+    write_in_many_ways(world.tree, some_files(world.tree, 64, "behind"), "behind")
     for n in range(50):
         (world.tree / f"new-{n}").write_bytes(pseudo_random(n * 400, f"new {n}"))
     shutil.rmtree(next(path for path in sorted(world.tree.iterdir()) if path.is_dir()))
@@ -211,7 +210,6 @@ def test_changes_made_while_it_was_not_mounted_show(world):
     larder = world.mount()
     world.read_all()
     larder.umount()
-    names = some_files(world.tree, 64, "while away")
-    write_in_many_ways(world.tree, names)
+    write_in_many_ways(world.tree, some_files(world.tree, 64, "while away"), "away")
     larder.mount()
     world.compare()

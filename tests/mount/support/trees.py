@@ -9,7 +9,6 @@ import hashlib
 import multiprocessing
 import os
 import pathlib
-import random
 import shutil
 import time
 import stat
@@ -25,15 +24,15 @@ def seed():
 
 
 def pseudo_random(size, salt=0):
-    return random.Random(f"{seed()}/{salt}").randbytes(size)
+    """Content that is the same for the same seed and salt."""
+    return hashlib.shake_128(f"{seed()}/{salt}".encode()).digest(size)
 
 
 def write_pseudo_random(path, size, salt=0):
-    """Large content that is the same for the same seed, and nowhere the same within."""
-    source = random.Random(f"{seed()}/{salt}")
+    """Large content, nowhere the same within."""
     with open(path, "wb") as file:
         for done in range(0, size, _CHUNK):
-            file.write(source.randbytes(min(_CHUNK, size - done)))
+            file.write(pseudo_random(min(_CHUNK, size - done), f"{salt}/{done}"))
 
 
 def date(path, seconds=0):
