@@ -4,7 +4,6 @@
 #pragma once
 
 #include <larder/netfs.h>
-#include <larder/netfs.h>
 
 #include <optional>
 #include <string>

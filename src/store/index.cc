@@ -106,14 +106,13 @@ void Index::set_identity(Object& object, std::string_view aux, ByteCount size) {
 void Index::retire(Object& object, DeadList& dead) {
   check(&object != root_.get(), "the root stays");
   if (object.retired) return;
-  const ObjectRef keep(&object);
+  // All of them stay until the last is forgotten: a child looks at its parent.
+  std::vector<ObjectRef> subtree{ObjectRef(&object)};
   unlink(object);
-  std::vector<ObjectRef> waiting{keep};
-  while (!waiting.empty()) {
-    const ObjectRef next = std::move(waiting.back());
-    waiting.pop_back();
+  for (std::size_t i = 0; i < subtree.size(); ++i) {
+    const ObjectRef next = subtree[i];
     if (next->children) {
-      for (auto& [key, child] : *next->children) waiting.push_back(child);
+      for (auto& [key, child] : *next->children) subtree.push_back(child);
       next->children.reset();
     }
     forget(*next, dead);

@@ -25,7 +25,8 @@ Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struc
   learn(*root_, root, ask(*root_));
 }
 
-Vfs::~Vfs() = default;
+// The root goes while the names, which it is taken out of, are still there.
+Vfs::~Vfs() { root_.reset(); }
 
 void Vfs::close() {
   // Sessions that wait for their stamps to age end unsettled: what they wrote is not kept.

@@ -175,11 +175,12 @@ class World {
     return run([&](Reply r) { vfs->lookup(parent, name, std::move(r)); });
   }
   Answer open(NodeId node, int flags = O_RDONLY) {
-    return run([&](Reply r) { vfs->open(node, flags, {}, std::move(r)); });
+    return noted(node, run([&](Reply r) { vfs->open(node, flags, {}, std::move(r)); }));
   }
   Answer create(const std::string& name, int flags = O_RDWR) {
-    return run(
+    const Answer made = run(
         [&](Reply r) { vfs->create(kRootNode, name, flags | O_CREAT, 0644, {}, std::move(r)); });
+    return noted(made.entry.node, made);
   }
   Answer read(NodeId node, HandleId handle, std::uint64_t offset, std::uint64_t count) {
     const Asked asked = start_read(node, handle, offset, count);
@@ -201,6 +202,7 @@ class World {
     return run([&](Reply r) { vfs->get_attributes(node, kNoHandle, std::move(r)); });
   }
   void release(NodeId node, HandleId handle) {
+    std::erase(open_, std::pair(node, handle));
     run([&](Reply r) { vfs->release(node, handle, std::move(r)); });
   }
   Answer list() {
@@ -269,7 +271,16 @@ class World {
     vfs->set_kernel_cache(kernel);
     settle();
   }
+  Answer noted(NodeId node, const Answer& opened) {
+    if (opened.ok()) open_.emplace_back(node, opened.open.handle);
+    return opened;
+  }
   void stop() {
+    // As the kernel does for who ended without closing.
+    while (!open_.empty()) {
+      const auto [node, handle] = open_.back();
+      release(node, handle);
+    }
     settle();
     calls->drain();
     settle();
@@ -288,6 +299,7 @@ class World {
   }
 
   const WorldOptions options_;
+  std::vector<std::pair<NodeId, HandleId>> open_;
 
  public:
   SimClock clock;
