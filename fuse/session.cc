@@ -71,9 +71,11 @@ class Arguments {
 
 void clear_dead_mount(const std::string& mountpoint) {
   if (mount_type_at(mountpoint) != "fuse.larder") return;
-  // Not stat(2): the kernel may still trust the attributes that the dead one gave it.
+  // Not stat(2): the kernel may still trust the attributes that the dead one gave it. ECONNABORTED:
+  // it died over this very question.
   struct statvfs figures {};
-  if (::statvfs(mountpoint.c_str(), &figures) == 0 || errno != ENOTCONN) return;
+  if (::statvfs(mountpoint.c_str(), &figures) == 0) return;
+  if (errno != ENOTCONN && errno != ECONNABORTED) return;
   log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
   const pid_t child = ::fork();
   if (child == 0) {
