@@ -63,9 +63,12 @@ class World:
 
     def hang(self, *what, readers=1):
         """Requests hang, and somebody waits for one of them."""
+        before = self.larder.counter("vfs.opens")
         self.share.ctl("hang", *what)
         children = self.readers(readers)
         self.share.wait_for_parked(1)
+        if readers > 1:  # all are there: none comes later, to a mount that is new by then
+            self.larder.wait_for("vfs.opens", lambda now: now >= before + readers)
         return children
 
     def read_warm(self):
