@@ -76,7 +76,7 @@ void list(fuse_req_t req, const Request& request, fuse_ino_t ino, size_t size, o
           Listing& listing, Detail detail) {
   std::vector<char> answer(size);
   std::size_t used = 0;
-  const std::lock_guard lock(listing.mutex);
+  std::unique_lock lock(listing.mutex);
   DIR* stream = listing.stream.get();
   if (offset != listing.offset) seekdir(stream, offset);
   listing.offset = offset;
@@ -85,7 +85,9 @@ void list(fuse_req_t req, const Request& request, fuse_ino_t ino, size_t size, o
     const dirent* found = readdir(stream);
     if (found == nullptr) {
       if (errno != 0 && used == 0) {
-        fuse_reply_err(req, errno);
+        const int error = errno;
+        lock.unlock();
+        fuse_reply_err(req, error);
         return;
       }
       break;
@@ -99,6 +101,8 @@ void list(fuse_req_t req, const Request& request, fuse_ino_t ino, size_t size, o
     used += added;
     listing.offset = found->d_off;
   }
+  // Before the answer: the kernel may release the listing as soon as it has it.
+  lock.unlock();
   fuse_reply_buf(req, answer.data(), used);
 }
 
