@@ -8,6 +8,7 @@
 
 #include <larder/records.h>
 #include <larder/result.h>
+#include <larder/store.h>
 #include <larder/units.h>
 
 #include <boost/smart_ptr/intrusive_ptr.hpp>
@@ -16,8 +17,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-
-#include "store/store.h"
 
 namespace larder::cache {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/device.h"
+#include <larder/device.h>
 
 #include <fcntl.h>
 #include <fmt/core.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/layout.h"
 
+#include <larder/device.h>
 #include <larder/result.h>
 
 #include <algorithm>
 
-#include "store/device.h"
 #include "store/format.h"
 
 namespace larder::store {

@@ -12,6 +12,7 @@
 #include <absl/container/btree_map.h>
 #include <absl/container/flat_hash_map.h>
 #include <larder/records.h>
+#include <larder/store.h>
 #include <larder/units.h>
 
 #include <atomic>
@@ -25,7 +26,6 @@
 
 #include "base/mutex.h"
 #include "store/format.h"
-#include "store/store.h"
 
 namespace larder::store {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening, closing, and what a store says of itself.
-#include "store/store.h"
+#include <larder/store.h>
 
 #include <fmt/format.h>
 #include <larder/log.h>

@@ -3,10 +3,10 @@
 // trouble.
 #pragma once
 
+#include <larder/store.h>
+
 #include <string>
 #include <vector>
-
-#include "store/store.h"
 
 namespace larder::store {
 

@@ -17,6 +17,8 @@
 // the record of that is durable and nobody reads it any more.
 #pragma once
 
+#include <larder/store.h>
+
 #include <atomic>
 #include <memory>
 #include <string>
@@ -28,7 +30,6 @@
 #include "store/index.h"
 #include "store/journal.h"
 #include "store/load.h"
-#include "store/store.h"
 
 namespace larder::store {
 

@@ -2,12 +2,12 @@
 #include "store/superblock.h"
 
 #include <fmt/core.h>
+#include <larder/device.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "base/crc32c.h"
-#include "store/device.h"
 
 namespace larder::store {
 namespace {

@@ -11,10 +11,11 @@
 // reads again.
 #include <fcntl.h>
 
+#include <larder/store.h>
+
 #include <algorithm>
 #include <cstring>
 
-#include "store/store.h"
 #include "vfs/parked_read.h"
 #include "vfs/vfs.h"
 

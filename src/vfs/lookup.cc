@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names: from what is in memory and trusted, else from the share.
+#include <larder/store.h>
+
 #include <cerrno>
 
 #include "base/random.h"
-#include "store/store.h"
 #include "vfs/vfs.h"
 
 namespace larder {

@@ -3,6 +3,7 @@
 #include <larder/mount.h>
 
 #include <fmt/format.h>
+#include <larder/store.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +15,6 @@
 #include "io/thread_pool.h"
 #include "netfs/posix.h"
 #include "netfs/share_pool.h"
-#include "store/store.h"
 #include "vfs/store_path.h"
 #include "vfs/vfs.h"
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Changes of names: made on the share first, then here, then told.
 #include <fcntl.h>
+#include <larder/store.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstdio>
 
-#include "store/store.h"
 #include "vfs/vfs.h"
 
 namespace larder {

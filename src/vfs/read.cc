@@ -13,10 +13,11 @@
 //   1. A reply holds bytes of one generation, and that is the current one when it is sent. When it
 //      has passed, the read runs again; after kAttemptsMax it is answered straight from the share.
 //   2. A failure of the cache is never the reader's: it makes a flight.
+#include <larder/store.h>
+
 #include <algorithm>
 #include <cstring>
 
-#include "store/store.h"
 #include "vfs/parked_read.h"
 #include "vfs/vfs.h"
 

@@ -3,10 +3,11 @@
 // sessions. Each owns itself from when it is submitted until it is done.
 #pragma once
 
+#include <larder/store.h>
+
 #include <memory>
 #include <optional>
 
-#include "store/store.h"
 #include "vfs/vfs.h"
 
 namespace larder {

@@ -3,11 +3,11 @@
 // back after a restart.
 #include <larder/buffer.h>
 #include <larder/cookie.h>
+#include <larder/store.h>
 
 #include <memory>
 #include <string>
 
-#include "store/store.h"
 #include "support/catch.h"
 #include "support/sim_clock.h"
 #include "support/sim_engine.h"

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <larder/buffer.h>
+#include <larder/store.h>
 
 #include <cstdlib>
 #include <memory>
@@ -10,7 +11,6 @@
 #include <string_view>
 #include <vector>
 
-#include "store/store.h"
 #include "store/store_check.h"
 #include "support/catch.h"
 #include "support/sim_clock.h"

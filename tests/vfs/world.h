@@ -8,6 +8,7 @@
 #include <larder/cookie.h>
 #include <larder/mount.h>
 #include <larder/share_calls.h>
+#include <larder/store.h>
 #include <larder/timers.h>
 
 #include <cstring>
@@ -16,7 +17,6 @@
 #include <string>
 #include <vector>
 
-#include "store/store.h"
 #include "support/sim_clock.h"
 #include "support/sim_engine.h"
 #include "support/sim_netfs.h"

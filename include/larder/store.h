@@ -6,7 +6,7 @@
 // was not put there: each page has a CRC32C in its extent's record, checked on every read. A fault
 // of any kind makes a miss.
 //
-// Invariants (store_check.cc checks them; tests cite the numbers):
+// Invariants (src/store/store_check.cc checks them; tests cite the numbers):
 //   1. Every block of the data area is in exactly one of: free, waiting to be freed (or quarantined
 //      until the store is opened anew), one extent, one fill in flight.
 //   2. A block is overwritten only while it is in no extent that any durable record names.
@@ -23,6 +23,7 @@
 #pragma once
 
 #include <larder/clock.h>
+#include <larder/device.h>
 #include <larder/io_engine.h>
 #include <larder/records.h>
 #include <larder/result.h>
@@ -40,8 +41,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "store/device.h"
 
 namespace larder::store {
 
