@@ -20,6 +20,7 @@
 #pragma once
 
 #include <larder/clock.h>
+#include <larder/pager.h>
 #include <larder/records.h>
 #include <larder/result.h>
 #include <larder/stats.h>
@@ -99,6 +100,8 @@ struct Operation {
   Nanoseconds submitted_mono_ns = 0;
   boost::intrusive_ptr<Object> object;  // kept until the record is used again or destroyed
   Operation* next = nullptr;
+  Operation* previous = nullptr;
+  std::atomic<bool> begun{false};  // a posted one: its run() has been called
   Work work;
 };
 
@@ -173,13 +176,17 @@ class FsCache {
   boost::intrusive_ptr<store::Object> index_of(const CookieRef& cookie);
   store::Store* store() const;
 
-  // The control files, in the kernel's layouts (docs/operating.md). Never block, page through the
-  // objects.
+  // The control files, in the kernel's layouts (docs/operating.md). They never block. Those that
+  // may be long come in pieces, so that nobody waits while a million objects are shown.
   std::string stats_text() const;
   std::string histogram_text() const;
   // `filter`: the kernel's letters, K and A for key and aux; unknown ones are ignored. Empty:
   // everything is shown, key and aux too, as the kernel does where there is no filter.
-  std::string objects_text(std::string_view filter) const;
+  Pager objects(std::string_view filter) const;
+  // One line per operation that is under way: what it is, since when, what it waits for.
+  Pager operations() const;
+  // One line per netfs and share.
+  std::string netfs_text() const;
   // The counters, as "cache.lookups". The registry must not be read after this FsCache.
   void register_in(stats::Registry& registry);
 

@@ -15,6 +15,7 @@
 namespace larder {
 
 enum class Rank : std::uint8_t {
+  kControl = 3,          // vfs: one open control file
   kMount = 5,            // start and stop
   kInodeTable = 10,      // vfs: file id -> inode
   kNames = 15,           // vfs: the tree of names

@@ -63,6 +63,7 @@ FsCache::~FsCache() {
   MutexLock lock(impl_->tree->mutex);
   check(impl_->tree->backend == nullptr, "the cache was withdrawn");
   impl_->tree->cookies.clear();
+  impl_->tree->registered.clear();
 }
 
 Status FsCache::add_cache(store::Store& store) {
@@ -98,6 +99,11 @@ void FsCache::withdraw() {
     tree.withdrawing = false;
   }
   impl_->store = nullptr;
+}
+
+// A netfs, or a share below one.
+bool FsCache::Impl::is_registered_locked(const Cookie& cookie) const {
+  return cookie.parent == root || cookie.parent->parent == root;
 }
 
 Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t version) {
@@ -144,6 +150,7 @@ CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition
       return nullptr;
     }
     ++parent->n_children;
+    if (is_registered_locked(*cookie)) tree->registered.push_back(cookie);
     counters.cookies_live.add();
     (is_index ? counters.cookies_index : counters.cookies_data).add();
     if (is_index) return cookie;  // an index gets its object when something below it needs one
@@ -178,6 +185,7 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
       parent_object = cookie->parent->object;
     }
     if (!cookie->replaced) tree.cookies.erase(cookie);
+    if (impl_->is_registered_locked(*cookie)) std::erase(tree.registered, cookie);
     --cookie->parent->n_children;
     tree.counters.cookies_live.sub();
     bool waited = false;

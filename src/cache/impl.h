@@ -20,6 +20,7 @@ struct FsCache::Impl {
                     Version version, void* netfs_data, std::uint64_t shown_as);
   // The object of `cookie` if its machine can be brought up on this thread.
   ObjectPtr bring_up(Cookie& cookie);
+  bool is_registered_locked(const Cookie& cookie) const;  // REQUIRES: the tree's mutex
 
   const std::shared_ptr<Tree> tree;
   const FsCacheOptions options;

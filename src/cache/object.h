@@ -35,6 +35,28 @@
 
 namespace larder::cache {
 
+// What an operation waits for.
+enum class Waits : std::uint8_t {
+  kNothing,    // its work is being done
+  kLookUp,     // the object is not available yet
+  kOperation,  // another operation, of number `behind`
+  kMachine,    // a thread of the machine queue
+  kAnswer,     // a thread of the answer queue
+  kStore,      // it has handed its work to the store
+};
+
+// An operation at one moment, for `ops`.
+struct OperationFigures {
+  std::uint32_t id, object_id;
+  OperationKind kind;
+  OperationType type;
+  Sharing sharing;
+  OperationState state;
+  Nanoseconds submitted_mono_ns;
+  Waits waits;
+  std::uint32_t behind;
+};
+
 // What submit() may do with an operation.
 enum class Gate : std::uint8_t {
   kQueue,   // not available yet: everything waits
@@ -85,6 +107,8 @@ class Object {
     bool has_cookie;
   };
   Figures figures_locked();  // REQUIRES: the tree's mutex
+  // Those in progress, then those that wait, in their order.
+  void list_operations(std::vector<OperationFigures>& into);
   Figures figures();
   // Is nothing held by it and nothing waiting for it to happen? For tests.
   bool is_idle() { return is_clear(); }
@@ -116,6 +140,7 @@ class Object {
   void go_locked(Operation& operation) REQUIRES(mutex_);
   void append_locked(Operation& operation) REQUIRES(mutex_);
   void post_locked(Operation& operation) REQUIRES(mutex_);
+  OperationFigures figures_locked(const Operation& operation) const REQUIRES(mutex_);
   void forget_locked(Operation& operation) REQUIRES(mutex_);
   bool hold_back_locked(const Operation& operation) const REQUIRES(mutex_);
   void cancel_pending_locked() REQUIRES(mutex_);
@@ -169,7 +194,8 @@ class Object {
   bool exclusive_in_progress_ GUARDED_BY(mutex_) = false;
   Operation* pending_first_ GUARDED_BY(mutex_) = nullptr;
   Operation* pending_last_ GUARDED_BY(mutex_) = nullptr;
-  store::ObjectRef handle_ GUARDED_BY(mutex_);  // from look-up to death
+  Operation* going_first_ GUARDED_BY(mutex_) = nullptr;  // in progress, the latest first
+  store::ObjectRef handle_ GUARDED_BY(mutex_);           // from look-up to death
 };
 
 // Detaches `cookie` from its object, if it is `object` or that is null; what it was.

@@ -133,38 +133,49 @@ void append_cookie(std::string& text, const Filter& filter, Cookie& cookie,
 
 }  // namespace
 
-std::string FsCache::objects_text(std::string_view letters) const {
-  const Filter filter = parse(letters);
-  std::string text = header(filter);
-  Tree& tree = *impl_->tree;
-  std::uint32_t last_id = 0;
-  for (bool more = true; more;) {
-    std::vector<std::pair<ObjectPtr, Object::Figures>> batch;
-    {
-      MutexLock lock(tree.mutex);
-      auto at = tree.objects.upper_bound(last_id);
-      for (; at != tree.objects.end() && batch.size() < kBatch; ++at) {
-        batch.emplace_back(at->second, at->second->figures_locked());
-        last_id = at->first;
-      }
-      more = at != tree.objects.end();
-    }
-    for (const auto& [object, f] : batch) {
-      if (!takes(filter, f)) continue;
-      fmt::format_to(std::back_inserter(text),
-                     "{:8x} {:8x} {} {:5} {:3} {:3} {:3} {:2} {:5} {:2x} {:2x} {:2x} {:1x} | ",
-                     f.id, f.parent_id, table_of(f.state).short_name, f.n_children, f.n_ops,
-                     f.n_obj_ops, f.n_in_progress, f.n_exclusive, f.n_reads, f.mask, f.events,
-                     f.flags, f.work_state);
-      if (f.has_cookie) {
-        append_cookie(text, filter, object->cookie(), f.key);
-      } else {
-        text += "<no_cookie>";
-      }
-      text += '\n';
-    }
+namespace {
+
+void append_row(std::string& text, const Filter& filter, Object& object, const Object::Figures& f) {
+  fmt::format_to(std::back_inserter(text),
+                 "{:8x} {:8x} {} {:5} {:3} {:3} {:3} {:2} {:5} {:2x} {:2x} {:2x} {:1x} | ", f.id,
+                 f.parent_id, table_of(f.state).short_name, f.n_children, f.n_ops, f.n_obj_ops,
+                 f.n_in_progress, f.n_exclusive, f.n_reads, f.mask, f.events, f.flags,
+                 f.work_state);
+  if (f.has_cookie) {
+    append_cookie(text, filter, object.cookie(), f.key);
+  } else {
+    text += "<no_cookie>";
   }
-  return text;
+  text += '\n';
+}
+
+// Appends the rows of the next batch; `last_id` is the last that was looked at. False: no more.
+bool append_batch(Tree& tree, const Filter& filter, std::uint32_t& last_id, std::string& text) {
+  std::vector<std::pair<ObjectPtr, Object::Figures>> batch;
+  bool more = false;
+  {
+    MutexLock lock(tree.mutex);
+    auto at = tree.objects.upper_bound(last_id);
+    for (; at != tree.objects.end() && batch.size() < kBatch; ++at) {
+      batch.emplace_back(at->second, at->second->figures_locked());
+      last_id = at->first;
+    }
+    more = at != tree.objects.end();
+  }
+  for (const auto& [object, f] : batch) {
+    if (takes(filter, f)) append_row(text, filter, *object, f);
+  }
+  return more;
+}
+
+}  // namespace
+
+Pager FsCache::objects(std::string_view letters) const {
+  return [tree = impl_->tree, filter = parse(letters),
+          last_id = std::uint32_t{0}](std::string& text) mutable {
+    if (last_id == 0) text += header(filter);
+    return append_batch(*tree, filter, last_id, text);
+  };
 }
 
 }  // namespace larder::cache

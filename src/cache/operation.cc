@@ -44,6 +44,7 @@ void run_now(Work& work) {
   const ObjectPtr object = operation.object;  // run() may free the operation
   Tree& tree = object->tree();
   const Nanoseconds began_ns = tree.clock.mono_ns();
+  operation.begun.store(true, std::memory_order_relaxed);
   operation.run(operation);
   tree.histograms.operation_runs.record(tree.clock.mono_ns() - began_ns);
 }
@@ -81,6 +82,36 @@ std::string_view to_text(OperationState state) {
   return "?";
 }
 
+std::string_view to_text(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::kRead:
+      return "read";
+    case OperationKind::kFill:
+      return "fill";
+    case OperationKind::kSession:
+      return "session";
+    case OperationKind::kTruncate:
+      return "truncate";
+    case OperationKind::kAttrChanged:
+      return "attr_changed";
+    case OperationKind::kOther:
+      return "other";
+  }
+  return "?";
+}
+
+std::string_view to_text(OperationType type) {
+  switch (type) {
+    case OperationType::kMyThread:
+      return "mythread";
+    case OperationType::kFast:
+      return "fast";
+    case OperationType::kSlow:
+      return "slow";
+  }
+  return "?";
+}
+
 // Rules 1 to 3: must it wait?
 bool Object::hold_back_locked(const Operation& operation) const {
   if (gate_ == Gate::kQueue || pending_first_ != nullptr) return true;
@@ -103,6 +134,8 @@ Submitted Object::submit(Operation& operation) {
   operation.id = tree_.last_operation_id.fetch_add(1, std::memory_order_relaxed) + 1;
   operation.submitted_mono_ns = tree_.clock.mono_ns();
   operation.next = nullptr;
+  operation.begun.store(false, std::memory_order_relaxed);
+  operation.work.run = nullptr;
   operation.state.store(OperationState::kPending, std::memory_order_relaxed);
   ++n_ops_;
   if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
@@ -126,6 +159,10 @@ void Object::append_locked(Operation& operation) {
 
 void Object::go_locked(Operation& operation) {
   operation.state.store(OperationState::kInProgress, std::memory_order_release);
+  operation.previous = nullptr;
+  operation.next = going_first_;
+  if (going_first_ != nullptr) going_first_->previous = &operation;
+  going_first_ = &operation;
   ++n_in_progress_;
   if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = true;
   check_accounting_locked();
@@ -175,6 +212,8 @@ void Object::complete(Operation& operation) {
     MutexLock lock(mutex_);
     check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
           "only an operation in progress completes");
+    (operation.previous ? operation.previous->next : going_first_) = operation.next;
+    if (operation.next != nullptr) operation.next->previous = operation.previous;
     --n_in_progress_;
     if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = false;
     forget_locked(operation);
@@ -226,6 +265,7 @@ void Object::enqueue_again(Operation& operation) {
   MutexLock lock(mutex_);
   check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
         "only an operation in progress is queued again");
+  operation.begun.store(false, std::memory_order_relaxed);
   post_locked(operation);
 }
 

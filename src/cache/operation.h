@@ -6,11 +6,15 @@
 
 #include <larder/cookie.h>
 
+#include <string_view>
+
 namespace larder::cache {
 
 // The operation that `work` is embedded in.
 Operation& operation_of(Work& work);
 
 std::string_view to_text(OperationState state);
+std::string_view to_text(OperationKind kind);
+std::string_view to_text(OperationType type);
 
 }  // namespace larder::cache

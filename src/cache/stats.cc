@@ -10,13 +10,9 @@
 
 #include <string_view>
 
+#include "cache/operation.h"
+
 namespace larder::cache {
-namespace {
-
-constexpr std::array<std::string_view, kOperationKinds> kKindNames = {
-    "read", "fill", "session", "truncate", "attr_changed", "other"};
-
-}  // namespace
 
 std::uint64_t Counters::sum(stats::Counter KindCounters::*member) const {
   std::uint64_t n = 0;
@@ -29,7 +25,7 @@ void Counters::register_in(stats::Registry& registry) {
   LARDER_CACHE_COUNTERS(X)
 #undef X
   for (std::size_t i = 0; i < kinds.size(); ++i) {
-    const std::string_view name = kKindNames[i];
+    const std::string_view name = to_text(static_cast<OperationKind>(i));
     const auto add = [&](std::string_view what, std::string_view text,
                          const stats::Counter& counter) {
       registry.add(fmt::format("cache.{}_{}", name, what), stats::Unit::kCount,

@@ -77,7 +77,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
   Mutex mutex{Rank::kCacheTree};
   CondVar changed;  // an object died, a machine stopped running, a check of aux data ended
   absl::flat_hash_set<CookieRef, CookieHash, CookieEqual> cookies
-      GUARDED_BY(mutex);  // the live ones
+      GUARDED_BY(mutex);                                // the live ones
+  std::vector<CookieRef> registered GUARDED_BY(mutex);  // of these, netfses and their shares
   absl::flat_hash_map<std::pair<const Object*, std::string>, Object*> slots GUARDED_BY(mutex);
   std::map<std::uint32_t, Object*> objects GUARDED_BY(mutex);  // not dead, by id
   bool withdrawing GUARDED_BY(mutex) = false;

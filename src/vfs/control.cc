@@ -9,12 +9,43 @@
 #include <memory>
 #include <utility>
 
+#include "base/mutex.h"
+
 namespace larder {
 namespace {
 
-const std::string& text_of(HandleId handle) {
-  return *reinterpret_cast<const std::string*>(handle.value());
+// A file that is being read. `text` is of the bytes from `start` on; `more` makes what follows.
+struct Reading {
+  std::function<Pager()> begin;
+  Mutex mutex{Rank::kControl};
+  Pager more GUARDED_BY(mutex);  // null: that was all
+  std::string text GUARDED_BY(mutex);
+  std::uint64_t start GUARDED_BY(mutex) = 0;
+
+  // Makes the text reach from `from` to `end`, or to its end.
+  void reach(std::uint64_t from, std::uint64_t end) REQUIRES(mutex);
+};
+
+// What lies before `from` is let go, except for what one read may still ask for again.
+constexpr std::size_t kKept = 1 << 20;
+
+void Reading::reach(std::uint64_t from, std::uint64_t end) {
+  if (from < start) {
+    more = begin();
+    text.clear();
+    start = 0;
+  }
+  while (more && start + text.size() < end) {
+    if (from > start + 2 * kKept && text.size() > 2 * kKept) {
+      const std::size_t gone = std::min<std::size_t>(from - start, text.size()) - kKept;
+      text.erase(0, gone);
+      start += gone;
+    }
+    if (!more(text)) more = nullptr;
+  }
 }
+
+Reading& reading_of(HandleId handle) { return *reinterpret_cast<Reading*>(handle.value()); }
 
 }  // namespace
 
@@ -22,14 +53,19 @@ Control::Control(std::string name, std::uint32_t uid, std::uint32_t gid, const C
     : name_(std::move(name)), uid_(uid), gid_(gid), made_wall_ns_(clock.wall_ns()) {}
 
 void Control::add(std::string name, std::uint32_t mode, std::function<std::string()> render) {
+  files_.push_back({std::move(name), mode,
+                    [render = std::move(render)](std::string_view) { return one_page(render()); }});
+}
+
+void Control::add_paged(std::string name, std::uint32_t mode, std::function<Pager()> begin) {
   files_.push_back(
-      {std::move(name), mode, [render = std::move(render)](std::string_view) { return render(); }});
+      {std::move(name), mode, [begin = std::move(begin)](std::string_view) { return begin(); }});
 }
 
 void Control::add_filtered(std::string name, std::uint32_t mode,
-                           std::function<std::string(std::string_view)> render) {
+                           std::function<Pager(std::string_view)> begin) {
   filtered_ = files_.size();
-  files_.push_back({std::move(name), mode, std::move(render)});
+  files_.push_back({std::move(name), mode, std::move(begin)});
 }
 
 const Control::File& Control::file_of(NodeId node) const {
@@ -61,21 +97,40 @@ Entry Control::entry_of(NodeId node) const {
   return entry;
 }
 
-void Control::lookup(NodeId parent, std::string_view name, Reply reply) const {
-  if (parent == kRootNode) return reply.entry(entry_of(NodeId{kDirectory}));
+std::uint64_t Control::find(std::string_view name) const {
   for (std::size_t i = 0; i < files_.size(); ++i)
-    if (files_[i].name == name) return reply.entry(entry_of(NodeId{kFirstFile + i}));
+    if (files_[i].name == name) return kFirstFile + i;
   const std::size_t colon = name.find(':');
   if (colon == name.npos || filtered_ == SIZE_MAX ||
       name.substr(0, colon) != files_[filtered_].name)
-    return reply.error({ErrorCode::kNotFound, ENOENT});
+    return 0;
   // As in the kernel, letters that mean nothing are passed over.
   std::uint64_t mask = 0;
   for (const char letter : name.substr(colon + 1)) {
     const std::size_t bit = kLetters.find(letter);
     if (bit != kLetters.npos) mask |= std::uint64_t{1} << bit;
   }
-  reply.entry(entry_of(NodeId{kFirstFilter + mask}));
+  return kFirstFilter + mask;
+}
+
+void Control::lookup(NodeId parent, std::string_view name, Reply reply) const {
+  if (parent == kRootNode) return reply.entry(entry_of(NodeId{kDirectory}));
+  const std::uint64_t node = find(name);
+  if (node == 0) return reply.error({ErrorCode::kNotFound, ENOENT});
+  reply.entry(entry_of(NodeId{node}));
+}
+
+Pager Control::text_of(std::string_view name) const {
+  const std::uint64_t node = find(name);
+  return node == 0 ? Pager() : begin(NodeId{node});
+}
+
+Pager Control::begin(NodeId node) const {
+  std::string letters;
+  if (node.value() >= kFirstFilter)
+    for (std::size_t bit = 0; bit < kLetters.size(); ++bit)
+      if ((node.value() - kFirstFilter) >> bit & 1) letters.push_back(kLetters[bit]);
+  return file_of(node).begin(letters);
 }
 
 void Control::get_attributes(NodeId node, Reply reply) const {
@@ -84,22 +139,29 @@ void Control::get_attributes(NodeId node, Reply reply) const {
 
 void Control::open(NodeId node, Reply reply) const {
   if (node.value() == kDirectory) return reply.opened({.handle = HandleId{1}});
-  std::string letters;
-  if (node.value() >= kFirstFilter)
-    for (std::size_t bit = 0; bit < kLetters.size(); ++bit)
-      if ((node.value() - kFirstFilter) >> bit & 1) letters.push_back(kLetters[bit]);
-  auto text = std::make_unique<std::string>(file_of(node).render(letters));
-  // Its size is not known before it is opened, so the kernel must not go by it.
-  reply.opened({.handle = HandleId{reinterpret_cast<std::uintptr_t>(text.release())},
+  auto reading = std::make_unique<Reading>();
+  reading->begin = [this, node] { return begin(node); };
+  {
+    MutexLock lock(reading->mutex);
+    reading->more = reading->begin();
+  }
+  // Its size is not known before it is read, so the kernel must not go by it.
+  reply.opened({.handle = HandleId{reinterpret_cast<std::uintptr_t>(reading.release())},
                 .direct_io = true,
                 .no_flush = true});
 }
 
 void Control::read(HandleId handle, ByteOffset offset, ByteCount count, Reply reply) const {
-  const std::string& text = text_of(handle);
-  const std::size_t from = std::min<std::size_t>(offset.value(), text.size());
-  const std::size_t length = std::min<std::size_t>(count.value(), text.size() - from);
-  std::memcpy(reply.payload().data(), text.data() + from, length);
+  Reading& reading = reading_of(handle);
+  std::size_t length = 0;
+  {
+    MutexLock lock(reading.mutex);
+    reading.reach(offset.value(), offset.value() + count.value());
+    const std::uint64_t end = reading.start + reading.text.size();
+    const std::uint64_t from = std::min(offset.value(), end);
+    length = std::min<std::size_t>(count.value(), end - from);
+    std::memcpy(reply.payload().data(), reading.text.data() + (from - reading.start), length);
+  }
   reply.data(ByteCount{length});
 }
 
@@ -138,7 +200,7 @@ void Control::read_directory_plus(std::uint64_t offset, std::size_t size, Reply 
 
 void Control::release(HandleId handle, Reply reply) const {
   if (handle.value() != 1) {
-    const std::unique_ptr<const std::string> gone(&text_of(handle));
+    const std::unique_ptr<Reading> gone(&reading_of(handle));
   }
   reply.ok();
 }

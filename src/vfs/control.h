@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control: the directory `.larder` in the root of the mount, not listed, and its files.
 //
-// A file is rendered when it is opened, from counters and tables that never wait for the share or
-// the store, and read from that copy; so reading never blocks. `objects:LETTERS` is `objects` with
-// a filter.
+// A file is made while it is read, piece by piece (<larder/pager.h>), from counters and tables that
+// never wait for the share or the store; so neither open nor read blocks, however long the file is.
+// A handle keeps the piece that is being read: reading on is cheap, going back makes the file anew.
+// `objects:LETTERS` is `objects` with a filter.
 //
 // Nodes below kNodesEnd are ours: an inode's address is never that small.
 // Thread: any, once all files are added.
@@ -11,6 +12,7 @@
 
 #include <larder/clock.h>
 #include <larder/filesystem.h>
+#include <larder/pager.h>
 #include <larder/reply.h>
 
 #include <functional>
@@ -27,9 +29,14 @@ class Control {
 
   // REQUIRES: before the mount. `render` must not block. `mode`: permissions.
   void add(std::string name, std::uint32_t mode, std::function<std::string()> render);
-  // A file that takes a filter behind a colon. REQUIRES: at most one.
+  // One that may be long.
+  void add_paged(std::string name, std::uint32_t mode, std::function<Pager()> begin);
+  // One that takes a filter behind a colon. REQUIRES: at most one.
   void add_filtered(std::string name, std::uint32_t mode,
-                    std::function<std::string(std::string_view letters)> render);
+                    std::function<Pager(std::string_view letters)> begin);
+
+  // The file's text, for who reaches it by name ("objects:KB"); null: there is none.
+  Pager text_of(std::string_view name) const;
 
   bool owns(NodeId node) const { return node != kRootNode && node.value() < kNodesEnd; }
   bool is_name(std::string_view name) const { return name == name_; }
@@ -46,7 +53,7 @@ class Control {
   struct File {
     std::string name;
     std::uint32_t mode;
-    std::function<std::string(std::string_view)> render;
+    std::function<Pager(std::string_view)> begin;
   };
   static constexpr std::uint64_t kDirectory = 2;
   static constexpr std::uint64_t kFirstFile = 3;
@@ -59,6 +66,9 @@ class Control {
   Attributes attributes_of(NodeId node) const;
   Entry entry_of(NodeId node) const;
   const File& file_of(NodeId node) const;
+  // The node of a name; 0: there is none.
+  std::uint64_t find(std::string_view name) const;
+  Pager begin(NodeId node) const;
 
   const std::string name_;
   const std::uint32_t uid_, gid_;

@@ -227,7 +227,9 @@ void Mount::Impl::add_control_files() {
   control->add("options", 0444, [this] { return options_text(options); });
   control->add("histogram", 0400, [this] { return cache->histogram_text(); });
   control->add_filtered("objects", 0400,
-                        [this](std::string_view letters) { return cache->objects_text(letters); });
+                        [this](std::string_view letters) { return cache->objects(letters); });
+  control->add_paged("ops", 0400, [this] { return cache->operations(); });
+  control->add("netfs", 0400, [this] { return cache->netfs_text(); });
 }
 
 // The kernel's lines first, then ours.

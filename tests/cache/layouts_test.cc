@@ -3,8 +3,11 @@
 // names, later columns).
 #include "cache/stats.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/world.h"
@@ -106,7 +109,7 @@ TEST_CASE("objects has the kernel's columns, with key and aux where they are ask
   while (world.machine.size() > 1) world.machine.run_one();
   world.machine.run_one();  // the fresh one and the dying one
 
-  const std::string text = world.fs.objects_text("");
+  const std::string text = read_all(world.fs.objects(""));
   const std::string full =
       kHeader + "       OBJECT_KEY, AUX_DATA\n" + kRule + " ================\n" +
       R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
@@ -117,7 +120,7 @@ TEST_CASE("objects has the kernel's columns, with key and aux where they are ask
        6        3 ACTV     0   0   0   0  0     0 f6  0 38 0 | test.data        DT 222                3 68, 7631
 )";
   CHECK(text == full);
-  CHECK(world.fs.objects_text("xyzKA") == full);  // what is unknown is ignored
+  CHECK(read_all(world.fs.objects("xyzKA")) == full);  // what is unknown is ignored
   world.fs.complete(read);
   world.fs.complete(holds);
   world.settle();
@@ -140,7 +143,7 @@ TEST_CASE("objects takes the kernel's filter letters") {
   // The ids of the objects shown: 1 the root, 2 the netfs, 3 the file, 4 the other, 5 the one that
   // goes.
   const auto shown = [&](std::string_view letters) {
-    const std::string text = world.fs.objects_text(letters);
+    const std::string text = read_all(world.fs.objects(letters));
     std::string ids;
     for (std::size_t at = text.find('\n', text.find('\n') + 1) + 1; at < text.size();
          at = text.find('\n', at) + 1) {
@@ -163,13 +166,106 @@ TEST_CASE("objects takes the kernel's filter letters") {
   CHECK(shown("r") == "1245");
   CHECK(shown("CBr") == "4");
   CHECK(shown("?!") == "12345");
-  CHECK(world.fs.objects_text("?").starts_with(kHeader + "\n" + kRule + "\n"));
-  CHECK(world.fs.objects_text("K").starts_with(kHeader + "       OBJECT_KEY\n"));
-  CHECK(world.fs.objects_text("A").starts_with(kHeader + "       AUX_DATA\n"));
-  CHECK(world.fs.objects_text("A").find(" 7631\n") != std::string::npos);
+  CHECK(read_all(world.fs.objects("?")).starts_with(kHeader + "\n" + kRule + "\n"));
+  CHECK(read_all(world.fs.objects("K")).starts_with(kHeader + "       OBJECT_KEY\n"));
+  CHECK(read_all(world.fs.objects("A")).starts_with(kHeader + "       AUX_DATA\n"));
+  CHECK(read_all(world.fs.objects("A")).find(" 7631\n") != std::string::npos);
   world.fs.complete(read);
   world.fs.complete(fill);
   world.fs.complete(holds);
+}
+
+TEST_CASE("ops tells of each operation what it is, how old, and what it waits for") {
+  World world;
+  const CookieRef file = world.data(world.netfs, "f");
+  NotedOperation early(OperationType::kFast, Sharing::kShareable, OperationKind::kRead);
+  REQUIRE(world.fs.submit(file, early) == Submitted::kLater);
+  const std::string header =
+      "OP       OBJECT   KIND         TYPE     X STATE         AGE_MS WAITS FOR\n"
+      "======== ======== ============ ======== = =========== ========= =========\n";
+  CHECK(read_all(world.fs.operations()) ==
+        header +
+            "       1        3 read         fast     S pending             0 look-up of its "
+            "object\n");
+  while (world.machine.run_all() > 0) {
+  }
+  world.clock.advance(7 * kMillisecond);
+  NotedOperation mine(OperationType::kMyThread, Sharing::kShareable, OperationKind::kRead);
+  NotedOperation fill(OperationType::kSlow, Sharing::kShareable, OperationKind::kFill);
+  NotedOperation alone(OperationType::kSlow, Sharing::kExclusive, OperationKind::kTruncate);
+  NotedOperation behind(OperationType::kSlow, Sharing::kShareable, OperationKind::kOther);
+  REQUIRE(world.fs.submit(file, mine) == Submitted::kNow);
+  REQUIRE(world.fs.submit(file, fill) == Submitted::kNow);
+  REQUIRE(world.fs.submit(file, alone) == Submitted::kLater);
+  REQUIRE(world.fs.submit(file, behind) == Submitted::kLater);
+  CHECK(read_all(world.fs.operations()) ==
+        header +
+            R"(       3        3 fill         slow     S in progress         0 a machine thread
+       2        3 read         mythread S in progress         0 -
+       1        3 read         fast     S in progress         7 an answer thread
+       4        3 truncate     slow     E pending             0 operation 3
+       5        3 other        slow     S pending             0 operation 4
+)");
+  world.settle();
+  CHECK(read_all(world.fs.operations())
+            .find("fill         slow     S in progress         0 the "
+                  "store\n") != std::string::npos);
+  for (NotedOperation* one : {&mine, &fill, &early}) world.fs.complete(*one);
+  world.settle();
+  world.fs.complete(alone);
+  world.settle();
+  world.fs.complete(behind);
+  CHECK(read_all(world.fs.operations()) == header);
+}
+
+TEST_CASE("netfs shows each netfs with its shares") {
+  World world;
+  const CookieRef b = world.index(world.netfs, "share b");
+  const CookieRef a = world.index(world.netfs, "share\na");
+  CHECK(world.fs.netfs_text() ==
+        R"(NETFS            VERSION COOKIES OBJECT   STAT SHARE
+================ ======= ======= ======== ==== =====
+posix                  1       2        -    -
+posix                  1       0        -    - share b
+posix                  1       0        -    - share\x0aa
+)");
+  const CookieRef file = world.data(b, "f");
+  world.settle();
+  CHECK(world.fs.netfs_text().find("posix                  1       1        3 ACTV share b\n") !=
+        std::string::npos);
+  world.fs.relinquish(a, Retire::kNo);
+  CHECK(world.fs.netfs_text().find("x0aa") == std::string::npos);
+}
+
+TEST_CASE("a long list comes in pieces, and shows what stays exactly once") {
+  World world;
+  std::vector<CookieRef> files;
+  for (int i = 0; i < 1000; ++i) files.push_back(world.data(world.netfs, "f" + std::to_string(i)));
+  world.settle();
+  Pager pager = world.fs.objects("K");
+  std::string text;
+  std::size_t pieces = 0, longest = 0;
+  for (bool more = true; more; ++pieces) {
+    const std::size_t before = text.size();
+    more = pager(text);
+    longest = std::max(longest, text.size() - before);
+    // Between two pieces objects come and go, before and behind what has been shown.
+    if (pieces % 2 == 0) world.fs.relinquish(std::exchange(files[pieces], nullptr), Retire::kNo);
+    files.push_back(world.data(world.netfs, "late" + std::to_string(pieces)));
+    world.settle();
+  }
+  CHECK(pieces >= 8);
+  CHECK(longest < 32768);
+  for (int i = 20; i < 1000; ++i) {
+    const std::string row = " " + [&] {
+      std::string hex;
+      for (const char c : "f" + std::to_string(i)) hex += fmt::format("{:02x}", c);
+      return hex;
+    }() + "\n";
+    const std::size_t at = text.find(row);
+    REQUIRE(at != std::string::npos);
+    REQUIRE(text.find(row, at + 1) == std::string::npos);
+  }
 }
 
 TEST_CASE("a long list of objects is shown whole, and each object once") {
@@ -177,7 +273,7 @@ TEST_CASE("a long list of objects is shown whole, and each object once") {
   std::vector<CookieRef> files;
   for (int i = 0; i < 1000; ++i) files.push_back(world.data(world.netfs, "f" + std::to_string(i)));
   world.settle();
-  const std::string text = world.fs.objects_text("b");
+  const std::string text = read_all(world.fs.objects("b"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 2 + 1002);
 }
 

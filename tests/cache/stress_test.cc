@@ -133,7 +133,8 @@ struct Stress {
   }
 
   std::string text_of_all() {
-    return fs.objects_text("KB") + fs.stats_text() + fs.histogram_text();
+    return read_all(fs.objects("KB")) + read_all(fs.operations()) + fs.netfs_text() +
+           fs.stats_text() + fs.histogram_text();
   }
 
   ThreadPool machine;

@@ -26,7 +26,7 @@ MAY_INCLUDE = {
 HEADER_FLOOR = {
     "units": "base", "result": "base", "fd": "base", "buffer": "base", "clock": "base",
     "log": "base", "work_queue": "base", "timers": "base",
-    "stats": "stats",
+    "stats": "stats", "pager": "stats",
     "flight": "memo",
     "io_engine": "io", "reactor": "io",
     "identity": "netfs", "netfs": "netfs", "share_calls": "netfs",
