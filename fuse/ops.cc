@@ -152,9 +152,29 @@ void releasedir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
   fs(req).release_directory(node(ino), handle(info), reply(req));
 }
 
-// What a directory's fsync could add is the share's own business: names are made there
-// synchronously.
-void fsyncdir(fuse_req_t req, fuse_ino_t, int, fuse_file_info*) { reply(req).ok(); }
+void fsyncdir(fuse_req_t req, fuse_ino_t ino, int data_only, fuse_file_info*) {
+  fs(req).sync_directory(node(ino), data_only ? SyncWhat::kDataOnly : SyncWhat::kAll, reply(req));
+}
+
+void fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+               fuse_file_info* info) {
+  fs(req).allocate(node(ino), handle(info), mode, ByteOffset{static_cast<std::uint64_t>(offset)},
+                   ByteCount{static_cast<std::uint64_t>(length)}, reply(req));
+}
+
+void lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* info) {
+  fs(req).seek(node(ino), handle(info), ByteOffset{static_cast<std::uint64_t>(offset)}, whence,
+               reply(req));
+}
+
+void copy_file_range(fuse_req_t req, fuse_ino_t from, off_t from_offset, fuse_file_info* from_info,
+                     fuse_ino_t to, off_t to_offset, fuse_file_info* to_info, std::size_t length,
+                     int) {
+  fs(req).copy_range(
+      {node(from), handle(from_info), ByteOffset{static_cast<std::uint64_t>(from_offset)}},
+      {node(to), handle(to_info), ByteOffset{static_cast<std::uint64_t>(to_offset)}},
+      ByteCount{length}, reply(req));
+}
 
 void statfs(fuse_req_t req, fuse_ino_t ino) { fs(req).stat_fs(node(ino), reply(req)); }
 
@@ -207,6 +227,9 @@ fuse_lowlevel_ops make_operations() {
   ops.readdirplus = readdirplus;
   ops.releasedir = releasedir;
   ops.fsyncdir = fsyncdir;
+  ops.fallocate = fallocate;
+  ops.lseek = lseek;
+  ops.copy_file_range = copy_file_range;
   ops.statfs = statfs;
   ops.access = access;
   ops.getxattr = getxattr;

@@ -148,6 +148,9 @@ void Request::data(std::size_t skip, ByteCount count) {
 void Request::written(ByteCount count) {
   answer([&](fuse_req_t r) { fuse_reply_write(r, count.value()); });
 }
+void Request::position(ByteOffset offset) {
+  answer([&](fuse_req_t r) { fuse_reply_lseek(r, static_cast<off_t>(offset.value())); });
+}
 void Request::link(std::string_view target) {
   const std::string text(target);
   answer([&](fuse_req_t r) { fuse_reply_readlink(r, text.c_str()); });

@@ -53,6 +53,7 @@ class Request final : public ReplySlot {
   void created(const Entry& entry, const OpenReply& open) override;
   void data(std::size_t skip, ByteCount count) override;
   void written(ByteCount count) override;
+  void position(ByteOffset offset) override;
   void link(std::string_view target) override;
   void xattr_size(ByteCount size) override;
   void stat_fs(const struct statvfs& figures) override;

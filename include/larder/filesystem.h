@@ -31,6 +31,12 @@ struct SetAttributes : AttributeChange {
   HandleId handle{};  // kNoHandle: by name
 };
 
+struct FilePlace {
+  NodeId node{};
+  HandleId handle{};
+  ByteOffset offset{};
+};
+
 // Tells the kernel to forget. Implemented by fuse/notifier.h: queued, never waits, no reply waits
 // for it.
 class KernelCache {
@@ -89,6 +95,13 @@ class Filesystem {
   virtual void flush(NodeId node, HandleId handle, Reply reply) = 0;
   virtual void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) = 0;
   virtual void release(NodeId node, HandleId handle, Reply reply) = 0;
+  // `mode`: FALLOC_FL_*.
+  virtual void allocate(NodeId node, HandleId handle, int mode, ByteOffset offset, ByteCount length,
+                        Reply reply) = 0;
+  // `whence`: SEEK_DATA or SEEK_HOLE.
+  virtual void seek(NodeId node, HandleId handle, ByteOffset offset, int whence, Reply reply) = 0;
+  virtual void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
+                          Reply reply) = 0;
 
   // directories
   virtual void open_directory(NodeId node, Reply reply) = 0;
@@ -96,6 +109,7 @@ class Filesystem {
                               Reply reply) = 0;
   virtual void read_directory_plus(NodeId node, HandleId handle, std::uint64_t offset,
                                    std::size_t size, Reply reply) = 0;
+  virtual void sync_directory(NodeId node, SyncWhat what, Reply reply) = 0;
   virtual void release_directory(NodeId node, HandleId handle, Reply reply) = 0;
 };
 

@@ -140,6 +140,15 @@ class Netfs {
   virtual Status sync(NetfsFile& file, SyncWhat what) = 0;
   // What close(2) of this file would report now: closes a duplicate.
   virtual Status flush(NetfsFile& file) = 0;
+  // `mode`: FALLOC_FL_*. kShareAnswer EOPNOTSUPP where the share cannot.
+  virtual Status allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) = 0;
+  // `whence`: SEEK_DATA or SEEK_HOLE.
+  virtual Result<ByteOffset> seek(NetfsFile& file, ByteOffset offset, int whence) = 0;
+  // Without the bytes passing through here. May copy less; an error only where nothing was copied.
+  virtual Result<ByteCount> copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
+                                 ByteOffset to_offset, ByteCount length) = 0;
+  // What was made and removed in a directory is on the server's disk.
+  virtual Status sync_directory(const std::string& path, SyncWhat what) = 0;
 
   // `file` may be null: then by path.
   virtual Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
@@ -154,11 +163,14 @@ class Netfs {
   virtual Status rename(const std::string& from, const std::string& to,
                         unsigned flags) = 0;  // RENAME_*
 
-  virtual Result<std::string> get_xattr(const std::string& path, const std::string& name) = 0;
-  virtual Result<std::vector<std::string>> list_xattr(const std::string& path) = 0;
-  virtual Status set_xattr(const std::string& path, const std::string& name,
+  // `file` may be null here too.
+  virtual Result<std::string> get_xattr(const std::string& path, NetfsFile* file,
+                                        const std::string& name) = 0;
+  virtual Result<std::vector<std::string>> list_xattr(const std::string& path, NetfsFile* file) = 0;
+  virtual Status set_xattr(const std::string& path, NetfsFile* file, const std::string& name,
                            std::span<const std::byte> value, int flags) = 0;
-  virtual Status remove_xattr(const std::string& path, const std::string& name) = 0;
+  virtual Status remove_xattr(const std::string& path, NetfsFile* file,
+                              const std::string& name) = 0;
 };
 
 }  // namespace larder

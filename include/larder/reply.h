@@ -75,6 +75,7 @@ class ReplySlot {
   virtual void created(const Entry& entry, const OpenReply& open) = 0;
   virtual void data(std::size_t skip, ByteCount count) = 0;  // payload() from `skip` on
   virtual void written(ByteCount count) = 0;
+  virtual void position(ByteOffset offset) = 0;
   virtual void link(std::string_view target) = 0;
   virtual void xattr_size(ByteCount size) = 0;
   virtual void stat_fs(const struct statvfs& figures) = 0;
@@ -128,6 +129,9 @@ class Reply {
   }
   void written(ByteCount count) {
     answer([&](ReplySlot& s) { s.written(count); });
+  }
+  void position(ByteOffset offset) {
+    answer([&](ReplySlot& s) { s.position(offset); });
   }
   void link(std::string_view target) {
     answer([&](ReplySlot& s) { s.link(target); });

@@ -98,20 +98,19 @@ Result<Attributes> PosixNetfs::set_attributes(const std::string& path, NetfsFile
   });
 }
 
-Result<std::string> PosixNetfs::get_xattr(const std::string& path, const std::string& name) {
-  return at(path, [&](const Root&, const SafePath& place) -> Result<std::string> {
-    TRY(const Fd held, place.hold());
-    const HeldName held_name(held.get());
+Result<std::string> PosixNetfs::get_xattr(const std::string& path, NetfsFile* file,
+                                          const std::string& name) {
+  return held(path, file, [&](int fd) -> Result<std::string> {
+    const HeldName held_name(fd);
     return get_all([&](char* into, std::size_t size) {
       return ::getxattr(held_name.c_str(), name.c_str(), into, size);
     });
   });
 }
 
-Result<std::vector<std::string>> PosixNetfs::list_xattr(const std::string& path) {
-  return at(path, [](const Root&, const SafePath& place) -> Result<std::vector<std::string>> {
-    TRY(const Fd held, place.hold());
-    const HeldName held_name(held.get());
+Result<std::vector<std::string>> PosixNetfs::list_xattr(const std::string& path, NetfsFile* file) {
+  return held(path, file, [](int fd) -> Result<std::vector<std::string>> {
+    const HeldName held_name(fd);
     TRY(const std::string all, get_all([&](char* into, std::size_t size) {
           return ::listxattr(held_name.c_str(), into, size);
         }));
@@ -125,20 +124,17 @@ Result<std::vector<std::string>> PosixNetfs::list_xattr(const std::string& path)
   });
 }
 
-Status PosixNetfs::set_xattr(const std::string& path, const std::string& name,
+Status PosixNetfs::set_xattr(const std::string& path, NetfsFile* file, const std::string& name,
                              std::span<const std::byte> value, int flags) {
-  return at(path, [&](const Root&, const SafePath& place) -> Status {
-    TRY(const Fd held, place.hold());
+  return held(path, file, [&](int fd) {
     return status_of(
-        ::setxattr(HeldName(held.get()).c_str(), name.c_str(), value.data(), value.size(), flags));
+        ::setxattr(HeldName(fd).c_str(), name.c_str(), value.data(), value.size(), flags));
   });
 }
 
-Status PosixNetfs::remove_xattr(const std::string& path, const std::string& name) {
-  return at(path, [&](const Root&, const SafePath& place) -> Status {
-    TRY(const Fd held, place.hold());
-    return status_of(::removexattr(HeldName(held.get()).c_str(), name.c_str()));
-  });
+Status PosixNetfs::remove_xattr(const std::string& path, NetfsFile* file, const std::string& name) {
+  return held(path, file,
+              [&](int fd) { return status_of(::removexattr(HeldName(fd).c_str(), name.c_str())); });
 }
 
 }  // namespace larder::netfs

@@ -136,4 +136,38 @@ Status PosixNetfs::flush(NetfsFile& file) {
   return {};
 }
 
+Status PosixNetfs::allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) {
+  PosixFile& f = own(file);
+  return on(f, [&]() -> Status {
+    for (;;) {
+      const int returned = ::fallocate(f.fd.get(), mode, static_cast<off_t>(offset.value()),
+                                       static_cast<off_t>(length.value()));
+      if (returned == 0) return {};
+      if (errno != EINTR) return share_error();
+    }
+  });
+}
+
+Result<ByteOffset> PosixNetfs::seek(NetfsFile& file, ByteOffset offset, int whence) {
+  PosixFile& f = own(file);
+  // The descriptor's own position is nobody's: reads and writes name theirs.
+  return on(f, [&]() -> Result<ByteOffset> {
+    const off_t found = ::lseek(f.fd.get(), static_cast<off_t>(offset.value()), whence);
+    if (found < 0) return share_error();
+    return ByteOffset{static_cast<std::uint64_t>(found)};
+  });
+}
+
+Result<ByteCount> PosixNetfs::copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
+                                   ByteOffset to_offset, ByteCount length) {
+  auto in = static_cast<off64_t>(from_offset.value());
+  auto out = static_cast<off64_t>(to_offset.value());
+  for (;;) {
+    const ssize_t n =
+        ::copy_file_range(own(from).fd.get(), &in, own(to).fd.get(), &out, length.value(), 0);
+    if (n >= 0) return ByteCount{static_cast<std::uint64_t>(n)};
+    if (errno != EINTR) return share_error();
+  }
+}
+
 }  // namespace larder::netfs

@@ -164,6 +164,15 @@ Status PosixNetfs::remove_directory(const std::string& path) {
   });
 }
 
+Status PosixNetfs::sync_directory(const std::string& path, SyncWhat what) {
+  return at(path, [&](const Root&, const SafePath& place) -> Status {
+    const Fd fd(::openat(place.directory(), place.is_root() ? "." : place.name(),
+                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd.valid()) return share_error();
+    return status_of(what == SyncWhat::kAll ? ::fsync(fd.get()) : ::fdatasync(fd.get()));
+  });
+}
+
 Status PosixNetfs::rename(const std::string& from, const std::string& to, unsigned flags) {
   return at(to, [&](const Root& root, const SafePath& place) -> Status {
     TRY(const SafePath old, SafePath::resolve(root.fd.get(), from));

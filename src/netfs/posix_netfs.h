@@ -46,6 +46,11 @@ class PosixNetfs final : public Netfs {
                           std::span<const std::byte> data) override;
   Status sync(NetfsFile& file, SyncWhat what) override;
   Status flush(NetfsFile& file) override;
+  Status allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) override;
+  Result<ByteOffset> seek(NetfsFile& file, ByteOffset offset, int whence) override;
+  Result<ByteCount> copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
+                         ByteOffset to_offset, ByteCount length) override;
+  Status sync_directory(const std::string& path, SyncWhat what) override;
 
   Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                     const AttributeChange& change) override;
@@ -58,11 +63,12 @@ class PosixNetfs final : public Netfs {
   Status remove_directory(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to, unsigned flags) override;
 
-  Result<std::string> get_xattr(const std::string& path, const std::string& name) override;
-  Result<std::vector<std::string>> list_xattr(const std::string& path) override;
-  Status set_xattr(const std::string& path, const std::string& name,
+  Result<std::string> get_xattr(const std::string& path, NetfsFile* file,
+                                const std::string& name) override;
+  Result<std::vector<std::string>> list_xattr(const std::string& path, NetfsFile* file) override;
+  Status set_xattr(const std::string& path, NetfsFile* file, const std::string& name,
                    std::span<const std::byte> value, int flags) override;
-  Status remove_xattr(const std::string& path, const std::string& name) override;
+  Status remove_xattr(const std::string& path, NetfsFile* file, const std::string& name) override;
 
  private:
   using Root = ShareRoot::Root;
@@ -74,6 +80,10 @@ class PosixNetfs final : public Netfs {
   // Calls `call()`; once more where the file could be opened again.
   template <class Call>
   auto on(PosixFile& file, Call call) -> decltype(call());
+  // Calls `call(descriptor)` with one that holds the very file: `file`'s, or where it is null an
+  // O_PATH one of `path`.
+  template <class Call>
+  auto held(const std::string& path, NetfsFile* file, Call call) -> decltype(call(0));
   // Opens the file behind `file` again, after `error`. kShareStale: it is gone.
   Status revive(PosixFile& file, Error error);
 
@@ -111,6 +121,18 @@ auto PosixNetfs::on(PosixFile& file, Call call) -> decltype(call()) {
   if (answer) return answer;
   TRY_OK(revive(file, answer.error()));
   return call();
+}
+
+template <class Call>
+auto PosixNetfs::held(const std::string& path, NetfsFile* file, Call call) -> decltype(call(0)) {
+  if (file != nullptr) {
+    auto& f = static_cast<PosixFile&>(*file);
+    return on(f, [&] { return call(f.fd.get()); });
+  }
+  return at(path, [&](const Root&, const SafePath& place) -> decltype(call(0)) {
+    TRY(const Fd fd, place.hold());
+    return call(fd.get());
+  });
 }
 
 inline Status status_of(int returned) {

@@ -19,7 +19,16 @@ void Vfs::answer_attributes(const Inode& inode, Reply reply) {
   reply.attributes(inode.inode_number, attributes, ttl_ns);
 }
 
-void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
+// By an open file where there is one: right also when the name is gone, or another file's.
+Result<Target> Vfs::target_of(const Inode& inode) const {
+  Target target{{}, inode.open_file(OpenFiles::Use::kAny)};
+  Result<std::string> path = names_.path_of(inode);
+  if (!path && !target.file) return fail(path.error());
+  target.path = std::move(path).value_or("");
+  return target;
+}
+
+void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.get_attributes(node, std::move(reply));
   const InodeRef inode = inode_of(node);
   if (trusted(*inode)) return answer_attributes(*inode, std::move(reply));
@@ -28,11 +37,8 @@ void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
     probe();
     return answer_attributes(*inode, std::move(reply));
   }
-  // The handle's own file, if there is one: right also when its name is gone.
-  std::shared_ptr<NetfsFile> file;
-  if (handle != kNoHandle && inode->is_regular()) file = handle_of(handle).share_file();
-  Result<std::string> path = file ? std::string() : names_.path_of(*inode);
-  if (!path) return reply.error(path.error());
+  Result<Target> target = target_of(*inode);
+  if (!target) return reply.error(target.error());
   bool known = false;
   {
     MutexLock lock(inode->mutex);
@@ -42,9 +48,7 @@ void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
   const Asked asked = ask(*inode);
   parts_.share.call<Attributes>(
       CallKind::kNames, asking(known),
-      [path = std::move(*path), file](Netfs& netfs) {
-        return file ? netfs.stat(*file, Freshness::kServer) : netfs.stat(path, Freshness::kServer);
-      },
+      [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
       [this, inode, asked, known, reply = std::move(reply)](Result<Attributes> result) mutable {
         if (result) {
           if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
@@ -61,17 +65,18 @@ void Vfs::get_attributes(NodeId node, HandleId handle, Reply reply) {
 void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   const InodeRef inode = inode_of(node);
-  std::shared_ptr<NetfsFile> file;
-  if (change.handle != kNoHandle && inode->is_regular())
-    file = handle_of(change.handle).share_file();
-  Result<std::string> path = names_.path_of(*inode);
-  if (!path && !file) return reply.error(path.error());
+  Result<Target> target = target_of(*inode);
+  // The handle's own may be open for writing: ftruncate(2) asks nobody for permission again.
+  if (target && change.handle != kNoHandle && inode->is_regular()) {
+    if (auto own = handle_of(change.handle).share_file()) target->file = std::move(own);
+  }
+  if (!target) return reply.error(target.error());
   if (!park(reply)) return;
   const std::uint64_t ticket = change.size ? begin_truncate(*inode, *change.size) : 0;
   parts_.share.call<Attributes>(
       CallKind::kNames, {CallOptions::kNone},
-      [path = path.value_or(""), file, change = AttributeChange(change)](Netfs& netfs) {
-        return netfs.set_attributes(path, file.get(), change);
+      [target = std::move(*target), change = AttributeChange(change)](Netfs& netfs) {
+        return netfs.set_attributes(target.path, target.file.get(), change);
       },
       [this, inode, change = AttributeChange(change), ticket,
        reply = std::move(reply)](Result<Attributes> result) mutable {
@@ -88,8 +93,8 @@ void Vfs::access(NodeId node, int mask, Reply reply) {
   const InodeRef inode = inode_of(node);
   ask_share<std::monostate>(
       *inode, std::move(reply),
-      [mask](Netfs& netfs, const std::string& path) -> Result<std::monostate> {
-        TRY_OK(netfs.access(path, mask));
+      [mask](Netfs& netfs, const Target& target) -> Result<std::monostate> {
+        TRY_OK(netfs.access(target.path, mask));
         return std::monostate{};
       },
       [](Reply r, std::monostate) { r.ok(); });
@@ -149,9 +154,8 @@ void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply 
   using Value = std::optional<std::string>;  // nullopt: has none
   ask_share<Value>(
       *inode, std::move(reply),
-      [capability, name = std::string(name)](Netfs& netfs,
-                                             const std::string& path) -> Result<Value> {
-        Result<std::string> value = netfs.get_xattr(path, name);
+      [capability, name = std::string(name)](Netfs& netfs, const Target& target) -> Result<Value> {
+        Result<std::string> value = netfs.get_xattr(target.path, target.file.get(), name);
         if (value) return Value(std::move(*value));
         const int number = value.error().sys_errno;
         if (capability && (number == ENODATA || number == EOPNOTSUPP)) return Value();
@@ -171,7 +175,9 @@ void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
   if (parts_.control.owns(node)) return answer_xattr("", size, std::move(reply));
   ask_share<std::vector<std::string>>(
       *inode_of(node), std::move(reply),
-      [](Netfs& netfs, const std::string& path) { return netfs.list_xattr(path); },
+      [](Netfs& netfs, const Target& target) {
+        return netfs.list_xattr(target.path, target.file.get());
+      },
       [size](Reply r, const std::vector<std::string>& names) {
         std::string list;
         for (const std::string& name : names) list.append(name).push_back('\0');
@@ -184,23 +190,23 @@ void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byt
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
                [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](
-                   Netfs& netfs, const std::string& path) {
-                 return netfs.set_xattr(path, name, value, flags);
+                   Netfs& netfs, const Target& target) {
+                 return netfs.set_xattr(target.path, target.file.get(), name, value, flags);
                });
 }
 
 void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
-               [name = std::string(name)](Netfs& netfs, const std::string& path) {
-                 return netfs.remove_xattr(path, name);
+               [name = std::string(name)](Netfs& netfs, const Target& target) {
+                 return netfs.remove_xattr(target.path, target.file.get(), name);
                });
 }
 
 void Vfs::read_link(NodeId node, Reply reply) {
   ask_share<std::string>(
       *inode_of(node), std::move(reply),
-      [](Netfs& netfs, const std::string& path) { return netfs.read_link(path); },
+      [](Netfs& netfs, const Target& target) { return netfs.read_link(target.path); },
       [](Reply r, const std::string& target) { r.link(target); });
 }
 

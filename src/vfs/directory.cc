@@ -52,6 +52,18 @@ void Vfs::release_directory(NodeId node, HandleId handle, Reply reply) {
   reply.ok();
 }
 
+// What was made and removed here went through at once: the rest is the share's.
+void Vfs::sync_directory(NodeId node, SyncWhat what, Reply reply) {
+  if (parts_.control.owns(node)) return reply.ok();
+  ask_share<std::monostate>(
+      *inode_of(node), std::move(reply),
+      [what](Netfs& netfs, const Target& target) -> Result<std::monostate> {
+        TRY_OK(netfs.sync_directory(target.path, what));
+        return std::monostate{};
+      },
+      [](Reply r, std::monostate) { r.ok(); });
+}
+
 // Where the level of coherency says that nothing is asked twice, a listing is kept as long.
 std::shared_ptr<const std::vector<Dirent>> Vfs::trusted_listing(const Inode& directory) const {
   MutexLock lock(directory.mutex);

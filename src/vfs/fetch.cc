@@ -109,6 +109,7 @@ void Vfs::launch(Handle& handle, Launch launch) {
       handle.readable() ? handle.slot : std::make_shared<FileSlot>();
   std::shared_ptr<NetfsFile> file = slot->get();
   Result<std::string> path = names_.path_of(*inode);
+  if (!file && !path) file = inode->open_file(OpenFiles::Use::kReading);
   const Nanoseconds began_share_ns = share_clock_.now_ns();
   if (!file && !path)
     return landed(*inode, flight, bytes, expected, fail(path.error()), began_share_ns);
@@ -132,12 +133,7 @@ void Vfs::launch(Handle& handle, Launch launch) {
 Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path,
                                 std::shared_ptr<NetfsFile> file, const FileId& id,
                                 ByteOffset offset, std::span<std::byte> into) {
-  if (!file) {
-    TRY(OpenedFile opened, netfs.open(path, O_RDONLY, 0));
-    const auto found = file_id_of(opened.attributes, netfs.traits());
-    if (found && *found != id) return fail(ErrorCode::kShareStale);
-    file = std::move(opened.file);
-  }
+  TRY(file, opened_now(netfs, path, std::move(file), id));
   TRY(const ByteCount count, netfs.read(*file, offset, into));
   TRY(const Attributes after, netfs.stat(*file, Freshness::kServer));
   return Fetched{count, after, std::move(file)};

@@ -37,6 +37,7 @@
 
 #include "base/mutex.h"
 #include "memo/range_flights.h"
+#include "vfs/open_files.h"
 #include "vfs/session.h"
 
 namespace larder {
@@ -91,6 +92,11 @@ class Inode {
     MutexLock lock(mutex);
     return cookie;
   }
+  // A file of the share that somebody has open on it; null: there is none.
+  std::shared_ptr<NetfsFile> open_file(OpenFiles::Use use) const {
+    MutexLock lock(mutex);
+    return open_files.find(use);
+  }
   // Null when the last reference is gone and the inode on its way out.
   InodeRef reference_if_alive();
   bool is_referenced() const { return references_.load(std::memory_order_acquire) != 0; }
@@ -124,6 +130,7 @@ class Inode {
   bool identity_known GUARDED_BY(mutex) = false;
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
   unsigned open_count GUARDED_BY(mutex) = 0;
+  OpenFiles open_files GUARDED_BY(mutex);
   cache::CookieRef cookie GUARDED_BY(mutex);
   memo::RangeFlights flights GUARDED_BY(mutex);
   Session session GUARDED_BY(mutex);

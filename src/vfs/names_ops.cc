@@ -124,21 +124,46 @@ void Vfs::lost_name(Inode& inode) {
     inode.unlinked = true;
 }
 
+// It is open here, and nobody has opened the share's file yet: that must happen before its last
+// name goes.
+bool Vfs::must_keep_file(const InodeRef& inode) const {
+  if (!inode || !inode->is_regular()) return false;
+  MutexLock lock(inode->mutex);
+  return inode->open_count != 0 && !inode->open_files.find(OpenFiles::Use::kReading);
+}
+
+// On a share thread. Null where it cannot be opened, or is another file by now.
+std::shared_ptr<NetfsFile> Vfs::keep_file(Netfs& netfs, const std::string& path,
+                                          const InodeRef& inode) {
+  const auto file = opened_now(netfs, path, nullptr, inode->file_id);
+  return file ? *file : nullptr;
+}
+
+void Vfs::keep_open(Inode& inode, std::shared_ptr<NetfsFile> file) {
+  MutexLock lock(inode.mutex);
+  if (inode.open_count != 0) inode.open_files.keep(std::move(file));
+}
+
 template <class Remove>
 void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove remove) {
   if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
   const InodeRef directory = inode_of(parent);
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
+  const InodeRef known = names_.find(*directory, name).inode;
   if (!park(reply)) return;
-  parts_.share.call<std::monostate>(
+  using Kept = std::shared_ptr<NetfsFile>;
+  parts_.share.call<Kept>(
       CallKind::kNames, {CallOptions::kNone},
-      [path = std::move(*path), remove](Netfs& netfs) -> Result<std::monostate> {
+      [path = std::move(*path), remove, known,
+       keep = must_keep_file(known)](Netfs& netfs) -> Result<Kept> {
+        Kept kept = keep ? keep_file(netfs, path, known) : nullptr;
         TRY_OK(remove(netfs, path));
-        return std::monostate{};
+        return kept;
       },
-      [this, directory, name = std::string(name),
-       reply = std::move(reply)](Result<std::monostate> result) mutable {
+      [this, directory, known, name = std::string(name),
+       reply = std::move(reply)](Result<Kept> result) mutable {
+        if (result && *result) keep_open(*known, std::move(*result));
         changed_directory(*directory);
         const bool gone = result || (result.error().code == ErrorCode::kShareAnswer &&
                                      result.error().sys_errno == ENOENT);
@@ -167,21 +192,29 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
   Result<std::string> to_path = names_.path_of(*to, new_name);
   if (!from_path || !to_path) return reply.error(from_path ? to_path.error() : from_path.error());
   if (!park(reply)) return;
-  parts_.share.call<Attributes>(
+  const InodeRef replaced = names_.find(*to, new_name).inode;
+  struct Renamed {
+    Attributes now;
+    std::shared_ptr<NetfsFile> kept;  // of what was replaced, and is open here
+  };
+  parts_.share.call<Renamed>(
       CallKind::kNames, {CallOptions::kNone},
-      [from_path = std::move(*from_path), to_path = std::move(*to_path),
-       flags](Netfs& netfs) -> Result<Attributes> {
+      [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced,
+       keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
+        Renamed answer;
+        if (keep) answer.kept = keep_file(netfs, to_path, replaced);
         TRY_OK(netfs.rename(from_path, to_path, flags));
         // A rename moves the file's ctime: the same content under a new identity.
-        Result<Attributes> now = netfs.stat(to_path, Freshness::kServer);
-        return now ? now : Attributes{};
+        answer.now = netfs.stat(to_path, Freshness::kServer).value_or(Attributes{});
+        return answer;
       },
-      [this, from, to, name = std::string(name), new_name = std::string(new_name), flags,
-       reply = std::move(reply)](Result<Attributes> result) mutable {
+      [this, from, to, replaced, name = std::string(name), new_name = std::string(new_name), flags,
+       reply = std::move(reply)](Result<Renamed> result) mutable {
         changed_directory(*from);
         changed_directory(*to);
         if (!result) return reply.error(result.error());
-        renamed(*from, name, *to, new_name, flags, *result);
+        if (result->kept) keep_open(*replaced, std::move(result->kept));
+        renamed(*from, name, *to, new_name, flags, result->now);
         reply.ok();
       });
 }

@@ -28,6 +28,16 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
   return parts_.policy.resolve(inode).coherency == Coherency::kTtl && trusted(inode);
 }
 
+Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::string& path,
+                                                   std::shared_ptr<NetfsFile> file,
+                                                   const FileId& id) {
+  if (file) return file;
+  TRY(OpenedFile opened, netfs.open(path, O_RDONLY, 0));
+  const auto found = file_id_of(opened.attributes, netfs.traits());
+  if (found && *found != id) return fail(ErrorCode::kShareStale);
+  return std::move(opened.file);
+}
+
 void Vfs::open(NodeId node, int flags, Caller, Reply reply) {
   if (parts_.control.owns(node)) {
     // Root's own rights pass over the modes.
@@ -85,6 +95,9 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
     kernel_is_behind = share && inode.told != identity_of(inode.attributes, parts_.share.traits());
     ensure_cookie_locked(inode);
     ++inode.open_count;
+    if (share)
+      inode.open_files.add(share->file,
+                           handle->readable() ? OpenFiles::Use::kReading : OpenFiles::Use::kAny);
     const std::uint64_t generation = inode.generation.load();
     // The kernel's pages are kept exactly when they are of the version that this open validated,
     // and that version can be told from the next.
@@ -175,10 +188,13 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
   counters_.handles.sub();
   Inode& inode = *handle->inode;
   bool last_writer = false;
+  OpenFiles gone;
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
-    if (--inode.open_count == 0 && inode.session.kind == Session::Kind::kVolatile)
-      end_volatile_session_locked(inode);
+    if (--inode.open_count == 0) {
+      std::swap(gone, inode.open_files);
+      if (inode.session.kind == Session::Kind::kVolatile) end_volatile_session_locked(inode);
+    }
     last_writer = handle->writable() && --inode.session.writers == 0;
   }
   // The answer first: nobody waits for what follows, and close(2) has long returned.

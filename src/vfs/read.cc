@@ -194,6 +194,7 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
   const ByteOffset offset = read->asked_offset;
   const ByteCount count = read->asked_count;
   std::shared_ptr<NetfsFile> file = read->handle.readable() ? read->handle.share_file() : nullptr;
+  if (!path && !file) file = inode.open_file(OpenFiles::Use::kReading);
   if (!path && !file) return read->reply.error(path.error());
   parts_.share.call<ByteCount>(
       CallKind::kData, {},

@@ -13,6 +13,7 @@
 //   read.cc        the warm read, and the parked one
 //   fetch.cc       flights and fills
 //   write.cc       write-through, truncate
+//   ranges.cc      fallocate, copy_file_range, lseek
 //   sessions.cc    the sessions around writes
 //   directory.cc   listings
 //   control.cc     .larder
@@ -120,11 +121,18 @@ class Vfs final : public Filesystem {
   void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) override;
   void release(NodeId node, HandleId handle, Reply reply) override;
 
+  void allocate(NodeId node, HandleId handle, int mode, ByteOffset offset, ByteCount length,
+                Reply reply) override;
+  void seek(NodeId node, HandleId handle, ByteOffset offset, int whence, Reply reply) override;
+  void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
+                  Reply reply) override;
+
   void open_directory(NodeId node, Reply reply) override;
   void read_directory(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
                       Reply reply) override;
   void read_directory_plus(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
                            Reply reply) override;
+  void sync_directory(NodeId node, SyncWhat what, Reply reply) override;
   void release_directory(NodeId node, HandleId handle, Reply reply) override;
 
  private:
@@ -179,7 +187,8 @@ class Vfs final : public Filesystem {
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
   static void answer_xattr(std::string_view value, std::size_t size, Reply reply);
-  // Parks, asks the share by the inode's path, and hands what it says to `answer`.
+  Result<Target> target_of(const Inode& inode) const;
+  // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
   // The same for a change that leaves the content alone: the identity is taken anew from its
@@ -198,6 +207,10 @@ class Vfs final : public Filesystem {
   void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                     bool exchange);
   void lost_name(Inode& inode);
+  static void keep_open(Inode& inode, std::shared_ptr<NetfsFile> file);
+  bool must_keep_file(const InodeRef& inode) const;
+  static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
+                                              const InodeRef& inode);
   boost::intrusive_ptr<store::Object> names_object(Inode& directory);
   static Result<Attributes> hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
                                       const Attributes& made, const std::optional<Caller>& owner);
@@ -218,6 +231,10 @@ class Vfs final : public Filesystem {
 
   // -- open.cc
   bool may_open_unasked(const Inode& inode, int flags) const;
+  // `file`, or where it is null what `path` is now, opened for reading. kShareStale: another file.
+  static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs, const std::string& path,
+                                                       std::shared_ptr<NetfsFile> file,
+                                                       const FileId& id);
   void share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
                     Result<OpenedFile> result, Reply reply);
   void opened(Inode& inode, int flags, const OpenedFile* share, Reply reply, const Entry* created);
@@ -277,6 +294,17 @@ class Vfs final : public Filesystem {
   };
   void wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data, std::uint64_t ticket,
              const Result<Written>& result);
+  // -- ranges.cc
+  struct Rewriting {
+    PageRange pages{};
+    std::uint64_t ticket = 0;
+    std::uint64_t change_count = 0;  // when it began
+  };
+  Rewriting begin_rewrite(Inode& inode, ByteOffset offset, ByteCount length);
+  void rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
+               const Result<Attributes>& result);
+
+  // -- write.cc, sessions.cc
   std::uint64_t begin_truncate(Inode& inode, std::uint64_t size);
   void truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
                  const Result<Attributes>& result);
@@ -318,13 +346,13 @@ class Vfs final : public Filesystem {
 
 template <class T, class Work, class Answer>
 void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
-  Result<std::string> path = names_.path_of(inode);
-  if (!path) return reply.error(path.error());
+  Result<Target> target = target_of(inode);
+  if (!target) return reply.error(target.error());
   if (!park(reply)) return;
   parts_.share.call<T>(
       CallKind::kNames, {},
-      [path = std::move(*path), work = std::move(work)](Netfs& netfs) mutable {
-        return Result<T>(work(netfs, path));
+      [target = std::move(*target), work = std::move(work)](Netfs& netfs) mutable {
+        return Result<T>(work(netfs, target));
       },
       [inode = InodeRef(&inode), reply = std::move(reply),
        answer = std::move(answer)](Result<T> result) mutable {
@@ -337,10 +365,9 @@ template <class Work>
 void Vfs::change_share(Inode& inode, Reply reply, Work work) {
   ask_share<Attributes>(
       inode, std::move(reply),
-      [work = std::move(work)](Netfs& netfs,
-                               const std::string& path) mutable -> Result<Attributes> {
-        TRY_OK(work(netfs, path));
-        return netfs.stat(path, Freshness::kServer);
+      [work = std::move(work)](Netfs& netfs, const Target& target) mutable -> Result<Attributes> {
+        TRY_OK(work(netfs, target));
+        return target.stat(netfs);
       },
       [this, inode = InodeRef(&inode)](Reply r, const Attributes& attributes) {
         adopt(*inode, attributes, {});

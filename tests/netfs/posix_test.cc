@@ -207,7 +207,8 @@ TEST_CASE("a FIFO costs no thread: it is not opened, and its attributes still ch
   REQUIRE(changed);
   CHECK(changed->mode == (S_IFIFO | 0640u));
   CHECK(changed->mtime_ns == 1'500'000'000);
-  CHECK(share.result<std::vector<std::string>>([](Netfs& n) { return n.list_xattr("p"); }) == 0);
+  CHECK(share.result<std::vector<std::string>>(
+            [](Netfs& n) { return n.list_xattr("p", nullptr); }) == 0);
 }
 
 TEST_CASE("times are set to the nanosecond, before 1970, to now, and one without the other") {
@@ -234,7 +235,7 @@ TEST_CASE("extended attributes are of the very file, also of one that is a link"
   Open share(dir.path());
   const std::string value(1000, 'v');  // longer than a first try takes
   const auto set = [&](Netfs& n) {
-    return n.set_xattr("f", "user.a", std::as_bytes(std::span(value)), 0);
+    return n.set_xattr("f", nullptr, "user.a", std::as_bytes(std::span(value)), 0);
   };
   const int supported = share.result<void>(set);
   if (supported == EOPNOTSUPP) {
@@ -242,19 +243,22 @@ TEST_CASE("extended attributes are of the very file, also of one that is a link"
     return;
   }
   CHECK(supported == 0);
-  CHECK(share.run<Result<std::string>>([](Netfs& n) { return n.get_xattr("f", "user.a"); }) ==
-        value);
-  CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("f", "user.b"); }) == ENODATA);
-  CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("s", "user.a"); }) != 0);
+  CHECK(share.run<Result<std::string>>(
+            [](Netfs& n) { return n.get_xattr("f", nullptr, "user.a"); }) == value);
+  CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("f", nullptr, "user.b"); }) ==
+        ENODATA);
+  CHECK(share.result<std::string>([](Netfs& n) { return n.get_xattr("s", nullptr, "user.a"); }) !=
+        0);
   CHECK(share.result<void>([&](Netfs& n) {
-    return n.set_xattr("f", "user.a", std::as_bytes(std::span(value)), XATTR_CREATE);
+    return n.set_xattr("f", nullptr, "user.a", std::as_bytes(std::span(value)), XATTR_CREATE);
   }) == EEXIST);
-  const auto names =
-      share.run<Result<std::vector<std::string>>>([](Netfs& n) { return n.list_xattr("f"); });
+  const auto names = share.run<Result<std::vector<std::string>>>(
+      [](Netfs& n) { return n.list_xattr("f", nullptr); });
   REQUIRE(names);
   CHECK(std::find(names->begin(), names->end(), "user.a") != names->end());
-  CHECK(share.result<void>([](Netfs& n) { return n.remove_xattr("f", "user.a"); }) == 0);
-  CHECK(share.result<void>([](Netfs& n) { return n.remove_xattr("f", "user.a"); }) == ENODATA);
+  CHECK(share.result<void>([](Netfs& n) { return n.remove_xattr("f", nullptr, "user.a"); }) == 0);
+  CHECK(share.result<void>([](Netfs& n) { return n.remove_xattr("f", nullptr, "user.a"); }) ==
+        ENODATA);
 }
 
 TEST_CASE("a share that cannot be opened is complained of in one line") {

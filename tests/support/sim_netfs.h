@@ -49,8 +49,10 @@ enum class SimCall : std::uint8_t {
   kRemove,
   kRename,
   kXattr,
+  kAllocate,
+  kCopy,
 };
-inline constexpr std::size_t kSimCalls = 16;
+inline constexpr std::size_t kSimCalls = 18;
 
 class SimNetfs final : public Netfs {
  public:
@@ -108,6 +110,11 @@ class SimNetfs final : public Netfs {
                           std::span<const std::byte> data) override;
   Status sync(NetfsFile& file, SyncWhat what) override;
   Status flush(NetfsFile& file) override;
+  Status allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) override;
+  Result<ByteOffset> seek(NetfsFile& file, ByteOffset offset, int whence) override;
+  Result<ByteCount> copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
+                         ByteOffset to_offset, ByteCount length) override;
+  Status sync_directory(const std::string& path, SyncWhat what) override;
   Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                     const AttributeChange& change) override;
   Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) override;
@@ -118,11 +125,12 @@ class SimNetfs final : public Netfs {
   Status remove_file(const std::string& path) override;
   Status remove_directory(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to, unsigned flags) override;
-  Result<std::string> get_xattr(const std::string& path, const std::string& name) override;
-  Result<std::vector<std::string>> list_xattr(const std::string& path) override;
-  Status set_xattr(const std::string& path, const std::string& name,
+  Result<std::string> get_xattr(const std::string& path, NetfsFile* file,
+                                const std::string& name) override;
+  Result<std::vector<std::string>> list_xattr(const std::string& path, NetfsFile* file) override;
+  Status set_xattr(const std::string& path, NetfsFile* file, const std::string& name,
                    std::span<const std::byte> value, int flags) override;
-  Status remove_xattr(const std::string& path, const std::string& name) override;
+  Status remove_xattr(const std::string& path, NetfsFile* file, const std::string& name) override;
 
  private:
   struct Node;

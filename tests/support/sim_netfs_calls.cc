@@ -3,8 +3,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <larder/result.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <utility>
@@ -165,6 +167,59 @@ Status SimNetfs::flush(NetfsFile& file) {
   return {};
 }
 
+// Punching and zeroing alike; space is not kept account of.
+Status SimNetfs::allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) {
+  TRY_OK(begin(SimCall::kAllocate));
+  if ((static_cast<File&>(file).flags & O_ACCMODE) == O_RDONLY) return no(EBADF);
+  if (profile_ == SimProfile::kS3 || profile_ == SimProfile::kSshfs) return no(EOPNOTSUPP);
+  const MutexLock lock(mutex_);
+  TRY(const NodeRef node, open_node_locked(file));
+  const std::size_t end = offset.value() + length.value();
+  if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && node->content.size() < end)
+    node->content.resize(end, '\0');
+  if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+    for (std::size_t i = offset.value(); i < std::min(end, node->content.size()); ++i)
+      node->content[i] = '\0';
+  }
+  node->kept.reset();
+  changed_locked(*node);
+  return {};
+}
+
+// No holes but the one at the end.
+Result<ByteOffset> SimNetfs::seek(NetfsFile& file, ByteOffset offset, int whence) {
+  TRY_OK(begin(SimCall::kFileStat));
+  const MutexLock lock(mutex_);
+  TRY(const NodeRef node, open_node_locked(file));
+  if (offset.value() >= node->content.size()) return no(ENXIO);
+  return whence == SEEK_DATA ? offset : ByteOffset{node->content.size()};
+}
+
+Result<ByteCount> SimNetfs::copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
+                                 ByteOffset to_offset, ByteCount length) {
+  TRY_OK(begin(SimCall::kCopy));
+  if (profile_ == SimProfile::kS3 || profile_ == SimProfile::kSshfs) return no(EOPNOTSUPP);
+  if ((static_cast<File&>(to).flags & O_ACCMODE) == O_RDONLY) return no(EBADF);
+  const MutexLock lock(mutex_);
+  TRY(const NodeRef in, open_node_locked(from));
+  TRY(const NodeRef out, open_node_locked(to));
+  if (from_offset.value() >= in->content.size()) return ByteCount{0};
+  const std::string bytes = in->content.substr(from_offset.value(), length.value());
+  if (out->content.size() < to_offset.value() + bytes.size())
+    out->content.resize(to_offset.value() + bytes.size(), '\0');
+  std::memcpy(out->content.data() + to_offset.value(), bytes.data(), bytes.size());
+  out->kept.reset();
+  changed_locked(*out);
+  return ByteCount{bytes.size()};
+}
+
+Status SimNetfs::sync_directory(const std::string& path, SyncWhat) {
+  TRY_OK(begin(SimCall::kSync));
+  const MutexLock lock(mutex_);
+  TRY(const NodeRef node, node_locked(path));
+  return node->is(S_IFDIR) ? Status{} : Status{no(ENOTDIR)};
+}
+
 Result<Attributes> SimNetfs::set_attributes(const std::string& path, NetfsFile* file,
                                             const AttributeChange& change) {
   TRY_OK(begin(SimCall::kSetAttributes));
@@ -291,29 +346,30 @@ Status SimNetfs::rename(const std::string& from, const std::string& to, unsigned
   return {};
 }
 
-Result<std::string> SimNetfs::get_xattr(const std::string& path, const std::string& name) {
+Result<std::string> SimNetfs::get_xattr(const std::string& path, NetfsFile* file,
+                                        const std::string& name) {
   TRY_OK(begin(SimCall::kXattr));
   const MutexLock lock(mutex_);
-  TRY(const NodeRef node, node_locked(path));
+  TRY(const NodeRef node, file != nullptr ? open_node_locked(*file) : node_locked(path));
   const auto found = node->xattrs.find(name);
   if (found == node->xattrs.end()) return no(ENODATA);
   return found->second;
 }
 
-Result<std::vector<std::string>> SimNetfs::list_xattr(const std::string& path) {
+Result<std::vector<std::string>> SimNetfs::list_xattr(const std::string& path, NetfsFile* file) {
   TRY_OK(begin(SimCall::kXattr));
   const MutexLock lock(mutex_);
-  TRY(const NodeRef node, node_locked(path));
+  TRY(const NodeRef node, file != nullptr ? open_node_locked(*file) : node_locked(path));
   std::vector<std::string> names;
   for (const auto& [name, value] : node->xattrs) names.push_back(name);
   return names;
 }
 
-Status SimNetfs::set_xattr(const std::string& path, const std::string& name,
+Status SimNetfs::set_xattr(const std::string& path, NetfsFile* file, const std::string& name,
                            std::span<const std::byte> value, int flags) {
   TRY_OK(begin(SimCall::kXattr));
   const MutexLock lock(mutex_);
-  TRY(const NodeRef node, node_locked(path));
+  TRY(const NodeRef node, file != nullptr ? open_node_locked(*file) : node_locked(path));
   const bool there = node->xattrs.contains(name);
   if (there && flags == XATTR_CREATE) return no(EEXIST);
   if (!there && flags == XATTR_REPLACE) return no(ENODATA);
@@ -323,10 +379,10 @@ Status SimNetfs::set_xattr(const std::string& path, const std::string& name,
   return {};
 }
 
-Status SimNetfs::remove_xattr(const std::string& path, const std::string& name) {
+Status SimNetfs::remove_xattr(const std::string& path, NetfsFile* file, const std::string& name) {
   TRY_OK(begin(SimCall::kXattr));
   const MutexLock lock(mutex_);
-  TRY(const NodeRef node, node_locked(path));
+  TRY(const NodeRef node, file != nullptr ? open_node_locked(*file) : node_locked(path));
   if (node->xattrs.erase(name) == 0) return no(ENODATA);
   node->kept.reset();
   recorded_locked(*node);

@@ -74,6 +74,10 @@ class Slot final : public ReplySlot {
     answer_->count = count.value();
     finish();
   }
+  void position(ByteOffset offset) override {
+    answer_->count = offset.value();
+    finish();
+  }
   void link(std::string_view target) override {
     answer_->data = target;
     finish();
