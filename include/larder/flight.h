@@ -43,6 +43,7 @@
 
 #include <absl/functional/function_ref.h>
 
+#include <compare>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -62,6 +63,7 @@ class KeyPart {
   explicit KeyPart(std::string_view name) : is_name_(true), name_(name) {}
 
   friend bool operator==(const KeyPart&, const KeyPart&) = default;
+  friend auto operator<=>(const KeyPart&, const KeyPart&) = default;  // numbers before names
   template <class H>
   friend H AbslHashValue(H hash, const KeyPart& part) {
     return H::combine(std::move(hash), part.is_name_, part.number_, part.name_);
@@ -91,6 +93,8 @@ class TreeKey {
   bool begins_with(const TreeKey& prefix) const;
 
   friend bool operator==(const TreeKey&, const TreeKey&) = default;
+  // Part by part, so that what begins with a prefix stands together, right behind the prefix.
+  friend auto operator<=>(const TreeKey&, const TreeKey&) = default;
   template <class H>
   friend H AbslHashValue(H hash, const TreeKey& key) {
     return H::combine(std::move(hash), key.parts_);

@@ -18,11 +18,12 @@ enum class Rank : std::uint8_t {
   kControl = 3,          // vfs: one open control file
   kMount = 5,            // start and stop
   kInodeTable = 10,      // vfs: file id -> inode
-  kNames = 15,           // vfs: the tree of names
   kInode = 20,           // vfs: one inode
   kHandle = 25,          // vfs: one open file
+  kMemo = 28,            // memo: what one cache keeps
   kFlight = 30,          // memo: who waits for what
   kSequence = 32,        // memo: what was invalidated since
+  kNames = 34,           // vfs: the tree of names
   kCacheTree = 35,       // cache: netfs registry, cookie tree, lists of objects
   kCookie = 40,          // cache: one cookie
   kObject = 45,          // cache: one object and its operations

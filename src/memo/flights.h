@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "memo/hooks.h"
 
 namespace larder::memo {
 
@@ -41,7 +42,9 @@ class Flights {
   struct Flight {
     Key key;
     SequenceGuard::Stamp stamp;
-    std::vector<Callback<const Result<Value>&>> waiters;  // while it is in the table: the table's
+    // While it is in the table: the table's.
+    std::vector<Callback<const Result<Value>&>> waiters;
+    Hooks hooks;
   };
 
  public:
@@ -78,40 +81,71 @@ class Flights {
 
   // `waiter` is told the result of the flight. Returns a ticket where the caller leads, and must
   // land, a flight of its own; nothing where there was one to join.
-  [[nodiscard]] std::optional<Ticket> join(const Key& key, Waiter waiter) {
+  [[nodiscard]] std::optional<Ticket> join(const Key& key, Waiter waiter, Hook hook = nullptr) {
     const MutexLock lock(mutex_);
     Flight*& joinable = joinable_[key];
     if (joinable != nullptr && guard_.unchanged(joinable->stamp)) {
       joinable->waiters.push_back(std::move(waiter));
+      joinable->hooks.add(std::move(hook));
       ++counts_.joined;
       return std::nullopt;
     }
     if (joinable != nullptr) ++counts_.passed_by;
-    auto flight = std::make_unique<Flight>(Flight{key, guard_.begin(tree_key(key)), {}});
+    auto flight = std::make_unique<Flight>(Flight{key, guard_.begin(tree_key(key)), {}, {}});
     flight->waiters.push_back(std::move(waiter));
+    flight->hooks.add(std::move(hook));
     joinable = flight.get();
     ++counts_.begun;
     ++counts_.in_flight;
     return Ticket(this, std::move(flight));
   }
 
-  // Tells all who joined. False: an invalidation has touched the key since the flight began.
-  // The table may end in or after the last waiter's call.
-  bool land(Ticket ticket, Result<Value> result) {
-    const std::unique_ptr<Flight> flight = std::move(ticket.flight_);
-    check(flight != nullptr && ticket.flights_ == this, "a flight lands once, where it began");
-    bool unchanged = false;
-    {
-      const MutexLock lock(mutex_);
-      const auto at = joinable_.find(flight->key);
-      if (at != joinable_.end() && at->second == flight.get()) joinable_.erase(at);
-      // From here on nobody else knows the flight.
-      unchanged = guard_.unchanged(flight->stamp);
-      flight->stamp.reset();
-      --counts_.in_flight;
+  // A flight that nobody can join any more, and whose waiters have not been told.
+  class Arrival {
+   public:
+    bool unchanged() const { return unchanged_; }  // no invalidation has touched its key
+    Hooks& hooks() { return flight_->hooks; }
+    // The table may end in or after the last waiter's call. No lock is held.
+    void tell(const Result<Value>& result) {
+      for (Waiter& waiter : flight_->waiters) std::move(waiter)(result);
     }
-    for (Waiter& waiter : flight->waiters) std::move(waiter)(std::as_const(result));
-    return unchanged;
+
+   private:
+    friend class Flights;
+    std::unique_ptr<Flight> flight_;
+    bool unchanged_ = false;
+  };
+
+  // The first half of land(), for those who keep something in between.
+  [[nodiscard]] Arrival arrive(Ticket ticket) {
+    Arrival arrival;
+    arrival.flight_ = std::move(ticket.flight_);
+    check(arrival.flight_ != nullptr && ticket.flights_ == this,
+          "a flight lands once, where it began");
+    const MutexLock lock(mutex_);
+    const auto at = joinable_.find(arrival.flight_->key);
+    if (at != joinable_.end() && at->second == arrival.flight_.get()) joinable_.erase(at);
+    // From here on nobody else knows the flight.
+    arrival.unchanged_ = guard_.unchanged(arrival.flight_->stamp);
+    arrival.flight_->stamp.reset();
+    --counts_.in_flight;
+    return arrival;
+  }
+
+  // Tells all who joined. False: an invalidation has touched the key since the flight began.
+  // The hooks run if so, or if it failed, before the waiters are told.
+  bool land(Ticket ticket, Result<Value> result) {
+    Arrival arrival = arrive(std::move(ticket));
+    if (!arrival.unchanged() || !result) arrival.hooks().run();
+    arrival.tell(std::as_const(result));
+    return arrival.unchanged();
+  }
+
+  // There is one that a caller would join now.
+  bool joinable(const Key& key) const {
+    const MutexLock lock(mutex_);
+    const auto at = joinable_.find(key);
+    return at != joinable_.end() && guard_.unchanged(at->second->stamp);
   }
 
   FlightCounts counts() const {
