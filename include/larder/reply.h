@@ -107,6 +107,9 @@ class Reply {
   void error(Error e) {
     answer([&](ReplySlot& s) { s.error(e); });
   }
+  // The same, but the slot is never used again: a call that nobody waits for any more may still
+  // read its payload. For the end of a mount.
+  void error_and_keep(Error e);
   void ok() {
     answer([&](ReplySlot& s) { s.ok(); });
   }

@@ -34,7 +34,7 @@ std::vector<InodeRef> InodeTable::all() const {
   MutexLock lock(mutex_);
   std::vector<InodeRef> inodes;
   inodes.reserve(inodes_.size());
-  for (const auto& [file, inode] : inodes_)
+  for (const auto& [key, inode] : inodes_)
     if (InodeRef alive = inode->reference_if_alive()) inodes.push_back(std::move(alive));
   return inodes;
 }
@@ -42,9 +42,8 @@ std::vector<InodeRef> InodeTable::all() const {
 InodeRef InodeTable::find_or_make(const FileId& file, std::uint32_t type,
                                   std::uint64_t shown_inode) {
   MutexLock lock(mutex_);
-  Inode*& slot = inodes_[file];
-  // One number, two types: the file was replaced by something else under the same number.
-  if (slot && slot->type_bits == type) {
+  Inode*& slot = inodes_[{file, type}];
+  if (slot != nullptr) {
     if (InodeRef alive = slot->reference_if_alive()) return alive;
   }
   slot = new Inode(*this, file, type, shown_inode);
@@ -59,7 +58,7 @@ std::size_t InodeTable::size() const {
 void InodeTable::let_go(Inode* inode) {
   {
     MutexLock lock(mutex_);
-    auto found = inodes_.find(inode->file_id);
+    const auto found = inodes_.find(Key{inode->file_id, inode->type_bits});
     if (found != inodes_.end() && found->second == inode) inodes_.erase(found);
     ++leaving_;
   }

@@ -154,7 +154,7 @@ class Inode {
   Identity published_ GUARDED_BY(published_mutex_);
 };
 
-// FileId -> Inode, for all that is in memory. Thread: any.
+// File id and type -> Inode, for all that is in memory. Thread: any.
 class InodeTable {
  public:
   // `on_gone` runs once for each inode that leaves, without locks, before it is deleted.
@@ -173,8 +173,20 @@ class InodeTable {
 
   void (*on_gone_)(void* context, Inode& inode);
   void* context_;
+  // One number, two types: the file was replaced by something else under the same number, while the
+  // kernel still holds the first.
+  struct Key {
+    FileId file;
+    std::uint32_t type;
+    friend bool operator==(const Key&, const Key&) = default;
+    template <class H>
+    friend H AbslHashValue(H hash, const Key& key) {
+      return H::combine(std::move(hash), std::hash<FileId>{}(key.file), key.type);
+    }
+  };
+
   mutable Mutex mutex_{Rank::kInodeTable};
-  absl::flat_hash_map<FileId, Inode*> inodes_ GUARDED_BY(mutex_);
+  absl::flat_hash_map<Key, Inode*> inodes_ GUARDED_BY(mutex_);
   std::size_t leaving_ GUARDED_BY(mutex_) = 0;  // not in the table any more, on_gone_ not yet run
 };
 

@@ -63,6 +63,9 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
       [this, inode, offset, data, ticket,
        reply = std::move(reply)](Result<Written> result) mutable {
         wrote(*inode, offset, data, ticket, result);
+        // The mount ends, and the share may still read the payload.
+        if (!result && result.error().code == ErrorCode::kShutdown)
+          return reply.error_and_keep(result.error());
         if (!result) return reply.error(result.error());
         counters_.write_bytes.add(result->count.value());
         parts_.share.counters().bytes_written.add(result->count.value());

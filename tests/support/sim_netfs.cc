@@ -271,6 +271,14 @@ void SimNetfs::move(const std::string& from, const std::string& to) {
   recorded_locked(*old->node);
 }
 
+void SimNetfs::set_inode(const std::string& path, std::uint64_t inode) {
+  const MutexLock lock(mutex_);
+  const auto node = node_locked(path);
+  check(node.has_value(), "the test's file is there");
+  (*node)->inode = inode;
+  (*node)->kept.reset();
+}
+
 void SimNetfs::set_mtime(const std::string& path, std::int64_t mtime_ns) {
   const MutexLock lock(mutex_);
   const auto node = node_locked(path);

@@ -69,6 +69,7 @@ class SimNetfs final : public Netfs {
   void make_link_to(const std::string& path, const std::string& target);  // a symbolic link
   void erase(const std::string& path);
   void move(const std::string& from, const std::string& to);
+  void set_inode(const std::string& path, std::uint64_t inode);  // a number that was free again
   void set_mtime(const std::string& path, std::int64_t mtime_ns);
   bool exists(const std::string& path) const;
   std::string content(const std::string& path) const;

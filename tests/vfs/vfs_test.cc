@@ -451,3 +451,43 @@ TEST_CASE("appending where somebody else appended too shows the share's bytes") 
   CHECK(world.share.content("log") == "one\nother\nmine\n");
   CHECK(world.cat("log").data == "one\nother\nmine\n");
 }
+
+TEST_CASE("a write that outlives the mount keeps its memory") {
+  World world;
+  world.share.put("f", pattern(10'000, 1));
+  const Answer found = world.lookup("f");
+  const Answer opened = world.open(found.entry.node, O_RDWR);
+  bool answered = false, recycled = true;
+  Asked written;
+  const std::string data = "payload";
+  world.share.during_next(SimCall::kWrite, [&] {
+    world.calls->drain();
+    world.answer.run_all();
+    answered = written->done;
+    recycled = written->recycled;
+  });
+  written = world.start_write(found.entry.node, opened.open.handle, 0, data);
+  world.settle();
+  CHECK(answered);
+  CHECK_FALSE(recycled);
+  REQUIRE(written->error);
+  CHECK(written->error->code == ErrorCode::kShutdown);
+}
+
+TEST_CASE("a number that comes back as another type is another inode, and both live") {
+  World world;
+  world.share.put("f", "text");
+  const Answer file = world.lookup("f");
+  const Answer opened = world.open(file.entry.node);
+  const auto number = world.share.attributes("f").inode;
+  world.share.erase("f");
+  world.share.make_dir("f");
+  world.share.set_inode("f", number);
+  world.age();
+  const Answer directory = world.lookup("f");
+  REQUIRE(directory.ok());
+  CHECK(directory.entry.inode == file.entry.inode);
+  CHECK(directory.entry.node != file.entry.node);
+  CHECK(world.lookup("f").entry.node == directory.entry.node);
+  world.release(file.entry.node, opened.open.handle);
+}

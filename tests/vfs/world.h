@@ -35,6 +35,7 @@ struct Answer {
   std::string data;
   std::uint64_t count = 0;
   std::vector<std::string> names;  // of a listing
+  bool recycled = false;           // the request's memory may be used again
   bool ok() const { return done && !error; }
 };
 
@@ -97,7 +98,10 @@ class Slot final : public ReplySlot {
     answer_->names.emplace_back(name);
     return true;
   }
-  void recycle() override { const std::unique_ptr<Slot> gone(this); }
+  void recycle() override {
+    answer_->recycled = true;
+    const std::unique_ptr<Slot> gone(this);
+  }
 
  private:
   void finish() {
