@@ -59,6 +59,7 @@ int run(const CommandLine& line) {
   }
   // Behind all that can fail: a failure is one line.
   for (const std::string& note : (*mount)->notes()) starter.note(note);
+  starter.note((*session)->note());
   log(LogLevel::kInfo, "{} is mounted at {}", options.share, options.mountpoint);
   starter.succeeded();
 

@@ -9,7 +9,7 @@ namespace {
 
 Served& served(fuse_req_t request) { return *static_cast<Served*>(fuse_req_userdata(request)); }
 Filesystem& fs(fuse_req_t request) { return *served(request).filesystem; }
-Reply reply(fuse_req_t request) { return current().request->take(request); }
+Reply reply(fuse_req_t request) { return current()->take(request); }
 
 NodeId node(fuse_ino_t ino) { return NodeId{ino}; }
 HandleId handle(const fuse_file_info* info) { return info ? HandleId{info->fh} : kNoHandle; }

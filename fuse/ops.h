@@ -8,9 +8,12 @@
 
 namespace larder::fuse {
 
+class Transport;
+
 // What the session's userdata points to.
 struct Served {
   Filesystem* filesystem = nullptr;
+  Transport* transport = nullptr;
   // The kernel holds further read-ahead back, of all files, once this many are out: so many that
   // reads of a file that hangs do not use them up.
   unsigned max_background = 4096;

@@ -12,12 +12,6 @@
 namespace larder::fuse {
 namespace {
 
-// A request's head and arguments; a payload of ours begins behind it.
-constexpr std::size_t kHeadRoom = 4096;
-// FUSE_WRITE carries 40 bytes of header and 40 of arguments in front of its data. A read of the
-// largest size may touch a page more, since it need not begin on one.
-constexpr std::size_t kMemory = kHeadRoom + std::max(kMaxWrite, kMaxRead) + kPageSize;
-
 thread_local int answer_to = -1;
 
 timespec to_timespec(std::int64_t ns) {
@@ -72,47 +66,24 @@ fuse_file_info to_file_info(const OpenReply& open) {
 
 }  // namespace
 
-Current& current() {
-  thread_local Current here;
+Request*& current() {
+  thread_local Request* here = nullptr;
   return here;
 }
 
 int& answer_fd() { return answer_to; }
 
-Request::Request(RequestPool& pool) : pool_(pool), memory_(kMemory) {}
-
 Reply Request::take(fuse_req_t request) {
-  check(current().request.get() == this, "a request is taken on the thread that reads it");
+  check(current() == this, "a request is taken once, on the thread that hands it to libfuse");
+  current() = nullptr;
   request_ = request;
-  (void)current().request.release();  // the Reply's; recycle() brings it back
   return Reply(*this);
-}
-
-std::span<std::byte> Request::payload() { return memory_.span().subspan(kHeadRoom); }
-
-bool Request::park() {
-  if (pool_.parked_.load() >= pool_.limit_) return false;
-  pool_.parked_.fetch_add(1);
-  parked_ = true;
-  return true;
-}
-
-// Back to the thread that reads, if this is it and it has none; else to the pool.
-void Request::recycle() {
-  std::unique_ptr<Request> self(this);
-  if (std::exchange(parked_, false)) pool_.parked_.fetch_sub(1);
-  request_ = nullptr;
-  Current& here = current();
-  if (here.reads && !here.request)
-    here.request = std::move(self);
-  else
-    pool_.give_back(std::move(self));
 }
 
 // The answer goes to the descriptor that brought the request: the kernel looks for it there only.
 template <class Answer>
 void Request::answer(Answer answer) {
-  const int before = std::exchange(answer_to, device_fd_);
+  const int before = std::exchange(answer_to, device_fd());
   answer(std::exchange(request_, nullptr));
   answer_to = before;
 }
@@ -188,24 +159,6 @@ bool Request::add_dirent_plus(std::size_t& used, std::size_t limit, std::string_
   if (needs > room) return false;
   used += needs;
   return true;
-}
-
-std::unique_ptr<Request> RequestPool::take() {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!free_.empty()) {
-      std::unique_ptr<Request> request = std::move(free_.back());
-      free_.pop_back();
-      return request;
-    }
-  }
-  return std::make_unique<Request>(*this);
-}
-
-void RequestPool::give_back(std::unique_ptr<Request> request) {
-  const std::lock_guard lock(mutex_);
-  // A few stay: their memory has been touched. The rest goes back to the system.
-  if (free_.size() < kKeptFree) free_.push_back(std::move(request));
 }
 
 }  // namespace larder::fuse

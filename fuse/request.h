@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Request: one buffer that a request is read into and its answer built in, for the classic
-// transport.
-//
-// Layout: [0, 4096) the request, when it is short; a WRITE's payload follows it, up to the end. The
-// answer's payload begins at 4096, page-aligned, so that a warm read goes from the store straight
-// to where the kernel takes it. (A READ's request is 80 bytes, so the two never meet.)
-//
-// A Request is read into by one thread. When its handler answers at once, the thread uses it again;
-// when the reply is parked, it travels with the Reply, and the thread takes another from the pool.
-// Either way it is back only behind the answer.
+// Request: what a request of the kernel is answered with, made by libfuse. The transports derive
+// their buffers from it: ClassicRequest, RingEntry.
 #pragma once
 
-#include <larder/buffer.h>
 #include <larder/reply.h>
 
 #ifndef FUSE_USE_VERSION
@@ -19,32 +10,17 @@
 #endif
 #include <fuse_lowlevel.h>
 
-#include <atomic>
-#include <memory>
-#include <mutex>
-#include <vector>
-
 namespace larder::fuse {
 
 inline constexpr std::size_t kMaxWrite = 1 << 20;
 inline constexpr std::size_t kMaxRead = 1 << 20;
 
-class RequestPool;
-
-class Request final : public ReplySlot {
+class Request : public ReplySlot {
  public:
-  explicit Request(RequestPool& pool);
-
-  // What read(2) of the device fills: a request with the largest payload fits.
-  std::span<std::byte> raw() { return memory_.span(); }
-  // Before the handler runs: whom to answer, and on which descriptor.
-  void begin(int device_fd) { device_fd_ = device_fd; }
-  // The Reply that libfuse's `request` is owed. REQUIRES: called once between begin() and the
-  // answer.
+  // The Reply that libfuse's `request` is owed. REQUIRES: called at most once for each request, on
+  // the thread that hands it to libfuse.
   Reply take(fuse_req_t request);
 
-  std::span<std::byte> payload() override;
-  bool park() override;
   void error(Error error) override;
   void ok() override;
   void entry(const Entry& entry) override;
@@ -61,46 +37,21 @@ class Request final : public ReplySlot {
                   std::uint32_t mode, std::uint64_t next) override;
   bool add_dirent_plus(std::size_t& used, std::size_t limit, std::string_view name,
                        const Entry& entry, std::uint64_t next) override;
-  void recycle() override;
+
+ protected:
+  // Whom libfuse's answer goes to, as it writes it (transport.cc).
+  virtual int device_fd() const = 0;
 
  private:
-  friend class RequestPool;
   template <class Answer>
   void answer(Answer answer);
 
-  RequestPool& pool_;
-  AlignedBuffer memory_;
   fuse_req_t request_ = nullptr;
-  int device_fd_ = -1;
-  bool parked_ = false;
 };
 
-// Requests that nobody uses. Thread: any.
-class RequestPool {
- public:
-  // At most `limit` are parked at once; above, park() refuses.
-  explicit RequestPool(std::size_t limit) : limit_(limit) {}
-
-  std::unique_ptr<Request> take();
-  void give_back(std::unique_ptr<Request> request);
-  std::size_t parked() const { return parked_.load(); }
-
- private:
-  friend class Request;
-  static constexpr std::size_t kKeptFree = 32;
-  const std::size_t limit_;
-  std::atomic<std::size_t> parked_{0};
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Request>> free_;
-};
-
-// The request that this thread works on; null once it has been parked, and on threads that read
-// none.
-struct Current {
-  bool reads = false;
-  std::unique_ptr<Request> request;
-};
-Current& current();
+// The request that this thread is handing to libfuse; null on threads that hand none, and once it
+// was taken.
+Request*& current();
 
 // The descriptor that an answer of this thread goes to; -1: the session's own (notifications).
 int& answer_fd();

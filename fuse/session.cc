@@ -109,8 +109,8 @@ SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
   return std::monostate{};
 }
 
-Session::Session(const MountOptions&, Mount& mount)
-    : mount_(mount), ended_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Session::Session(const MountOptions& options, Mount& mount)
+    : mount_(mount), options_(options), ended_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   served_.filesystem = &mount.filesystem();
 }
 
@@ -138,13 +138,11 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
                                           "/etc/fuse.conf)"
                                         : ""),
         errno);
-  const unsigned threads = options.threads != 0 ? options.threads : default_threads();
   self->transport_ =
-      std::make_unique<ClassicTransport>(self->session_, threads, self->ended_fd_.get());
-  mount.set_transport("classic");
+      std::make_unique<Transport>(self->session_, self->options_, mount, self->ended_fd_.get());
+  self->served_.transport = self->transport_.get();
   self->notifier_.start(self->session_);
-  Status served = self->transport_->serve_init();
-  if (served) served = self->transport_->start();
+  const Status served = self->transport_->start();
   if (!served) {
     self->notifier_.stop();
     return give_up("the kernel's FUSE did not answer: " + to_text(served.error()),

@@ -7,9 +7,9 @@
 #include <larder/options.h>
 #include <larder/result.h>
 
-#include "classic.h"
 #include "notifier.h"
 #include "ops.h"
+#include "transport.h"
 
 #include <memory>
 #include <string>
@@ -31,6 +31,8 @@ class Session {
 
   // Readable when the kernel has ended the session (unmounted, aborted).
   int ended_fd() const { return ended_fd_.get(); }
+  // A line for the user: how requests come.
+  const std::string& note() const { return transport_->note(); }
   // Unmounts where that has not happened, takes no more requests, has `mount` answer all that wait,
   // closes.
   void end();
@@ -39,11 +41,12 @@ class Session {
   Session(const MountOptions& options, Mount& mount);
 
   Mount& mount_;
+  const MountOptions options_;
   Served served_;
   Fd ended_fd_;
   Notifier notifier_;
   fuse_session* session_ = nullptr;
-  std::unique_ptr<ClassicTransport> transport_;
+  std::unique_ptr<Transport> transport_;
 };
 
 }  // namespace larder::fuse

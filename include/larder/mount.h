@@ -7,6 +7,7 @@
 #include <larder/filesystem.h>
 #include <larder/options.h>
 #include <larder/result.h>
+#include <larder/transport_stats.h>
 
 #include <memory>
 #include <string>
@@ -26,7 +27,9 @@ class Mount {
   Filesystem& filesystem();
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel);
+  // Thread: any; it may change while mounted.
   void set_transport(std::string name);
+  TransportStats& transport_stats();
   // Lines that the user should see: where the store is, how large, what differs from what was
   // asked.
   const std::vector<std::string>& notes() const;

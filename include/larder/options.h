@@ -25,6 +25,12 @@ enum class Permissions : std::uint8_t {
   kShare,  // the share decides: every call goes through to it
 };
 
+enum class TransportChoice : std::uint8_t {
+  kAuto,     // io_uring where the kernel has it, else /dev/fuse
+  kUring,    // the same, with a warning where it cannot be had
+  kClassic,  // /dev/fuse
+};
+
 struct MountOptions {
   std::string share;       // absolute
   std::string mountpoint;  // absolute
@@ -36,7 +42,9 @@ struct MountOptions {
       settings;  // attr_timeout, entry_timeout, negative_timeout, coherency, ro, uid, gid, umask
   bool allow_other = false;
   Permissions permissions = Permissions::kLocal;
-  unsigned threads = 0;  // request threads; 0: 2 per processor, 4 to 16
+  TransportChoice transport = TransportChoice::kAuto;
+  ByteCount transport_memory{0};  // 0: an eighth of the machine's, 64 MiB to 1 GiB
+  unsigned threads = 0;           // of the classic transport; 0: 2 per processor, 4 to 16
   unsigned share_threads = 32;
   Nanoseconds share_deadline_ns = 30 * kSecond;
   Nanoseconds share_slow_ns = 2 * kSecond;

@@ -19,6 +19,17 @@
 #include "vfs/vfs.h"
 
 namespace larder {
+
+void TransportStats::register_in(stats::Registry& registry) {
+  using stats::Unit;
+  registry.add("fuse.ring_entries", Unit::kGauge, "entries that the rings have", ring_entries);
+  registry.add("fuse.copied_bytes", Unit::kBytes, "bytes of answers that were not in their place",
+               copied_bytes);
+  registry.add("fuse.refused", Unit::kCount, "requests that found no room to wait in", refused);
+  registry.add("fuse.stale_answers", Unit::kCount, "answers that came twice or too late",
+               stale_answers);
+}
+
 namespace {
 
 constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
@@ -49,6 +60,10 @@ struct Mount::Impl {
   std::string stats_text() const;
   std::string stats_json() const;
   std::string status_text() const;
+  std::string transport_name() const {
+    MutexLock lock(transport_mutex);
+    return transport;
+  }
 
   const MountOptions options;
   const Clock& clock = system_clock();
@@ -56,7 +71,9 @@ struct Mount::Impl {
   Policy policy;
   stats::Registry registry;
   std::vector<std::string> notes;
-  std::string transport = "none";
+  TransportStats transport_stats;
+  mutable Mutex transport_mutex{Rank::kLeaf};
+  std::string transport GUARDED_BY(transport_mutex) = "none";
 
   netfs::SharePool share_pool{{.threads = options.share_threads}};
   ThreadPool machine{{.name = "machine", .threads = kMachineThreads}};
@@ -85,7 +102,11 @@ SetUp<std::unique_ptr<Mount>> Mount::open(const MountOptions& options) {
 
 Filesystem& Mount::filesystem() { return *impl_->vfs; }
 void Mount::set_kernel_cache(KernelCache& kernel) { impl_->vfs->set_kernel_cache(kernel); }
-void Mount::set_transport(std::string name) { impl_->transport = std::move(name); }
+void Mount::set_transport(std::string name) {
+  MutexLock lock(impl_->transport_mutex);
+  impl_->transport = std::move(name);
+}
+TransportStats& Mount::transport_stats() { return impl_->transport_stats; }
 const std::vector<std::string>& Mount::notes() const { return impl_->notes; }
 
 SetUp<std::monostate> Mount::Impl::open() {
@@ -111,6 +132,7 @@ SetUp<std::monostate> Mount::Impl::open() {
                  .gives_files_away = ::geteuid() == 0},
       at_mount.root, at_mount.figures);
   vfs->counters().register_in(registry);
+  transport_stats.register_in(registry);
   share->counters().register_in(registry);
   store->counters().register_in(registry);
   cache->register_in(registry);
@@ -259,7 +281,7 @@ std::string Mount::Impl::stats_json() const {
   json["version"] = kVersion;
   json["uptime_s"] = (clock.mono_ns() - began_mono_ns) / kSecond;
   json["mountpoint"] = options.mountpoint;
-  json["transport"] = transport;
+  json["transport"] = transport_name();
   json["engine"] = engine.engine->name();
   json["share"] = {{"path", options.share},
                    {"identity", fmt::format("{} {}{}{}", identity.type, identity.source,
@@ -274,7 +296,7 @@ std::string Mount::Impl::stats_json() const {
 std::string Mount::Impl::status_text() const {
   return fmt::format("share {} is {}\nstore {} is {}\ntransport {}\nengine {}\n{}", options.share,
                      larder::to_text(share->state()), store_path, to_text(store->state()),
-                     transport, engine.reason, store->to_text());
+                     transport_name(), engine.reason, store->to_text());
 }
 
 }  // namespace larder

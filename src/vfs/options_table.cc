@@ -20,6 +20,7 @@ namespace larder {
 namespace {
 
 constexpr ByteCount kLeastSize{16u << 20};
+constexpr ByteCount kLeastTransport{1u << 20};
 constexpr Nanoseconds kLongestCommit = 60 * kSecond;
 constexpr std::uint64_t kLastId = std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is "no id"
 
@@ -93,6 +94,9 @@ constexpr Words<ShareInodes, 3> kShareInodes{{{"auto", ShareInodes::kAuto},
 constexpr Words<EngineChoice, 3> kEngines{{{"auto", EngineChoice::kAuto},
                                            {"uring", EngineChoice::kUring},
                                            {"threads", EngineChoice::kThreads}}};
+constexpr Words<TransportChoice, 3> kTransports{{{"auto", TransportChoice::kAuto},
+                                                 {"uring", TransportChoice::kUring},
+                                                 {"classic", TransportChoice::kClassic}}};
 constexpr Words<LogLevel, 4> kLogLevels{{{"debug", LogLevel::kDebug},
                                          {"info", LogLevel::kInfo},
                                          {"warn", LogLevel::kWarn},
@@ -167,6 +171,18 @@ bool set_umask(MountOptions& options, std::string_view value) {
   if (!mask || *mask > 0777) return false;
   options.settings.umask = static_cast<std::uint32_t>(*mask);
   return true;
+}
+
+bool set_transport_memory(MountOptions& options, std::string_view value) {
+  if (value == "auto") {
+    options.transport_memory = ByteCount{0};
+    return true;
+  }
+  const auto size = parse_size(value);
+  return size && *size >= kLeastTransport && keep(size, options.transport_memory);
+}
+std::string get_transport_memory(const MountOptions& options) {
+  return options.transport_memory == ByteCount{0} ? "auto" : size_text(options.transport_memory);
 }
 
 bool set_threads(MountOptions& options, std::string_view value) {
@@ -297,8 +313,20 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](Out o, Text v) { return set_word(kShareInodes, v, o.share_inodes); },
      [](In o) { return word_text(kShareInodes, o.share_inodes); }},
 
-    {"Running", "threads", "N", "auto",
-     "How many threads answer requests, 1 to 64; by default two per processor, from 4 to 16.",
+    {"Transport", "transport", "auto|uring|classic", "auto",
+     "How requests come from the kernel: over io_uring, one queue a processor, or over /dev/fuse. "
+     "Where io_uring cannot be had a line says why, and /dev/fuse serves.",
+     "auto, uring or classic", [](Out o, Text v) { return set_word(kTransports, v, o.transport); },
+     [](In o) { return word_text(kTransports, o.transport); }},
+    {"Transport", "transport_memory", "SIZE", "auto",
+     "What the buffers of requests may take when all are in use with the largest reads and writes; "
+     "by default an eighth of the machine's memory, from 64M to 1G. It bounds how many requests "
+     "may wait for the share at once.",
+     "a size of 1M or more, such as 64M or 1G, or `auto`", set_transport_memory,
+     get_transport_memory},
+    {"Transport", "threads", "N", "auto",
+     "How many threads answer requests over /dev/fuse, 1 to 64; by default two per processor, from "
+     "4 to 16.",
      "a number from 1 to 64, or `auto`", set_threads,
      [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
     {"Running", "control", "NAME", ".larder",

@@ -32,7 +32,7 @@ HEADER_FLOOR = {
     "identity": "netfs", "netfs": "netfs", "share_calls": "netfs",
     "device": "store", "records": "store", "store": "store",
     "cookie": "cache",
-    "settings": "vfs", "options": "vfs", "reply": "vfs", "filesystem": "vfs", "mount": "vfs",
+    "transport_stats": "vfs", "settings": "vfs", "options": "vfs", "reply": "vfs", "filesystem": "vfs", "mount": "vfs",
 }
 
 # The store keeps what a share says of its files, so its records are made of the netfs' data types:

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// RingQueue: the entries for the requests of one processor.
+//
+// The kernel wants one queue for each processor that could ever be there, and puts a request into
+// the queue of the processor that its caller runs on. A queue without an idle entry lets its
+// requests wait; so before a request is parked, which may be for long, the queue enters another
+// entry where fewer than two are idle, as far as the memory goes. At that end a request that would
+// have to wait is refused.
+#pragma once
+
+#include <larder/reactor.h>
+#include <larder/transport_stats.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "ring_entry.h"
+
+namespace larder::fuse {
+
+// What all queues of a mount have in common.
+struct RingCommons {
+  fuse_session* session = nullptr;
+  int device_fd = -1;
+  std::size_t payload_bytes = 0;
+  TransportStats& stats;
+  std::atomic<std::int64_t> entries_left{0};  // that the memory still allows
+  std::atomic<std::size_t> parked{0};
+  std::atomic<bool> refuses{false};  // the end has come: new requests are answered ENOTCONN
+  // The kernel refused an entry; then it sends everything over /dev/fuse. Called on ring threads.
+  std::function<void(int sys_errno)> on_refused{};
+};
+
+class RingQueue {
+ public:
+  static constexpr std::size_t kEntriesMax = 4096;
+
+  // `live`: counts the entries of all queues of a ring; the owner's.
+  RingQueue(RingCommons& commons, Reactor& reactor, std::uint16_t id, std::size_t& live);
+
+  // The owner's: enters `depth` entries. REQUIRES: INIT has been answered.
+  void start(unsigned depth);
+  // Entry number `index`; null: there is none. Thread: any.
+  RingEntry* entry(std::size_t index) const {
+    return index < kEntriesMax ? entries_[index].load(std::memory_order_acquire) : nullptr;
+  }
+  std::size_t size() const { return size_.load(std::memory_order_acquire); }
+
+  // For the entries.
+  std::uint16_t id() const { return id_; }
+  int device_fd() const { return commons_.device_fd; }
+  fuse_session* session() const { return commons_.session; }
+  Reactor& reactor() const { return reactor_; }
+  TransportStats& stats() const { return commons_.stats; }
+  bool is_owner() const { return current_reactor() == &reactor_; }
+  bool refuses() const { return commons_.refuses.load(std::memory_order_relaxed); }
+  void now_idle() { idle_.fetch_add(1, std::memory_order_relaxed); }
+  void now_busy() { idle_.fetch_sub(1, std::memory_order_relaxed); }
+  void entry_gone(bool at_first, int sys_errno);
+  bool may_park();
+  void unpark();
+
+ private:
+  struct Growth : Work {
+    explicit Growth(RingQueue& q) : queue(q) {}
+    RingQueue& queue;
+    std::atomic<bool> posted{false};
+  };
+  void make_room();
+  bool add_entry();
+
+  RingCommons& commons_;
+  Reactor& reactor_;
+  const std::uint16_t id_;
+  std::size_t& live_;
+  std::atomic<int> idle_{0};  // written by the owner
+  std::atomic<std::size_t> size_{0};
+  const std::unique_ptr<std::atomic<RingEntry*>[]> entries_;
+  std::vector<std::unique_ptr<RingEntry>> owned_;
+  Growth growth_{*this};
+};
+
+}  // namespace larder::fuse
