@@ -124,15 +124,19 @@ class FsCache {
   FsCache(WorkQueue& machine, WorkQueue& answer, const Clock& clock, FsCacheOptions options);
   ~FsCache();  // REQUIRES: withdraw() has returned if a cache was added
 
-  // One cache for now; the contracts allow several. Cookies acquired before are bound to it when
-  // something below them is acquired or they are invalidated. Errors: kInvalid when there is one.
-  Status add_cache(store::Store& store);
-  Status add_backend(std::unique_ptr<Backend> backend);  // the same for tests of this floor alone
-  // Takes the cache away from under all cookies: every object goes to WITHDRAWING and is dropped,
-  // its data kept; what is queued is cancelled. Blocks until no object is left, that is until all
-  // operations in progress are complete; never on a queue's thread. It runs the machines itself:
-  // with nothing in progress it needs no thread but the caller's.
+  // Any number of caches, each with a tag of its own; no tag is FsCacheOptions::tag. Cookies
+  // acquired before are bound to one when something below them is acquired or they are invalidated.
+  // Errors: kInvalid when there is a cache of this tag.
+  Status add_cache(store::Store& store, std::string_view tag = {});
+  // The same for tests of this floor alone.
+  Status add_backend(std::unique_ptr<Backend> backend, std::string_view tag = {});
+  // Takes a cache, or all, away from under all cookies: every object goes to WITHDRAWING and is
+  // dropped, its data kept; what is queued is cancelled. Blocks until no object is left, that is
+  // until all operations in progress are complete; never on a queue's thread. It runs the machines
+  // itself: with nothing in progress it needs no thread but the caller's. One call at a time.
+  // Errors: kNotFound.
   void withdraw();
+  Status withdraw(std::string_view tag);
 
   // Errors: kInvalid when the name is registered. A version found different on the store discards
   // the subtree.

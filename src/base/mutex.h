@@ -69,9 +69,11 @@ class CAPABILITY("mutex") Mutex {
   const Rank rank_;
 };
 
+// Of a Mutex or a SmallMutex (base/small_mutex.h).
+template <class M = Mutex>
 class SCOPED_CAPABILITY MutexLock {
  public:
-  explicit MutexLock(Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  explicit MutexLock(M& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
   ~MutexLock() RELEASE() {
     if (held_) mutex_.unlock();
   }
@@ -89,7 +91,7 @@ class SCOPED_CAPABILITY MutexLock {
   }
 
  private:
-  Mutex& mutex_;
+  M& mutex_;
   bool held_ = true;
 };
 

@@ -6,6 +6,8 @@
 
 #include <larder/result.h>
 
+#include <string>
+
 #include "cache/object.h"
 #include "cache/states.h"
 
@@ -34,6 +36,7 @@ struct Actions {
   static void write_what_is_due(Object& o);
   static void retire_in_store(Object& o);
   static void let_go(Object& o, std::uint32_t cookie_flags);
+  static std::string key_of(Object& o);
   static Version version_of(Object& o);
 };
 

@@ -8,13 +8,16 @@
 namespace larder::cache {
 
 Cookie::Cookie(CookieRef parent_cookie, const CookieDefinition& cookie_definition, Bytes cookie_key,
-               Version cookie_version, void* data, std::uint64_t shown)
+               Bytes cookie_aux, ByteCount cookie_size, void* data, std::uint64_t shown)
     : definition(cookie_definition),
       shown_as(shown),
       parent(std::move(parent_cookie)),
-      key(to_key(cookie_key)),
-      version(std::move(cookie_version)),
+      key(cookie_key),
+      aux(cookie_aux),
+      size(cookie_size),
       netfs_data(data) {}
+
+Cookie::~Cookie() = default;
 
 void intrusive_ptr_add_ref(Cookie* cookie) {
   cookie->references_.fetch_add(1, std::memory_order_relaxed);
@@ -26,13 +29,48 @@ void intrusive_ptr_release(Cookie* cookie) {
   }
 }
 
+Object* Cookie::object_in(const Cache& cache) {
+  Object* at = objects.get();
+  while (at != nullptr && &at->cache() != &cache) at = at->next_of_cookie().get();
+  return at;
+}
+
+std::vector<ObjectPtr> Cookie::all_objects() {
+  std::vector<ObjectPtr> all;
+  MutexLock lock(mutex);
+  for (Object* at = objects.get(); at != nullptr; at = at->next_of_cookie().get()) {
+    all.emplace_back(at);
+  }
+  return all;
+}
+
+void Cookie::add(ObjectPtr object) {
+  ObjectPtr* last = &objects;
+  while (*last) last = &(*last)->next_of_cookie();
+  *last = std::move(object);
+}
+
+ObjectPtr Cookie::remove(const Object& object) {
+  ObjectPtr* at = &objects;
+  while (*at && at->get() != &object) at = &(*at)->next_of_cookie();
+  if (!*at) return nullptr;
+  ObjectPtr removed = std::move(*at);
+  *at = std::move(removed->next_of_cookie());
+  return removed;
+}
+
+Version Cookie::version_now() {
+  MutexLock lock(mutex);
+  return {to_key(aux.bytes()), size};
+}
+
 AuxCheck Cookie::check_aux(Bytes stored_aux, ByteCount stored_size, Mutex& tree_mutex,
                            CondVar& changed) {
   void* data = nullptr;
   {
     MutexLock lock(mutex);
     if (has(kCookieRelinquished)) return AuxCheck::kOkay;
-    checking = true;
+    ++checks;
     data = netfs_data;
   }
   // No lock is held: the netfs may take its own, of any rank.
@@ -40,7 +78,7 @@ AuxCheck Cookie::check_aux(Bytes stored_aux, ByteCount stored_size, Mutex& tree_
   {
     MutexLock tree_lock(tree_mutex);
     MutexLock lock(mutex);
-    checking = false;
+    --checks;
   }
   changed.notify_all();
   return answer;

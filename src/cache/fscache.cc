@@ -23,9 +23,7 @@
 namespace larder::cache {
 namespace {
 
-constexpr std::size_t kMaxKey = 255;
-constexpr std::size_t kMaxAux = 255;
-constexpr Nanoseconds kRetry_ns = kSecond;
+constexpr std::uint32_t kRetry_ms = 1000;
 
 constexpr CookieDefinition kRootDefinition{".FS-Cache", ObjectType::kIndex, nullptr};
 
@@ -43,7 +41,7 @@ AuxCheck check_version(void* netfs_data, Bytes stored_aux, ByteCount) {
 
 bool has_object(Cookie& cookie) {
   MutexLock lock(cookie.mutex);
-  return cookie.object != nullptr;
+  return cookie.object() != nullptr;
 }
 
 constexpr CookieDefinition kNetfsDefinition{"FSDEF.netfs", ObjectType::kIndex, check_version};
@@ -54,51 +52,76 @@ FsCache::Impl::Impl(WorkQueue& machine, WorkQueue& answer, const Clock& clock,
                     FsCacheOptions the_options)
     : tree(std::make_shared<Tree>(machine, answer, clock)),
       options(std::move(the_options)),
-      root(new Cookie(nullptr, kRootDefinition, {}, {}, nullptr, 0)) {}
+      root(new Cookie(nullptr, kRootDefinition, {}, {}, ByteCount{0}, nullptr, 0)) {}
 
 FsCache::FsCache(WorkQueue& machine, WorkQueue& answer, const Clock& clock, FsCacheOptions options)
     : impl_(std::make_unique<Impl>(machine, answer, clock, std::move(options))) {}
 
 FsCache::~FsCache() {
   MutexLock lock(impl_->tree->mutex);
-  check(impl_->tree->backend == nullptr, "the cache was withdrawn");
+  check(impl_->tree->caches.empty(), "the caches were withdrawn");
   impl_->tree->cookies.clear();
   impl_->tree->registered.clear();
 }
 
-Status FsCache::add_cache(store::Store& store) {
-  TRY_OK(add_backend(backend_on(store)));
-  impl_->store = &store;
-  return {};
+Status FsCache::add_cache(store::Store& store, std::string_view tag) {
+  return add_backend(backend_on(store), tag);
 }
 
-Status FsCache::add_backend(std::unique_ptr<Backend> backend) {
+Status FsCache::add_backend(std::unique_ptr<Backend> backend, std::string_view tag) {
+  const std::string name(tag.empty() ? std::string_view(impl_->options.tag) : tag);
   MutexLock lock(impl_->tree->mutex);
-  if (impl_->tree->backend) return fail(ErrorCode::kInvalid);
-  impl_->tree->backend = std::move(backend);
+  for (const CachePtr& cache : impl_->tree->caches) {
+    if (cache->tag == name) return fail(ErrorCode::kInvalid);
+  }
+  impl_->tree->caches.emplace_back(new Cache(impl_->tree, name, std::move(backend)));
   return {};
 }
 
 void FsCache::withdraw() {
-  Tree& tree = *impl_->tree;
-  {
-    MutexLock lock(tree.mutex);
-    if (!tree.backend) return;
-    tree.withdrawing = true;  // no object is made any more
+  for (;;) {
+    CachePtr cache;
+    {
+      MutexLock lock(impl_->tree->mutex);
+      if (impl_->tree->caches.empty()) return;
+      cache = impl_->tree->caches.back();
+    }
+    impl_->withdraw(*cache);
   }
+}
+
+Status FsCache::withdraw(std::string_view tag) {
+  CachePtr found;
   {
-    const std::vector<ObjectPtr> all = tree.all_objects();
+    MutexLock lock(impl_->tree->mutex);
+    for (const CachePtr& cache : impl_->tree->caches) {
+      if (cache->tag == tag) found = cache;
+    }
+  }
+  if (!found) return fail(ErrorCode::kNotFound);
+  impl_->withdraw(*found);
+  return {};
+}
+
+void FsCache::Impl::withdraw(Cache& cache) {
+  {
+    MutexLock lock(tree->mutex);
+    cache.withdrawing = true;  // no object is made any more
+  }
+  // A parent that is driven before its children goes in a later round.
+  for (std::size_t before = ~std::size_t{0};;) {
+    const std::vector<ObjectPtr> all = tree->objects_of(cache);
+    if (all.size() >= before || all.empty()) break;
+    before = all.size();
     for (const ObjectPtr& object : all) object->raise(Event::kWithdraw);
     for (const ObjectPtr& object : all) object->drive();
   }
   std::unique_ptr<Backend> backend;
-  {
-    MutexLock lock(tree.mutex);
-    while (!tree.objects.empty()) tree.changed.wait(tree.mutex);
-    backend = std::move(tree.backend);
-    tree.withdrawing = false;
-  }
-  impl_->store = nullptr;
+  MutexLock lock(tree->mutex);
+  while (cache.n_objects > 0) tree->changed.wait(tree->mutex);
+  backend = std::move(cache.backend);
+  std::erase_if(tree->caches, [&](const CachePtr& at) { return at.get() == &cache; });
+  tree->changed.notify_all();
 }
 
 // A netfs, or a share below one.
@@ -110,8 +133,8 @@ Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t v
   std::string aux;
   for (unsigned i = 0; i < 4; ++i) aux += static_cast<char>(version >> (8 * i) & 0xff);
   CookieRef cookie =
-      impl_->acquire(impl_->root, kNetfsDefinition, std::as_bytes(std::span(name)),
-                     {aux, ByteCount{0}}, reinterpret_cast<void*>(std::uintptr_t{version}), 0);
+      impl_->acquire(impl_->root, kNetfsDefinition, to_bytes(name), to_bytes(aux), ByteCount{0},
+                     reinterpret_cast<void*>(std::uintptr_t{version}), 0);
   if (!cookie) return fail(ErrorCode::kInvalid);
   return cookie;
 }
@@ -128,19 +151,20 @@ CookieRef FsCache::acquire(const CookieRef& parent, const CookieDefinition& defi
     impl_->tree->counters.acquires_null.add();
     return nullptr;
   }
-  CookieRef cookie =
-      impl_->acquire(parent, definition, key, {to_key(aux), size}, netfs_data, shown_as);
+  CookieRef cookie = impl_->acquire(parent, definition, key, aux, size, netfs_data, shown_as);
   if (cookie) impl_->tree->counters.acquires_ok.add();
   return cookie;
 }
 
 CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition& definition,
-                                 Bytes key, Version version, void* netfs_data,
+                                 Bytes key, Bytes aux, ByteCount size, void* netfs_data,
                                  std::uint64_t shown_as) {
-  if (key.empty() || key.size() > kMaxKey || version.aux.size() > kMaxAux) return nullptr;
+  if (key.empty() || key.size() > ShortBytes::kMost || aux.size() > ShortBytes::kMost) {
+    return nullptr;
+  }
   Counters& counters = tree->counters;
   const bool is_index = definition.type == ObjectType::kIndex;
-  CookieRef cookie(new Cookie(parent, definition, key, std::move(version), netfs_data, shown_as));
+  CookieRef cookie(new Cookie(parent, definition, key, aux, size, netfs_data, shown_as));
   ObjectPtr object;
   {
     MutexLock lock(tree->mutex);
@@ -154,7 +178,7 @@ CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition
     counters.cookies_live.add();
     (is_index ? counters.cookies_index : counters.cookies_data).add();
     if (is_index) return cookie;  // an index gets its object when something below it needs one
-    if (!tree->backend || tree->withdrawing) {
+    if (tree->choose_locked(*cookie) == nullptr) {
       counters.acquires_no_cache.add();
       return cookie;
     }
@@ -173,53 +197,54 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
   tree.counters.relinquishes.add();
   if (!cookie) return tree.counters.relinquishes_null.add();
   if (retire == Retire::kYes) tree.counters.relinquishes_retired.add();
-  ObjectPtr object;
+  std::vector<ObjectPtr> objects;
   ObjectPtr parent_object;
   {
     MutexLock tree_lock(tree.mutex);
     check(cookie->n_children == 0, "the children of a cookie are relinquished before it");
     check(!cookie->has(kCookieRelinquished), "a cookie is relinquished once");
     // What was never looked up is deleted too: by an object of its own.
-    if (retire == Retire::kYes && !has_object(*cookie) && tree.attach_locked(*cookie)) {
-      MutexLock lock(cookie->parent->mutex);
-      parent_object = cookie->parent->object;
+    if (retire == Retire::kYes && !has_object(*cookie)) {
+      if (const ObjectPtr object = tree.attach_locked(*cookie)) {
+        parent_object = object->parent_locked();
+      }
     }
-    if (!cookie->replaced) tree.cookies.erase(cookie);
+    if (!cookie->has(kCookieReplaced)) tree.cookies.erase(cookie);
     if (impl_->is_registered_locked(*cookie)) std::erase(tree.registered, cookie);
     --cookie->parent->n_children;
     tree.counters.cookies_live.sub();
-    bool waited = false;
-    for (;;) {
+    for (bool waited = false;;) {
       {
         MutexLock lock(cookie->mutex);
         cookie->set(kCookieRelinquished);  // from here on no check begins
         cookie->clear(kCookieEnabled);
-        if (!cookie->checking) {
+        if (cookie->checks == 0) {
           cookie->netfs_data = nullptr;
-          object = std::move(cookie->object);
           break;
         }
       }
       if (!std::exchange(waited, true)) tree.counters.relinquishes_waited.add();
       tree.changed.wait(tree.mutex);
     }
+    objects = tree.detach_all_locked(*cookie);
   }
-  if (object) object->raise(retire == Retire::kYes ? Event::kRetire : Event::kRelease);
-  if (parent_object)
-    parent_object->raise(Event::kRequeue);  // so that no object stays that nobody kicked
+  for (const ObjectPtr& object : objects) {
+    object->raise(retire == Retire::kYes ? Event::kRetire : Event::kRelease);
+  }
+  // So that no object stays that nobody kicked.
+  if (parent_object) parent_object->raise(Event::kRequeue);
 }
 
 void FsCache::update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
   Counters& counters = impl_->tree->counters;
   counters.updates.add();
   if (!cookie) return counters.updates_null.add();
-  ObjectPtr object;
   {
     MutexLock lock(cookie->mutex);
-    cookie->version = {to_key(aux), size};
-    object = cookie->object;
+    cookie->aux = ShortBytes(aux);
+    cookie->size = size;
   }
-  if (object) object->raise(Event::kUpdate);
+  for (const ObjectPtr& object : cookie->all_objects()) object->raise(Event::kUpdate);
 }
 
 void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
@@ -229,16 +254,17 @@ void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux
   ObjectPtr object;
   {
     MutexLock lock(cookie->mutex);
-    cookie->version = {to_key(aux), size};
+    cookie->aux = ShortBytes(aux);
+    cookie->size = size;
     ++cookie->invalidations;
-    if (cookie->object) {
+    if (cookie->object() != nullptr) {
       cookie->set(kCookieInvalidating);
-      object = cookie->object;
+      object = cookie->object();
     } else {
       // It could not be cached; another version is a reason to try again, but not too often.
-      const Nanoseconds now_ns = tree.clock.mono_ns();
-      if (now_ns < cookie->retry_mono_ns || cookie->definition.type == ObjectType::kIndex) return;
-      cookie->retry_mono_ns = now_ns + kRetry_ns;
+      const auto now_ms = static_cast<std::uint32_t>(tree.clock.mono_ns() / kMillisecond);
+      if (now_ms < cookie->retry_mono_ms || cookie->is_index()) return;
+      cookie->retry_mono_ms = now_ms + kRetry_ms;
     }
   }
   if (object) return object->raise(Event::kInvalidate);
@@ -252,15 +278,18 @@ void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux
 void FsCache::rename(const CookieRef& cookie, const CookieRef& new_parent,
                      std::span<const std::byte> new_key) {
   impl_->tree->counters.renames.add();
-  if (!cookie || !new_parent || new_key.empty() || new_key.size() > kMaxKey) return;
-  start_rename(impl_->tree, cookie, new_parent, new_key,
-               [impl = impl_.get()](Cookie& index) { return impl->bring_up(index); });
+  if (!cookie || !new_parent || new_key.empty() || new_key.size() > ShortBytes::kMost) return;
+  start_rename(
+      impl_->tree, cookie, new_parent, new_key,
+      [impl = impl_.get()](Cookie& index, Cache& cache) { return impl->bring_up(index, &cache); });
 }
 
 Submitted FsCache::submit(const CookieRef& cookie, Operation& operation) {
   if (!cookie) return Submitted::kNever;
   MutexLock lock(cookie->mutex);
-  if (cookie->object && !cookie->has(kCookieInvalidating)) return cookie->object->submit(operation);
+  if (cookie->object() != nullptr && !cookie->has(kCookieInvalidating)) {
+    return cookie->object()->submit(operation);
+  }
   KindCounters& counters = impl_->tree->counters.of(operation.kind);
   counters.submitted.add();
   counters.refused.add();
@@ -275,22 +304,20 @@ bool FsCache::cancel(Operation& operation) {
 }
 
 store::Store& FsCache::store_of(const Operation& operation) {
-  return *operation.object->tree().backend->store();
+  return *operation.object->cache().backend->store();
 }
 
 const boost::intrusive_ptr<store::Object>& FsCache::data_of(const Operation& operation) {
   return operation.object->handle_of_operation();
 }
 
-ObjectPtr FsCache::Impl::bring_up(Cookie& cookie) {
+ObjectPtr FsCache::Impl::bring_up(Cookie& cookie, Cache* cache) {
   std::vector<ObjectPtr> chain;
   {
     MutexLock lock(tree->mutex);
-    if (!tree->attach_locked(cookie)) return nullptr;
-    for (Cookie* at = &cookie; at != nullptr; at = at->parent.get()) {
-      MutexLock cookie_lock(at->mutex);
-      chain.push_back(at->object);
-    }
+    const ObjectPtr object =
+        cache ? tree->attach_locked(cookie, *cache) : tree->attach_locked(cookie);
+    for (ObjectPtr at = object; at; at = at->parent_locked()) chain.push_back(at);
   }
   for (auto at = chain.rbegin(); at != chain.rend(); ++at) {
     Object& object = **at;
@@ -298,28 +325,36 @@ ObjectPtr FsCache::Impl::bring_up(Cookie& cookie) {
     object.kick_and_drive();
     if (!object.is_up()) return nullptr;
   }
-  return chain.front();
+  return chain.empty() ? nullptr : chain.front();
 }
 
 boost::intrusive_ptr<store::Object> FsCache::index_of(const CookieRef& cookie) {
   if (!cookie) return nullptr;
   {
     MutexLock lock(cookie->mutex);
-    if (cookie->object) {
-      if (store::ObjectRef handle = cookie->object->handle_if_up()) return handle;
+    if (Object* const object = cookie->object()) {
+      if (store::ObjectRef handle = object->handle_if_up()) return handle;
     }
   }
   const ObjectPtr object = impl_->bring_up(*cookie);
   return object ? object->handle_if_up() : nullptr;
 }
 
-store::Store* FsCache::store() const { return impl_->store.load(); }
+store::Store* FsCache::store() const {
+  MutexLock lock(impl_->tree->mutex);
+  const auto& caches = impl_->tree->caches;
+  return caches.empty() || caches.front()->withdrawing ? nullptr : caches.front()->backend->store();
+}
 
 std::string FsCache::stats_text() const {
   Backend::Pages pages;
   {
     MutexLock lock(impl_->tree->mutex);
-    if (impl_->tree->backend) pages = impl_->tree->backend->pages();
+    for (const CachePtr& cache : impl_->tree->caches) {
+      const Backend::Pages more = cache->backend->pages();
+      pages.filled += more.filled;
+      pages.dropped += more.dropped;
+    }
   }
   return cache::stats_text(impl_->tree->counters, pages);
 }

@@ -29,20 +29,21 @@ struct Line {
 
 std::uint32_t version_of(Cookie& netfs) {
   MutexLock lock(netfs.mutex);
+  const Bytes aux = netfs.aux.bytes();
   std::uint32_t version = 0;
-  for (std::size_t i = 0; i < 4 && i < netfs.version.aux.size(); ++i) {
-    version |= std::uint32_t{static_cast<unsigned char>(netfs.version.aux[i])} << (8 * i);
+  for (std::size_t i = 0; i < 4 && i < aux.size(); ++i) {
+    version |= std::to_integer<std::uint32_t>(aux[i]) << (8 * i);
   }
   return version;
 }
 
 ObjectPtr object_of(Cookie& cookie) {
   MutexLock lock(cookie.mutex);
-  return cookie.object;
+  return cookie.object();
 }
 
 // A key may hold any byte.
-std::string printable(const std::string& key) {
+std::string printable(std::string_view key) {
   std::string text;
   for (const char c : key) {
     if (c >= ' ' && c <= '~' && c != '\\') {
@@ -60,7 +61,7 @@ std::vector<Line> lines_of(Tree& tree, const CookieRef& root) {
   for (const CookieRef& cookie : tree.registered) {
     const bool is_netfs = cookie->parent == root;
     Cookie& netfs = is_netfs ? *cookie : *cookie->parent;
-    lines.push_back({printable(netfs.key), is_netfs ? "" : printable(cookie->key),
+    lines.push_back({printable(netfs.key.view()), is_netfs ? "" : printable(cookie->key.view()),
                      version_of(netfs), cookie->n_children, object_of(*cookie)});
   }
   return lines;

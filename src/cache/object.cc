@@ -11,16 +11,13 @@
 
 namespace larder::cache {
 
-Object::Object(Tree& tree, std::uint32_t id, CookieRef cookie, ObjectPtr parent, std::string key)
-    : tree_(tree),
-      keep_tree_(tree.shared_from_this()),
+Object::Object(Cache& cache, std::uint32_t id, CookieRef cookie, ObjectPtr parent)
+    : Work{run_work, nullptr},
       id_(id),
+      cache_(&cache),
       cookie_(std::move(cookie)),
-      parent_(std::move(parent)),
-      key_(std::move(key)) {
-  work_.run = run_work;
-  work_.object = this;
-  mask_ = bit(Event::kRequeue) | kTerminalEvents;  // those of INIT
+      parent_(std::move(parent)) {
+  set_mask(bit(Event::kRequeue) | kTerminalEvents);  // those of INIT
 }
 
 Object::~Object() { check(is_dead(), "an object is freed only when it is dead"); }
@@ -36,7 +33,7 @@ void intrusive_ptr_release(Object* object) {
 }
 
 void Object::raise(Event event) {
-  events_.fetch_or(bit(event));
+  events_.fetch_or(static_cast<std::uint16_t>(bit(event)));
   if (mask_.load() & bit(event)) enqueue();
 }
 
@@ -51,11 +48,11 @@ void Object::enqueue() {
     queued_ = true;
   }
   intrusive_ptr_add_ref(this);  // the queue's
-  tree_.machine.post(work_);
+  tree().machine.post(*this);
 }
 
 void Object::run_work(Work& work) {
-  const ObjectPtr object(static_cast<MachineWork&>(work).object, false);
+  const ObjectPtr object(&static_cast<Object&>(work), false);
   {
     MutexLock lock(object->mutex_);
     object->queued_ = false;
@@ -77,17 +74,17 @@ void Object::drive() {
 }
 
 void Object::kick_and_drive() {
-  events_.fetch_or(bit(Event::kRequeue));
+  events_.fetch_or(static_cast<std::uint16_t>(bit(Event::kRequeue)));
   drive();
 }
 
 bool Object::is_up() {
-  MutexLock tree_lock(tree_.mutex);
+  MutexLock tree_lock(tree().mutex);
   return is_up_;
 }
 
 void Object::claim_for_drive() {
-  MutexLock tree_lock(tree_.mutex);
+  MutexLock tree_lock(tree().mutex);
   for (;;) {
     {
       MutexLock lock(mutex_);
@@ -97,7 +94,7 @@ void Object::claim_for_drive() {
       }
       somebody_waits_ = true;
     }
-    tree_.changed.wait(tree_.mutex);
+    tree().changed.wait(tree().mutex);
   }
 }
 
@@ -107,14 +104,15 @@ void Object::unclaim() {
   {
     MutexLock lock(mutex_);
     running_ = false;
-    again = std::exchange(run_again_, false);
-    waits = std::exchange(somebody_waits_, false);
+    again = run_again_;
+    waits = somebody_waits_;
+    run_again_ = somebody_waits_ = false;
   }
   if (again) enqueue();
   if (waits) {
     // Whoever waits holds the tree's mutex from looking to waiting.
-    { MutexLock tree_lock(tree_.mutex); }
-    tree_.changed.notify_all();
+    { MutexLock tree_lock(tree().mutex); }
+    tree().changed.notify_all();
   }
 }
 
@@ -156,32 +154,54 @@ store::ObjectRef Object::handle() {
 }
 
 void Object::open_gate() {
-  const Nanoseconds now_ns = tree_.clock.mono_ns();
+  const Nanoseconds now_ns = tree().clock.mono_ns();
   MutexLock lock(mutex_);
   gate_ = Gate::kOpen;
-  for (const Operation* at = pending_first_; at != nullptr; at = at->next) {
-    if (at->kind != OperationKind::kRead) continue;
-    tree_.histograms.retrieval_delays.record(now_ns - at->submitted_mono_ns);
-  }
+  for_each_pending_locked([&](const Operation& operation) {
+    if (operation.kind != OperationKind::kRead) return;
+    tree().histograms.retrieval_delays.record(now_ns - operation.submitted_mono_ns);
+  });
   start_operations_locked();
 }
 
+Object::Rare& Object::rare_locked() {
+  if (!rare_) rare_ = std::make_unique<Rare>();
+  return *rare_;
+}
+
+void Object::tidy_locked() {
+  if (rare_ && rare_->is_empty()) rare_ = nullptr;
+}
+
+void Object::keep_key_locked() {
+  if (rare_locked().old_key.bytes().empty()) rare_->old_key = ShortBytes(cookie_->key.bytes());
+}
+
+std::vector<ObjectPtr> Object::take_dependents_locked() {
+  if (!rare_) return {};
+  std::vector<ObjectPtr> dependents = std::move(rare_->dependents);
+  rare_->dependents.clear();
+  tidy_locked();
+  return dependents;
+}
+
 // The line behind us moves up: whoever comes next looks again.
-void Object::leave_slot_locked() NO_THREAD_SAFETY_ANALYSIS {
-  const auto slot = tree_.slots.find({parent_.get(), key_});
-  if (slot != tree_.slots.end() && slot->second == this) {
-    if (predecessor_) {
-      slot->second = predecessor_.get();
-    } else {
-      tree_.slots.erase(slot);
-    }
+void Object::leave_place_locked() NO_THREAD_SAFETY_ANALYSIS {
+  const auto last = tree().lingering.find(place());
+  const bool is_last = last != tree().lingering.end() && *last == this;
+  if (is_last) tree().lingering.erase(last);
+  if (!rare_) return;
+  const ObjectPtr before = std::move(rare_->predecessor);
+  Object* const after = std::exchange(rare_->successor, nullptr);
+  if (before) {
+    before->rare_->successor = after;
+    before->tidy_locked();
+    if (is_last) tree().lingering.insert(before.get());
   }
-  const ObjectPtr before = std::move(predecessor_);
-  Object* after = std::exchange(successor_, nullptr);
-  if (before) before->successor_ = after;
   if (after != nullptr) {
     after->raise(Event::kRequeue);
-    after->predecessor_ = before;  // the last touch: it may have held us
+    after->rare_->predecessor = before;  // the last touch: it may have held us
+    after->tidy_locked();
   }
 }
 
@@ -207,24 +227,15 @@ Object::Figures Object::figures_locked() {
             (f.state >= State::kCreating && f.state <= State::kUpdating ? 1u << 4 : 0u) |
             (is_up_ ? 1u << 5 : 0u) | (f.events & bit(Event::kRetire) ? 1u << 6 : 0u) | killed << 7;
   f.work_state = (queued_ ? 1u : 0u) | (running_ ? 2u : 0u);
-  f.has_dependents = !dependents_.empty();
-  f.key = key_;
+  f.has_dependents = rare_ && !rare_->dependents.empty();
+  f.key = key_locked();
   f.has_cookie = !cookie_->has(kCookieRelinquished);
   return f;
 }
 
 Object::Figures Object::figures() {
-  MutexLock tree_lock(tree_.mutex);
+  MutexLock tree_lock(tree().mutex);
   return figures_locked();
-}
-
-ObjectPtr detach(Cookie& cookie, const Object* object, std::uint32_t add_flags) {
-  MutexLock lock(cookie.mutex);
-  if (object != nullptr && cookie.object.get() != object) return nullptr;
-  cookie.flags.fetch_or(add_flags, std::memory_order_relaxed);
-  cookie.clear(kCookieLookingUp);
-  cookie.clear(kCookieInvalidating);
-  return std::exchange(cookie.object, nullptr);
 }
 
 }  // namespace larder::cache

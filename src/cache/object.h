@@ -4,9 +4,9 @@
 // operations: operation.cc. Here is what both share.
 //
 // Who guards what: the tree's mutex the place (parent, key, line of dependents and successors,
-// is_up, is_dying); the object's own mutex the accounting, the queue of operations and the handle;
-// events and mask are atomics that anyone may touch; all else belongs to the one worker that runs
-// the machine.
+// is_up, is_dying); the cookie's the chain of the cookie's objects; the object's own mutex the
+// accounting, the queue of operations and the handle; events and mask are atomics that anyone may
+// touch; all else belongs to the one worker that runs the machine.
 //
 // Accounting (checked at every change and at death):
 //   n_ops         operations accepted and not finished, and children that look up below us
@@ -29,7 +29,10 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/small_mutex.h"
+#include "cache/cache.h"
 #include "cache/cookie.h"
+#include "cache/pool.h"
 #include "cache/states.h"
 #include "cache/tree.h"
 
@@ -64,10 +67,12 @@ enum class Gate : std::uint8_t {
   kRefuse,  // dying
 };
 
-class Object {
+// Operations that an object takes at a time.
+inline constexpr std::uint32_t kMostOperations = 0xffff;
+
+class Object : private Work, public Pooled<Object> {
  public:
-  Object(Tree& tree, std::uint32_t id, CookieRef cookie, boost::intrusive_ptr<Object> parent,
-         std::string key);
+  Object(Cache& cache, std::uint32_t id, CookieRef cookie, ObjectPtr parent);
   ~Object();
   Object(const Object&) = delete;
   Object& operator=(const Object&) = delete;
@@ -93,8 +98,14 @@ class Object {
   // The store's object where this one is up, else null.
   store::ObjectRef handle_if_up();
   const store::ObjectRef& handle_of_operation() const NO_THREAD_SAFETY_ANALYSIS { return handle_; }
-  Tree& tree() const { return tree_; }
+  Cache& cache() const { return *cache_; }
+  Tree& tree() const { return cache_->tree; }
   Cookie& cookie() const { return *cookie_; }
+  // The next object of the same cookie; guarded by the cookie's mutex.
+  ObjectPtr& next_of_cookie() { return next_of_cookie_; }
+  // REQUIRE: the tree's mutex.
+  const ObjectPtr& parent_locked() const { return parent_; }
+  ObjectPlace place() const { return {parent_.get(), key_locked()}; }
 
   struct Figures {  // for `objects` and tests; of one moment
     std::uint32_t id, parent_id, n_children, n_ops, n_obj_ops, n_in_progress, n_exclusive, n_reads;
@@ -121,9 +132,6 @@ class Object {
   friend void intrusive_ptr_release(Object* object);
 
   // -- the worker ---------------------------------------------------------------------------------
-  struct MachineWork : Work {
-    Object* object = nullptr;
-  };
   static void run_work(Work& work);
   void enqueue();
   void claim_for_drive();
@@ -133,6 +141,8 @@ class Object {
   void arrive(State state);
   const Row* matching_row(Events events);
   Events open_mask();
+  Events events() const { return events_.load(); }
+  void set_mask(Events mask) { mask_.store(static_cast<std::uint16_t>(mask)); }
 
   // -- accounting ---------------------------------------------------------------------------------
   bool is_clear();
@@ -149,56 +159,92 @@ class Object {
   void child_looked_up();
   void child_gone();
   void open_gate();
-  void leave_slot_locked();  // REQUIRES: the tree's mutex
+  template <class Visit>
+  void for_each_pending_locked(Visit visit) REQUIRES(mutex_) {
+    if (pending_last_ == nullptr) return;
+    Operation* at = pending_last_;
+    do {
+      at = at->next;
+      visit(*at);
+    } while (at != pending_last_);
+  }
+  Operation* first_pending_locked() const REQUIRES(mutex_) {
+    return pending_last_ ? pending_last_->next : nullptr;
+  }
+  void take_first_locked() REQUIRES(mutex_);
   store::ObjectRef handle();
 
-  Tree& tree_;
-  const std::shared_ptr<Tree> keep_tree_;
-  const std::uint32_t id_;
-  const CookieRef cookie_;
+  // -- the place; REQUIRES: the tree's mutex ------------------------------------------------------
+  // What few objects have at a time.
+  struct Rare {
+    ObjectPtr predecessor;              // holds our place and is not dead
+    Object* successor = nullptr;        // waits for our place
+    std::vector<ObjectPtr> dependents;  // children that wait for us to be up
+    std::vector<Work*> death_watch;     // posted to the machine queue at death
+    ShortBytes old_key;                 // of our place, where it is no longer the cookie's
+    bool is_empty() const {
+      return !predecessor && successor == nullptr && dependents.empty() && death_watch.empty() &&
+             old_key.bytes().empty();
+    }
+  };
+  Rare& rare_locked();
+  void tidy_locked();  // lets an empty Rare go
+  std::string_view key_locked() const {
+    return rare_ && !rare_->old_key.bytes().empty() ? rare_->old_key.view() : cookie_->key.view();
+  }
+  void keep_key_locked();  // of our place, whatever becomes of the cookie's
+  std::vector<ObjectPtr> take_dependents_locked();
+  void leave_place_locked();
+
   std::atomic<std::uint32_t> references_{0};
+  const std::uint32_t id_;
+  const CachePtr cache_;
+  const CookieRef cookie_;
 
   // The tree's mutex.
-  boost::intrusive_ptr<Object> parent_;
-  std::string key_;
-  boost::intrusive_ptr<Object> predecessor_;  // holds our slot and is not dead
-  Object* successor_ = nullptr;               // waits for our slot
-  std::vector<boost::intrusive_ptr<Object>> dependents_;
-  std::vector<Work*> death_watch_;  // posted to the machine queue at death
-  bool is_up_ = false;
-  bool is_dying_ = false;
+  ObjectPtr parent_;
+  std::unique_ptr<Rare> rare_;
+
+  ObjectPtr next_of_cookie_;  // the cookie's mutex
 
   // The machine.
+  std::atomic<std::uint16_t> events_{0};
+  std::atomic<std::uint16_t> mask_{0};
   std::atomic<State> state_{State::kInit};
-  std::atomic<Events> events_{0};
-  std::atomic<Events> mask_{0};
-  OutOfBand out_of_band_ = OutOfBand::kInit;
-  bool has_handle_ = false;   // it was found or created
-  bool pins_parent_ = false;  // the parent's n_obj_ops counts us
-  Nanoseconds lookup_began_mono_ns_ = 0;
-  MachineWork work_;
+  OutOfBand out_of_band_ : 4 = OutOfBand::kInit;
+  bool has_handle_ : 1 = false;   // it was found or created
+  bool pins_parent_ : 1 = false;  // the parent's n_obj_ops counts us
 
-  Mutex mutex_{Rank::kObject};
-  bool queued_ GUARDED_BY(mutex_) = false;
-  bool running_ GUARDED_BY(mutex_) = false;
-  bool run_again_ GUARDED_BY(mutex_) = false;
-  bool somebody_waits_ GUARDED_BY(mutex_) = false;
-  Gate gate_ GUARDED_BY(mutex_) = Gate::kQueue;
+  // The tree's mutex. Bits with other guards are other bytes.
+  bool : 0;
+  bool is_up_ : 1 = false;
+  bool is_dying_ : 1 = false;
+
+  bool : 0;
+  bool queued_ GUARDED_BY(mutex_) : 1 = false;
+  bool running_ GUARDED_BY(mutex_) : 1 = false;
+  bool run_again_ GUARDED_BY(mutex_) : 1 = false;
+  bool somebody_waits_ GUARDED_BY(mutex_) : 1 = false;
+  bool exclusive_in_progress_ GUARDED_BY(mutex_) : 1 = false;
+  Gate gate_ GUARDED_BY(mutex_) : 2 = Gate::kQueue;
+
+  // When the look-up began, in us; wraps around. The machine's.
+  std::uint32_t lookup_began_us_ = 0;
+  // When an operation was last taken, in s of Clock::mono_ns. For culling: written at submit.
+  std::atomic<std::uint32_t> last_used_s_{0};
+
+  SmallMutex<Rank::kObject> mutex_;
   std::uint32_t n_children_ GUARDED_BY(mutex_) = 0;
   std::uint32_t n_ops_ GUARDED_BY(mutex_) = 0;
   std::uint32_t n_obj_ops_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t n_in_progress_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t n_exclusive_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t n_reads_ GUARDED_BY(mutex_) = 0;
-  std::uint32_t n_fills_ GUARDED_BY(mutex_) = 0;
-  bool exclusive_in_progress_ GUARDED_BY(mutex_) = false;
-  Operation* pending_first_ GUARDED_BY(mutex_) = nullptr;
-  Operation* pending_last_ GUARDED_BY(mutex_) = nullptr;
-  Operation* going_first_ GUARDED_BY(mutex_) = nullptr;  // in progress, the latest first
-  store::ObjectRef handle_ GUARDED_BY(mutex_);           // from look-up to death
+  // Of operations; at most kMostOperations in all.
+  std::uint16_t n_in_progress_ GUARDED_BY(mutex_) = 0;
+  std::uint16_t n_exclusive_ GUARDED_BY(mutex_) = 0;
+  std::uint16_t n_reads_ GUARDED_BY(mutex_) = 0;
+  std::uint16_t n_fills_ GUARDED_BY(mutex_) = 0;
+  Operation* pending_last_ GUARDED_BY(mutex_) = nullptr;  // of a ring: behind it is the first
+  Operation* going_first_ GUARDED_BY(mutex_) = nullptr;   // in progress, the latest first
+  store::ObjectRef handle_ GUARDED_BY(mutex_);            // from look-up to death
 };
-
-// Detaches `cookie` from its object, if it is `object` or that is null; what it was.
-ObjectPtr detach(Cookie& cookie, const Object* object, std::uint32_t add_flags);
 
 }  // namespace larder::cache

@@ -16,16 +16,16 @@ using enum State;
 // -- living ---------------------------------------------------------------------------------------
 
 Actions::Parent Actions::pin_parent(Object& o) {
-  MutexLock tree_lock(o.tree_.mutex);
-  if (o.predecessor_) {
-    o.tree_.counters.lookups_waited.add();  // its death kicks us
+  MutexLock tree_lock(o.tree().mutex);
+  if (o.rare_ && o.rare_->predecessor) {
+    o.tree().counters.lookups_waited.add();  // its death kicks us
     return Parent::kWait;
   }
   if (!o.parent_) return Parent::kReady;  // the root
   Object& parent = *o.parent_;
   if (parent.is_dying_) return Parent::kGone;
   if (!parent.is_up_) {
-    auto& waiting = parent.dependents_;
+    auto& waiting = parent.rare_locked().dependents;
     if (std::find(waiting.begin(), waiting.end(), &o) == waiting.end()) waiting.emplace_back(&o);
     parent.raise(Event::kRequeue);
     return Parent::kWait;
@@ -38,7 +38,9 @@ Actions::Parent Actions::pin_parent(Object& o) {
 }
 
 void Actions::unpin_parent(Object& o) {
-  if (std::exchange(o.pins_parent_, false)) o.parent_->child_looked_up();
+  if (!o.pins_parent_) return;
+  o.pins_parent_ = false;
+  o.parent_->child_looked_up();
 }
 
 State Actions::look_up(Object& o) {
@@ -52,32 +54,32 @@ State Actions::look_up(Object& o) {
       return kInit;
   }
   o.out_of_band_ = OutOfBand::kLookUp;
-  o.lookup_began_mono_ns_ = o.tree_.clock.mono_ns();
-  o.tree_.counters.lookups.add();
-  const During during(o.tree_.counters.now_looking_up);
-  Backend& backend = *o.tree_.backend;
+  o.lookup_began_us_ = static_cast<std::uint32_t>(o.tree().clock.mono_ns() / 1000);
+  o.tree().counters.lookups.add();
+  const During during(o.tree().counters.now_looking_up);
+  Backend& backend = *o.cache().backend;
   if (!o.parent_) {
-    o.tree_.counters.check_none.add();
+    o.tree().counters.check_none.add();
     return judge(o, backend.root());
   }
   const store::ObjectRef parent_handle = o.parent_->handle();
-  Result<store::ObjectRef> found = backend.find(parent_handle, to_bytes(o.key_));
+  Result<store::ObjectRef> found = backend.find(parent_handle, to_bytes(key_of(o)));
   if (found) return judge(o, std::move(*found));
   if (found.error().code != ErrorCode::kNotFound) return fail(o, found.error());
-  o.tree_.counters.lookups_negative.add();
+  o.tree().counters.lookups_negative.add();
   return kCreating;
 }
 
 // Found: is it of the version that the netfs knows?
 State Actions::judge(Object& o, store::ObjectRef found) {
-  Counters& counters = o.tree_.counters;
+  Counters& counters = o.tree().counters;
   if (o.parent_) {
-    const ObjectRecord record = o.tree_.backend->record(found);
+    const ObjectRecord record = o.cache().backend->record(found);
     AuxCheck answer = AuxCheck::kOkay;
     if (record.type != o.cookie_->definition.type) {
       answer = AuxCheck::kObsolete;
     } else if (o.cookie_->definition.check_aux) {
-      answer = o.cookie_->check_aux(record.aux, record.size, o.tree_.mutex, o.tree_.changed);
+      answer = o.cookie_->check_aux(record.aux, record.size, o.tree().mutex, o.tree().changed);
       if (answer == AuxCheck::kOkay) counters.check_okay.add();
     } else {
       counters.check_none.add();
@@ -90,7 +92,7 @@ State Actions::judge(Object& o, store::ObjectRef found) {
       counters.check_obsolete.add();
       counters.events_stale.add();
       counters.lookups_negative.add();
-      o.tree_.backend->retire(found);
+      o.cache().backend->retire(found);
       return kCreating;
     }
   }
@@ -100,22 +102,22 @@ State Actions::judge(Object& o, store::ObjectRef found) {
 }
 
 State Actions::create(Object& o) {
-  const During during(o.tree_.counters.now_looking_up);
+  const During during(o.tree().counters.now_looking_up);
   const Version version = version_of(o);
   o.cookie_->set(kCookieNoDataYet);
   Result<store::ObjectRef> created =
-      o.tree_.backend->create(o.parent_->handle(), o.cookie_->definition.type, to_bytes(o.key_),
-                              to_bytes(version.aux), version.size);
+      o.cache().backend->create(o.parent_->handle(), o.cookie_->definition.type,
+                                to_bytes(key_of(o)), to_bytes(version.aux), version.size);
   if (!created) return fail(o, created.error());
-  o.tree_.counters.lookups_created.add();
+  o.tree().counters.lookups_created.add();
   take_handle(o, std::move(*created));
   return kAvailable;
 }
 
 // The error goes no further than this object; its cookie cannot cache until it is tried again.
 State Actions::fail(Object& o, Error error) {
-  o.tree_.counters.lookups_failed.add();
-  if (error.code == ErrorCode::kStoreFull) o.tree_.counters.events_no_space.add();
+  o.tree().counters.lookups_failed.add();
+  if (error.code == ErrorCode::kStoreFull) o.tree().counters.events_no_space.add();
   o.raise(Event::kError);
   return kLookingUp;  // never reached: the look-up table is installed
 }
@@ -131,35 +133,39 @@ State Actions::become_available(Object& o) {
   unpin_parent(o);
   std::vector<ObjectPtr> children;
   {
-    MutexLock tree_lock(o.tree_.mutex);
+    MutexLock tree_lock(o.tree().mutex);
     o.is_up_ = true;
-    children.swap(o.dependents_);
+    children = o.take_dependents_locked();
   }
   o.cookie_->clear(kCookieLookingUp);
-  if (!(o.events_.load() & bit(Event::kInvalidate))) o.open_gate();  // invariant 6
+  if (!(o.events() & bit(Event::kInvalidate))) o.open_gate();  // invariant 6
   for (const ObjectPtr& child : children) child->raise(Event::kRequeue);
-  o.tree_.counters.objects_available.add();
-  o.tree_.histograms.object_instantiate.record(o.tree_.clock.mono_ns() - o.lookup_began_mono_ns_);
+  o.tree().counters.objects_available.add();
+  const auto now_us = static_cast<std::uint32_t>(o.tree().clock.mono_ns() / 1000);
+  o.tree().histograms.object_instantiate.record(Nanoseconds{now_us - o.lookup_began_us_} * 1000);
   return kActive;
 }
 
-Version Actions::version_of(Object& o) {
-  MutexLock lock(o.cookie_->mutex);
-  return o.cookie_->version;
+// Of its place: the cookie's may be another already.
+std::string Actions::key_of(Object& o) {
+  MutexLock tree_lock(o.tree().mutex);
+  return std::string(o.key_locked());
 }
 
+Version Actions::version_of(Object& o) { return o.cookie_->version_now(); }
+
 State Actions::invalidate(Object& o) {
-  o.tree_.counters.invalidates_run.add();
-  std::uint64_t seen = 0;
+  o.tree().counters.invalidates_run.add();
+  std::uint32_t seen = 0;
   Version version;
   {
     MutexLock lock(o.cookie_->mutex);
     seen = o.cookie_->invalidations;
-    version = o.cookie_->version;
+    version = {to_key(o.cookie_->aux.bytes()), o.cookie_->size};
   }
   {
-    const During during(o.tree_.counters.now_invalidating);
-    o.tree_.backend->invalidate(o.handle(), to_bytes(version.aux), version.size);
+    const During during(o.tree().counters.now_invalidating);
+    o.cache().backend->invalidate(o.handle(), to_bytes(version.aux), version.size);
   }
   o.cookie_->set(kCookieNoDataYet);
   {
@@ -177,11 +183,11 @@ State Actions::update(Object& o) {
   {
     MutexLock lock(o.cookie_->mutex);
     if (o.cookie_->has(kCookieInvalidating)) return kActive;  // which writes the version itself
-    version = o.cookie_->version;
+    version = {to_key(o.cookie_->aux.bytes()), o.cookie_->size};
   }
-  const During during(o.tree_.counters.now_updating);
-  o.tree_.counters.updates_run.add();
-  o.tree_.backend->update(o.handle(), to_bytes(version.aux), version.size);
+  const During during(o.tree().counters.now_updating);
+  o.tree().counters.updates_run.add();
+  o.cache().backend->update(o.handle(), to_bytes(version.aux), version.size);
   return kActive;
 }
 
@@ -189,14 +195,15 @@ State Actions::update(Object& o) {
 
 State Actions::abort_init(Object& o) {
   ObjectPtr ourselves;  // freed, if so, behind the lock
-  MutexLock tree_lock(o.tree_.mutex);
-  if (o.parent_) {
-    auto& waiting = o.parent_->dependents_;
+  MutexLock tree_lock(o.tree().mutex);
+  if (o.parent_ && o.parent_->rare_) {
+    auto& waiting = o.parent_->rare_->dependents;
     const auto at = std::find(waiting.begin(), waiting.end(), &o);
     if (at != waiting.end()) {
       ourselves = std::move(*at);
       waiting.erase(at);
     }
+    o.parent_->tidy_locked();
   }
   return kDying;
 }
@@ -210,10 +217,10 @@ State Actions::abort_look_up(Object& o) {
 void Actions::begin_dying(Object& o) {
   std::vector<ObjectPtr> children;
   {
-    MutexLock tree_lock(o.tree_.mutex);
+    MutexLock tree_lock(o.tree().mutex);
     o.is_dying_ = true;
     o.is_up_ = false;
-    children.swap(o.dependents_);
+    children = o.take_dependents_locked();
   }
   {
     MutexLock lock(o.mutex_);
@@ -227,14 +234,14 @@ void Actions::begin_dying(Object& o) {
 // Invariant 5.
 void Actions::write_what_is_due(Object& o) {
   if (!o.has_handle_) return;
-  const Events due = o.events_.load();
+  const Events due = o.events();
   const Version version = version_of(o);
   if (due & bit(Event::kInvalidate)) {
-    o.tree_.counters.invalidates_run.add();
-    o.tree_.backend->invalidate(o.handle(), to_bytes(version.aux), version.size);
+    o.tree().counters.invalidates_run.add();
+    o.cache().backend->invalidate(o.handle(), to_bytes(version.aux), version.size);
   } else if (due & bit(Event::kUpdate)) {
-    o.tree_.counters.updates_run.add();
-    o.tree_.backend->update(o.handle(), to_bytes(version.aux), version.size);
+    o.tree().counters.updates_run.add();
+    o.cache().backend->update(o.handle(), to_bytes(version.aux), version.size);
   }
 }
 
@@ -252,7 +259,7 @@ State Actions::withdraw(Object& o) {
 
 State Actions::recycle(Object& o) {
   retire_in_store(o);
-  o.tree_.counters.events_retired.add();
+  o.tree().counters.events_retired.add();
   let_go(o, 0);
   return kDead;
 }
@@ -260,13 +267,14 @@ State Actions::recycle(Object& o) {
 // An object that was never looked up is found by its path, so that what is deleted early is deleted
 // too.
 void Actions::retire_in_store(Object& o) {
-  const During during(o.tree_.counters.now_dropping);
-  Backend& backend = *o.tree_.backend;
+  const During during(o.tree().counters.now_dropping);
+  Backend& backend = *o.cache().backend;
   if (o.has_handle_) return backend.retire(o.handle());
   std::vector<std::string> path;
   {
-    MutexLock tree_lock(o.tree_.mutex);
-    for (const Object* at = &o; at->parent_; at = at->parent_.get()) path.push_back(at->key_);
+    MutexLock tree_lock(o.tree().mutex);
+    for (const Object* at = &o; at->parent_; at = at->parent_.get())
+      path.emplace_back(at->key_locked());
   }
   store::ObjectRef at = backend.root();
   for (; !path.empty(); path.pop_back()) {
@@ -279,32 +287,39 @@ void Actions::retire_in_store(Object& o) {
 
 // Off all lists; whoever waits for our place or our death is told.
 void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
-  const ObjectPtr from_cookie = detach(*o.cookie_, &o, cookie_flags);
-  ObjectPtr parent;
   {
     MutexLock lock(o.mutex_);
     check(o.n_ops_ == 0 && o.n_children_ == 0 && o.n_obj_ops_ == 0 && o.n_in_progress_ == 0,
           "an object goes only when nothing holds it");
-    check(o.n_exclusive_ == 0 && o.n_reads_ == 0 && o.n_fills_ == 0 && o.pending_first_ == nullptr,
+    check(o.n_exclusive_ == 0 && o.n_reads_ == 0 && o.n_fills_ == 0 && o.pending_last_ == nullptr,
           "an object's operations are all accounted for");
     o.handle_ = nullptr;
   }
-  o.tree_.counters.objects_dead.add();
-  o.tree_.counters.objects_live.sub();
-  std::vector<Work*> watchers;
+  Tree& tree = o.tree();
+  tree.counters.objects_dead.add();
+  tree.counters.objects_live.sub();
+  ObjectPtr from_cookie;  // freed, if so, behind the lock
+  ObjectPtr parent;
   {
-    MutexLock tree_lock(o.tree_.mutex);
-    check(o.dependents_.empty() && !o.pins_parent_, "nobody waits for a dead object");
-    o.leave_slot_locked();
+    MutexLock tree_lock(tree.mutex);
+    check(!o.pins_parent_, "a dead object holds nothing");
+    from_cookie = tree.detach_locked(*o.cookie_, o);
+    if (from_cookie) o.cookie_->flags.fetch_or(cookie_flags, std::memory_order_relaxed);
+    o.leave_place_locked();
     parent = std::move(o.parent_);
-    watchers.swap(o.death_watch_);
+    std::vector<Work*> watchers;
+    if (o.rare_) {
+      check(o.rare_->dependents.empty(), "nobody waits for a dead object");
+      watchers.swap(o.rare_->death_watch);
+    }
+    for (Work* watcher : watchers) tree.machine.post(*watcher);
+    tree.objects.erase(o.id_);
     // From here on a withdrawal may end: only this object's and its (living) parent's memory is
     // touched.
-    for (Work* watcher : watchers) o.tree_.machine.post(*watcher);
-    o.tree_.objects.erase(o.id_);
+    --o.cache().n_objects;
   }
   if (parent) parent->child_gone();
-  o.tree_.changed.notify_all();
+  tree.changed.notify_all();
 }
 
 }  // namespace larder::cache

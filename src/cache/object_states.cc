@@ -117,37 +117,38 @@ const OutOfBandTable& table_of(OutOfBand t) { return kOutOfBand[static_cast<std:
 // Runs until nothing more can be done now. While it runs the mask is empty: an event that comes is
 // seen by step(), or when the mask opens again. REQUIRES: claimed.
 void Object::dispatch() {
-  const Nanoseconds began_ns = tree_.clock.mono_ns();
-  mask_.store(0);
+  const Nanoseconds began_ns = tree().clock.mono_ns();
+  set_mask(0);
   for (;;) {
     if (step()) continue;
     const Events open = open_mask();
-    mask_.store(open);
-    if ((events_.load() & open) == 0) break;
-    mask_.store(0);
+    set_mask(open);
+    if ((events() & open) == 0) break;
+    set_mask(0);
   }
-  tree_.histograms.object_runs.record(tree_.clock.mono_ns() - began_ns);
+  tree().histograms.object_runs.record(tree().clock.mono_ns() - began_ns);
 }
 
 // False: it sleeps.
 bool Object::step() {
   State to = state_.load(std::memory_order_relaxed);  // a work state whose turn has come
-  const Events events = events_.load();
-  if (events & table_of(out_of_band_).events) {
-    to = table_of(std::exchange(out_of_band_, OutOfBand::kNone)).next;
+  const Events raised = events();
+  if (raised & table_of(out_of_band_).events) {
+    to = table_of(out_of_band_).next;
+    out_of_band_ = OutOfBand::kNone;
   } else if (table_of(to).kind == StateKind::kWait) {
-    const Row* row = matching_row(events);
+    const Row* row = matching_row(raised);
     if (row == nullptr) return false;
-    events_.fetch_and(~(bit(row->event) & ~kTerminalEvents));
+    events_.fetch_and(static_cast<std::uint16_t>(~(bit(row->event) & ~kTerminalEvents)));
     to = row->next;
   }
   arrive(to);
   if (table_of(to).kind == StateKind::kWork) {
-    const State next = table_of(to).work(*this);
-    if (table_of(next).kind == StateKind::kWait) {
-      arrive(next);
+    const State then = table_of(to).work(*this);
+    if (table_of(then).kind == StateKind::kWait) {
+      arrive(then);
     } else {
-      state_.store(next, std::memory_order_release);
+      state_.store(then, std::memory_order_release);
     }
   }
   return true;
@@ -156,14 +157,14 @@ bool Object::step() {
 void Object::arrive(State state) {
   state_.store(state, std::memory_order_release);
   if (table_of(state).arrive) table_of(state).arrive(*this);
-  if (tree_.trace) tree_.trace(*this, state);
+  if (tree().trace) tree().trace(*this, state);
 }
 
-const Row* Object::matching_row(Events events) {
+const Row* Object::matching_row(Events raised) {
   const auto rows = table_of(state()).rows;
   const bool clear = state() == kDying && is_clear();
   const auto match = std::find_if(rows.begin(), rows.end(), [&](const Row& row) {
-    return (events & bit(row.event)) && row.when != (clear ? When::kBusy : When::kClear);
+    return (raised & bit(row.event)) && row.when != (clear ? When::kBusy : When::kClear);
   });
   return match == rows.end() ? nullptr : &*match;
 }

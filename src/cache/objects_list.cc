@@ -117,12 +117,8 @@ void append_cookie(std::string& text, const Filter& filter, Cookie& cookie,
   if (type == ObjectType::kData) kind = "DT";
   const std::string shown = cookie.shown_as == 0 ? "(null)" : fmt::to_string(cookie.shown_as);
   fmt::format_to(std::back_inserter(text), "{:<16} {} {:2x} {:>16}", cookie.definition.name, kind,
-                 cookie.flags.load(), shown);
-  std::string aux;
-  if (filter.aux) {
-    MutexLock lock(cookie.mutex);
-    aux = cookie.version.aux;
-  }
+                 cookie.flags.load() & kShownCookieFlags, shown);
+  const std::string aux = filter.aux ? cookie.version_now().aux : std::string();
   const bool has_key = filter.key && !key.empty();
   if (!has_key && aux.empty()) return;
   text += ' ';

@@ -33,6 +33,7 @@
 
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 #include "cache/object.h"
 
@@ -114,14 +115,14 @@ std::string_view to_text(OperationType type) {
 
 // Rules 1 to 3: must it wait?
 bool Object::hold_back_locked(const Operation& operation) const {
-  if (gate_ == Gate::kQueue || pending_first_ != nullptr) return true;
+  if (gate_ == Gate::kQueue || pending_last_ != nullptr) return true;
   return operation.sharing == Sharing::kExclusive ? n_in_progress_ > 0 : exclusive_in_progress_;
 }
 
 Submitted Object::submit(Operation& operation) {
-  KindCounters& counters = tree_.counters.of(operation.kind);
+  KindCounters& counters = tree().counters.of(operation.kind);
   MutexLock lock(mutex_);
-  if (gate_ == Gate::kRefuse) {
+  if (gate_ == Gate::kRefuse || n_ops_ - n_obj_ops_ >= kMostOperations) {
     counters.submitted.add();
     counters.refused.add();
     return Submitted::kNever;
@@ -131,8 +132,8 @@ Submitted Object::submit(Operation& operation) {
 
   counters.submitted.add();
   operation.object = this;
-  operation.id = tree_.last_operation_id.fetch_add(1, std::memory_order_relaxed) + 1;
-  operation.submitted_mono_ns = tree_.clock.mono_ns();
+  operation.id = tree().last_operation_id.fetch_add(1, std::memory_order_relaxed) + 1;
+  operation.submitted_mono_ns = tree().clock.mono_ns();
   operation.next = nullptr;
   operation.begun.store(false, std::memory_order_relaxed);
   operation.work.run = nullptr;
@@ -152,9 +153,20 @@ Submitted Object::submit(Operation& operation) {
 }
 
 void Object::append_locked(Operation& operation) {
-  (pending_last_ ? pending_last_->next : pending_first_) = &operation;
+  operation.next = pending_last_ ? std::exchange(pending_last_->next, &operation) : &operation;
   pending_last_ = &operation;
-  tree_.counters.ops_pending.add();
+  tree().counters.ops_pending.add();
+}
+
+void Object::take_first_locked() {
+  Operation& first = *pending_last_->next;
+  if (pending_last_ == &first) {
+    pending_last_ = nullptr;
+  } else {
+    pending_last_->next = first.next;
+  }
+  first.next = nullptr;
+  tree().counters.ops_pending.sub();
 }
 
 void Object::go_locked(Operation& operation) {
@@ -166,28 +178,25 @@ void Object::go_locked(Operation& operation) {
   ++n_in_progress_;
   if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = true;
   check_accounting_locked();
-  KindCounters& counters = tree_.counters.of(operation.kind);
+  KindCounters& counters = tree().counters.of(operation.kind);
   counters.started.add();
   if (cookie_->has(kCookieNoDataYet)) counters.no_data.add();
 }
 
 void Object::post_locked(Operation& operation) {
-  tree_.counters.ops_posted.add();
+  tree().counters.ops_posted.add();
   operation.work.run = run_now;
-  (operation.type == OperationType::kSlow ? tree_.machine : tree_.answer).post(operation.work);
+  (operation.type == OperationType::kSlow ? tree().machine : tree().answer).post(operation.work);
 }
 
 // Restores invariant 6.
 void Object::start_operations_locked() {
-  while (gate_ == Gate::kOpen && pending_first_ != nullptr) {
-    Operation& operation = *pending_first_;
+  while (gate_ == Gate::kOpen && pending_last_ != nullptr) {
+    Operation& operation = *first_pending_locked();
     const bool exclusive = operation.sharing == Sharing::kExclusive;
     // An exclusive one in progress is in progress alone, and n_in_progress is 1.
     if (n_in_progress_ > 0 && (exclusive || exclusive_in_progress_)) return;
-    pending_first_ = operation.next;
-    if (pending_first_ == nullptr) pending_last_ = nullptr;
-    tree_.counters.ops_pending.sub();
-    operation.next = nullptr;
+    take_first_locked();
     go_locked(operation);
     post_locked(operation);
   }
@@ -203,10 +212,10 @@ void Object::forget_locked(Operation& operation) {
 
 void Object::complete(Operation& operation) {
   if (operation.kind == OperationKind::kRead) {
-    tree_.histograms.retrievals.record(tree_.clock.mono_ns() - operation.submitted_mono_ns);
+    tree().histograms.retrievals.record(tree().clock.mono_ns() - operation.submitted_mono_ns);
   }
   if (operation.kind == OperationKind::kFill) cookie_->clear(kCookieNoDataYet);
-  tree_.counters.ops_completed.add();
+  tree().counters.ops_completed.add();
   ObjectPtr cleared;
   {
     MutexLock lock(mutex_);
@@ -229,16 +238,14 @@ void Object::complete(Operation& operation) {
 bool Object::cancel(Operation& operation) {
   MutexLock lock(mutex_);
   if (operation.state.load(std::memory_order_relaxed) != OperationState::kPending) return false;
-  Operation* before = nullptr;
-  for (Operation* at = pending_first_; at != &operation; at = at->next) {
-    check(at != nullptr, "a pending operation is on its object's list");
-    before = at;
-  }
-  (before ? before->next : pending_first_) = operation.next;
-  if (pending_last_ == &operation) pending_last_ = before;
-  operation.next = nullptr;
-  tree_.counters.ops_pending.sub();
-  tree_.counters.of(operation.kind).taken_back.add();
+  check(pending_last_ != nullptr, "a pending operation is on its object's list");
+  Operation* before = pending_last_;
+  while (before->next != &operation) before = before->next;
+  Operation* const last = pending_last_;
+  pending_last_ = before;  // so that it is the first
+  take_first_locked();
+  if (last != &operation) pending_last_ = last;
+  tree().counters.of(operation.kind).taken_back.add();
   forget_locked(operation);
   operation.state.store(OperationState::kCancelled, std::memory_order_release);
   start_operations_locked();  // it may have been the barrier
@@ -246,19 +253,16 @@ bool Object::cancel(Operation& operation) {
 }
 
 void Object::cancel_pending_locked() {
-  while (pending_first_ != nullptr) {
-    Operation& operation = *pending_first_;
-    pending_first_ = operation.next;
-    operation.next = nullptr;
-    tree_.counters.ops_pending.sub();
-    tree_.counters.of(operation.kind).cancelled.add();
+  while (pending_last_ != nullptr) {
+    Operation& operation = *first_pending_locked();
+    take_first_locked();
+    tree().counters.of(operation.kind).cancelled.add();
     forget_locked(operation);
     operation.state.store(OperationState::kCancelled, std::memory_order_release);
     if (operation.cancelled == nullptr) continue;
     operation.work.run = cancel_now;
-    tree_.answer.post(operation.work);
+    tree().answer.post(operation.work);
   }
-  pending_last_ = nullptr;
 }
 
 void Object::enqueue_again(Operation& operation) {

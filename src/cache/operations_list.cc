@@ -101,12 +101,13 @@ void Object::list_operations(std::vector<OperationFigures>& into) {
   }
   // The first waits for look-up or for one in progress; each other one for the one before it.
   const Operation* before = going_first_;
-  for (const Operation* at = pending_first_; at != nullptr; before = at, at = at->next) {
-    OperationFigures f = figures_locked(*at);
+  for_each_pending_locked([&](const Operation& at) {
+    OperationFigures f = figures_locked(at);
     f.waits = gate_ == Gate::kQueue || before == nullptr ? Waits::kLookUp : Waits::kOperation;
     f.behind = before != nullptr ? before->id : 0;
     into.push_back(f);
-  }
+    before = &at;
+  });
 }
 
 Pager FsCache::operations() const {

@@ -13,6 +13,7 @@
 // An index without an object gets one, since what the store holds under the old name must move.
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "cache/impl.h"
 #include "cache/object.h"
@@ -28,9 +29,15 @@ bool lies_below_locked(const Cookie& cookie, const Cookie& above) {
 }
 
 // Nothing is cached for it any more, nor below it. Returns what is to be retired.
-ObjectPtr bar_locked(Cookie& cookie) {
-  cookie.replaced = true;
-  return detach(cookie, nullptr, kCookieUnavailable);
+std::vector<ObjectPtr> bar_locked(Tree& tree, Cookie& cookie) REQUIRES(tree.mutex) {
+  cookie.set(kCookieReplaced);
+  cookie.set(kCookieUnavailable);
+  tree.cookies.erase(&cookie);
+  return tree.detach_all_locked(cookie);
+}
+
+void retire_all(const std::vector<ObjectPtr>& objects) {
+  for (const ObjectPtr& object : objects) object->raise(Event::kRetire);
 }
 
 }  // namespace
@@ -40,7 +47,7 @@ struct RenameRecord : Operation {
   CookieRef cookie;
   CookieRef new_parent;
   std::string new_key;
-  std::function<ObjectPtr(Cookie&)> bring_up;
+  std::function<ObjectPtr(Cookie&, Cache&)> bring_up;
 };
 
 // Friend of Object: what of a rename touches its place.
@@ -71,49 +78,63 @@ struct RenameSteps {
 
   static void give_up(RenameRecord& record) {
     record.tree->counters.renames_failed.add();
-    ObjectPtr lost;
     {
       MutexLock tree_lock(record.tree->mutex);
-      if (record.cookie->has(kCookieRelinquished)) {
-        lost = record.object;
-      } else {
-        lost = detach(*record.cookie, nullptr, kCookieUnavailable);
-        record.cookie->replaced = true;
-        record.tree->cookies.erase(record.cookie);
+      if (!record.cookie->has(kCookieRelinquished)) {
+        retire_all(bar_locked(*record.tree, *record.cookie));
       }
     }
-    if (lost) lost->raise(Event::kRetire);
+    record.object->raise(Event::kRetire);
+  }
+
+  // Who is to go before we can move: what lingers at our place to be, or what its cookie has there.
+  static Object* holder_locked(RenameRecord& record, const ObjectPtr& parent) {
+    Tree& tree = *record.tree;
+    const auto lingering = tree.lingering.find(ObjectPlace{parent.get(), record.new_key});
+    if (lingering != tree.lingering.end()) return *lingering;
+    const auto there = tree.cookies.find(CookiePlace{record.new_parent.get(), record.new_key});
+    if (there == tree.cookies.end()) return nullptr;
+    MutexLock lock((*there)->mutex);
+    Object* const object = (*there)->object_in(record.object->cache());
+    return object != nullptr && object->parent_ == parent ? object : nullptr;
   }
 
   static Step move(RenameRecord& record) {
     Tree& tree = *record.tree;
     Object& object = *record.object;
-    const ObjectPtr parent = record.bring_up(*record.new_parent);
+    const ObjectPtr parent = record.bring_up(*record.new_parent, object.cache());
     if (!parent) return Step::kFailed;
     {
       MutexLock tree_lock(tree.mutex);
-      const auto slot = tree.slots.find({parent.get(), record.new_key});
-      if (slot != tree.slots.end() && slot->second != &object) {
-        slot->second->raise(Event::kRetire);
-        slot->second->death_watch_.push_back(&record.work);
+      Object* const holder = holder_locked(record, parent);
+      if (holder != nullptr && holder != &object) {
+        holder->raise(Event::kRetire);
+        holder->rare_locked().death_watch.push_back(&record.work);
         return Step::kWait;
       }
     }
     const store::ObjectRef to = parent->handle_if_up();
-    if (!tree.backend->rename(object.handle(), to, to_bytes(record.new_key))) return Step::kFailed;
-
+    if (!object.cache().backend->rename(object.handle(), to, to_bytes(record.new_key))) {
+      return Step::kFailed;
+    }
     ObjectPtr old_parent;
     {
       MutexLock tree_lock(tree.mutex);
       if (parent->is_dying_) return Step::kFailed;
-      object.leave_slot_locked();
+      object.leave_place_locked();
       {
         MutexLock lock(parent->mutex_);
         ++parent->n_children_;
       }
       old_parent = std::exchange(object.parent_, parent);
-      object.key_ = record.new_key;
-      tree.slots.try_emplace({parent.get(), record.new_key}, &object);
+      object.rare_locked().old_key = ShortBytes(to_bytes(record.new_key));
+      MutexLock lock(record.cookie->mutex);
+      if (record.cookie->object_in(object.cache()) == &object) {
+        if (record.cookie->key.view() == record.new_key) object.rare_->old_key = ShortBytes();
+        object.tidy_locked();
+      } else {
+        tree.lingering.insert(&object);  // our cookie let go of us meanwhile
+      }
     }
     if (old_parent) old_parent->child_gone();
     return Step::kDone;
@@ -122,48 +143,57 @@ struct RenameSteps {
 
 void start_rename(const std::shared_ptr<Tree>& tree, const CookieRef& cookie,
                   const CookieRef& new_parent, Bytes new_key,
-                  std::function<ObjectPtr(Cookie&)> bring_up) {
-  auto record = std::make_unique<RenameRecord>();
-  record->type = OperationType::kSlow;
-  record->sharing = Sharing::kExclusive;
-  record->run = RenameSteps::run;
-  record->cancelled = RenameSteps::cancelled;
-  record->tree = tree;
-  record->cookie = cookie;
-  record->new_parent = new_parent;
-  record->new_key = to_key(new_key);
-  record->bring_up = std::move(bring_up);
-
-  ObjectPtr object;
-  ObjectPtr replaced;
+                  const std::function<ObjectPtr(Cookie&, Cache&)>& bring_up) {
+  std::vector<ObjectPtr> objects;
+  std::vector<ObjectPtr> replaced;
   {
     MutexLock tree_lock(tree->mutex);
-    if (cookie->replaced || cookie->has(kCookieRelinquished) ||
+    if (cookie->has(kCookieReplaced) || cookie->has(kCookieRelinquished) ||
         new_parent->has(kCookieRelinquished) || lies_below_locked(*new_parent, *cookie)) {
       return;
     }
-    const auto there = tree->cookies.find(CookiePlace{new_parent.get(), record->new_key});
+    const auto there = tree->cookies.find(CookiePlace{new_parent.get(), to_key(new_key)});
     if (there != tree->cookies.end()) {
       if (*there == cookie) return;
-      replaced = bar_locked(**there);
-      tree->cookies.erase(there);
+      replaced = bar_locked(*tree, *CookieRef(*there));
     }
-    object = tree->attach_locked(*cookie);  // under its old key
+    // Under its old key, and an index in each cache: what any holds under the old name must move.
+    if (cookie->is_index()) {
+      for (const CachePtr& cache : tree->caches) {
+        if (ObjectPtr object = tree->attach_locked(*cookie, *cache)) {
+          objects.push_back(std::move(object));
+        }
+      }
+    } else if (ObjectPtr object = tree->attach_locked(*cookie)) {
+      objects.push_back(std::move(object));
+    }
+    for (const ObjectPtr& object : cookie->all_objects()) tree->linger_locked(*object);
     tree->cookies.erase(cookie);
     --cookie->parent->n_children;
     cookie->parent = new_parent;
-    cookie->key = record->new_key;
+    cookie->key = ShortBytes(new_key);
     ++new_parent->n_children;
     tree->cookies.insert(cookie);
   }
-  if (replaced) replaced->raise(Event::kRetire);
-  if (!object) return;  // no cache: there is nothing to move
-  object->raise(Event::kRequeue);
-  record->object = object;
-  if (object->submit(*record) == Submitted::kNever) {
-    RenameSteps::give_up(*record);
-  } else {
-    record.release();
+  retire_all(replaced);
+  for (const ObjectPtr& object : objects) {
+    auto record = std::make_unique<RenameRecord>();
+    record->type = OperationType::kSlow;
+    record->sharing = Sharing::kExclusive;
+    record->run = RenameSteps::run;
+    record->cancelled = RenameSteps::cancelled;
+    record->tree = tree;
+    record->cookie = cookie;
+    record->new_parent = new_parent;
+    record->new_key = to_key(new_key);
+    record->bring_up = bring_up;
+    record->object = object;
+    object->raise(Event::kRequeue);
+    if (object->submit(*record) == Submitted::kNever) {
+      RenameSteps::give_up(*record);
+    } else {
+      record.release();
+    }
   }
 }
 

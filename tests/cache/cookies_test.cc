@@ -17,7 +17,7 @@ TEST_CASE("acquiring an index makes no object; a data cookie brings up itself an
   const CookieRef file = world.data(share, "f");
   std::vector<std::string> order;
   World::tree_of(file).trace = [&](Object& object, State state) {
-    if (state == State::kAvailable) order.push_back(object.cookie().key);
+    if (state == State::kAvailable) order.emplace_back(object.cookie().key.view());
   };
   world.settle();
   World::tree_of(file).trace = nullptr;

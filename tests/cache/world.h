@@ -136,7 +136,7 @@ struct World {
   }
   static cache::ObjectPtr object_of(const cache::CookieRef& cookie) {
     MutexLock lock(cookie->mutex);
-    return cookie->object;
+    return cookie->object();
   }
   static cache::Tree& tree_of(const cache::CookieRef& cookie) { return object_of(cookie)->tree(); }
 
