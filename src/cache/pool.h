@@ -6,11 +6,13 @@
 // Thread: any.
 #pragma once
 
+#include <larder/result.h>
+
 #include <boost/pool/singleton_pool.hpp>
 
 #include <cstddef>
-#include <mutex>
-#include <new>
+
+#include "base/small_mutex.h"
 
 namespace larder::cache {
 
@@ -21,7 +23,7 @@ class Pooled {
  public:
   static void* operator new(std::size_t) {
     void* at = pool::malloc();
-    if (at == nullptr) throw std::bad_alloc();
+    check(at != nullptr, "there is memory for a record");
     return at;
   }
   static void operator delete(void* at) { pool::free(at); }
@@ -31,7 +33,7 @@ class Pooled {
   struct Tag {};
   struct pool {
     using type = boost::singleton_pool<Tag, sizeof(T), boost::default_user_allocator_malloc_free,
-                                       std::mutex, kFirst, kMost>;
+                                       SmallMutex<Rank::kLeaf>, kFirst, kMost>;
     static void* malloc() { return type::malloc(); }
     static void free(void* at) { type::free(at); }
   };
