@@ -10,13 +10,15 @@
 // and resumed.
 //
 // A null cookie is legal in every call and means "not cached". No call returns an error that a
-// reader could see: what cannot be cached is `kNever`.
+// reader could see: what cannot be cached is `kNever`. An object that fails takes nobody along: its
+// cookie caches nothing for a second, then the next operation tries again; with each failure in a
+// row the pause doubles, to a minute at most.
 //
 // Operations (src/cache/operation.h has the rules): MYTHREAD runs on the submitting thread, FAST on
 // a request or answer thread and may not block, SLOW on the machine queue and may block on the
-// store. They are shareable or exclusive; an object runs them in strict FIFO order with exclusive
-// ones as barriers. An Operation is the caller's own record, embedded in what it works for:
-// submitting never allocates.
+// store. An operation may change its type between runs. They are shareable or exclusive; an object
+// runs them in strict FIFO order with exclusive ones as barriers. An Operation is the caller's own
+// record, embedded in what it works for: submitting never allocates.
 #pragma once
 
 #include <larder/clock.h>
@@ -101,6 +103,7 @@ struct Operation {
   boost::intrusive_ptr<Object> object;  // kept until the record is used again or destroyed
   Operation* next = nullptr;
   Operation* previous = nullptr;
+  bool is_counted = false;         // in the limits of FsCacheOptions
   std::atomic<bool> begun{false};  // a posted one: its run() has been called
   Work work;
 };
@@ -114,8 +117,25 @@ enum class Submitted : std::uint8_t {
 
 enum class Retire : std::uint8_t { kNo, kYes };
 
+// Whether a cancel() takes back an operation in progress too.
+enum class Cancel : std::uint8_t { kPending, kInProgress };
+
+enum class Enable : std::uint8_t { kNo, kYes };
+
+// Not an errno: it cannot be read the wrong way round.
+enum class Consistency : std::uint8_t {
+  kConsistent,  // what is cached is of the version asked about
+  kStale,       // it is of another
+  kUnknown,     // nothing is cached, or it cannot be told without waiting
+};
+
 struct FsCacheOptions {
   std::string tag = "larder";
+  // Operations that wait or are on a queue's thread. Above, what would have to wait or to be posted
+  // is refused (kNever), and counted: its owner does without the cache. A kMyThread operation that
+  // can go at once is never refused.
+  std::uint32_t operations_per_object = 4096;
+  std::uint32_t operations = 65536;
 };
 
 class FsCache {
@@ -144,12 +164,17 @@ class FsCache {
   void unregister_netfs(const CookieRef& primary_index);
 
   // Never an error; null when there is no parent or the key is in use by a live cookie (counted).
-  // Acquiring an index creates no object; acquiring a data cookie starts its look-up and that of
-  // all its ancestors. `netfs_data` is handed to check_aux and shown in `objects`; valid until
-  // relinquish returns.
+  // Acquiring an index creates no object; acquiring any other cookie starts its look-up and that of
+  // all its ancestors, unless it is acquired disabled. `netfs_data` is handed to check_aux and
+  // shown in `objects`; valid until relinquish returns.
   CookieRef acquire(const CookieRef& parent, const CookieDefinition& definition,
                     std::span<const std::byte> key, std::span<const std::byte> aux, ByteCount size,
-                    void* netfs_data, std::uint64_t shown_as);
+                    void* netfs_data, std::uint64_t shown_as, Enable enable = Enable::kYes);
+  // A disabled cookie keeps its place and its version and caches nothing. Disabling lets its
+  // objects go as relinquish does (kYes deletes what is cached; the same promise about check_aux);
+  // enabling looks them up again. Both do nothing where it is done already.
+  void enable(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
+  void disable(const CookieRef& cookie, Retire retire);
   // kYes deletes what is cached. REQUIRES: the children were relinquished. Does not wait for
   // operations: those in progress finish, those pending are cancelled. Waits for a check_aux of
   // this cookie that is running, and none runs afterwards: hold no lock that check_aux takes.
@@ -159,6 +184,11 @@ class FsCache {
   // The content changed: from this call on, submit() is kNever until the barrier stands; what was
   // cached goes; aux and size are the new version's. Never waits, legal in every state.
   void invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
+  // The file is now `size` bytes long, by our own doing: an exclusive operation behind all that was
+  // submitted before; what is submitted later waits for it. Errors: kNoBufs.
+  Status attr_changed(const CookieRef& cookie, ByteCount size);
+  // Is what is cached of the version that `aux` names? Asks the store, never the netfs.
+  Consistency check_consistency(const CookieRef& cookie, std::span<const std::byte> aux);
   // To another parent and key; what is there is retired. The cookies move at once, the store's
   // objects in an exclusive operation of their own; should that fail, what was cached is deleted.
   void rename(const CookieRef& cookie, const CookieRef& new_parent,
@@ -167,9 +197,16 @@ class FsCache {
   // No allocation, no hand-off, no lock held behind it. Thread: any.
   Submitted submit(const CookieRef& cookie, Operation& operation);
   void complete(Operation& operation);
+  // Instead of complete(): what it found means that the object is broken. The object dies, its
+  // cookie tries again after a pause; the operation counts as cancelled.
+  void abort(Operation& operation);
+  // An operation in progress runs again, as `type`: FAST and SLOW are posted to their queue once
+  // more, as often as there is work; MYTHREAD goes on where it is.
+  void run_again(Operation& operation, OperationType type);
   // Takes a pending operation back; false when it runs or ran: then run() has been or will be
-  // called.
-  bool cancel(Operation& operation);
+  // called. With kInProgress, one that is not waiting in a queue is taken back too, by its owner,
+  // in place of complete().
+  bool cancel(Operation& operation, Cancel what = Cancel::kPending);
   // Of an operation in progress.
   static store::Store& store_of(const Operation& operation);
   static const boost::intrusive_ptr<store::Object>& data_of(const Operation& operation);

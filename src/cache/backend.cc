@@ -23,6 +23,10 @@ class OnStore final : public Backend {
   void invalidate(const store::ObjectRef& object, Bytes aux, ByteCount size) override {
     store_.invalidate(object, aux, size);
   }
+  Status attr_changed(const store::ObjectRef& object, ByteCount size) override {
+    store_.truncate(object, size);
+    return {};
+  }
   void retire(const store::ObjectRef& object) override { store_.retire(object); }
   Status rename(const store::ObjectRef& object, const store::ObjectRef& new_parent,
                 Bytes new_key) override {

@@ -34,6 +34,8 @@ class Backend {
                                           Bytes key, Bytes aux, ByteCount size) = 0;
   virtual void update(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
   virtual void invalidate(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;
+  // The file behind the object has another size by our own doing.
+  virtual Status attr_changed(const store::ObjectRef& object, ByteCount size) = 0;
   virtual void retire(const store::ObjectRef& object) = 0;
   virtual Status rename(const store::ObjectRef& object, const store::ObjectRef& new_parent,
                         Bytes new_key) = 0;

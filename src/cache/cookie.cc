@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/cookie.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "cache/object.h"
@@ -64,12 +65,19 @@ Version Cookie::version_now() {
   return {to_key(aux.bytes()), size};
 }
 
+void Cookie::pause_from(std::uint32_t now_mono_ms) {
+  constexpr unsigned kMostDoublings = 6;
+  retry_mono_ms = now_mono_ms + (1000u << std::min<unsigned>(failures, kMostDoublings));
+  if (failures < kMostDoublings) ++failures;
+  if (retry_mono_ms == 0) retry_mono_ms = 1;
+}
+
 AuxCheck Cookie::check_aux(Bytes stored_aux, ByteCount stored_size, Mutex& tree_mutex,
                            CondVar& changed) {
   void* data = nullptr;
   {
     MutexLock lock(mutex);
-    if (has(kCookieRelinquished)) return AuxCheck::kOkay;
+    if (has(kCookieRelinquished) || !has(kCookieEnabled)) return AuxCheck::kOkay;
     ++checks;
     data = netfs_data;
   }

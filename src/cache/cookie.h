@@ -85,6 +85,8 @@ class Cookie : public Pooled<Cookie> {
   ObjectPtr remove(const Object& object) REQUIRES(mutex);
 
   Version version_now();  // takes the mutex
+  // After one more failure: nothing is tried before a pause.
+  void pause_from(std::uint32_t now_mono_ms) REQUIRES(mutex);
 
   // Asks the netfs about what the store holds. kOkay where nobody is left to ask.
   AuxCheck check_aux(Bytes stored_aux, ByteCount stored_size, Mutex& tree_mutex, CondVar& changed);
@@ -112,7 +114,7 @@ class Cookie : public Pooled<Cookie> {
   std::uint32_t invalidations GUARDED_BY(mutex) = 0;
   std::uint16_t checks GUARDED_BY(mutex) = 0;
   std::uint16_t failures GUARDED_BY(mutex) = 0;       // of its look-ups in a row
-  std::uint32_t retry_mono_ms GUARDED_BY(mutex) = 0;  // after a failure: not before
+  std::uint32_t retry_mono_ms GUARDED_BY(mutex) = 0;  // not before; 0: at any time
 };
 
 }  // namespace larder::cache

@@ -23,8 +23,6 @@
 namespace larder::cache {
 namespace {
 
-constexpr std::uint32_t kRetry_ms = 1000;
-
 constexpr CookieDefinition kRootDefinition{".FS-Cache", ObjectType::kIndex, nullptr};
 
 // netfs_data is the version itself.
@@ -39,18 +37,16 @@ AuxCheck check_version(void* netfs_data, Bytes stored_aux, ByteCount) {
   return AuxCheck::kOkay;
 }
 
-bool has_object(Cookie& cookie) {
-  MutexLock lock(cookie.mutex);
-  return cookie.object() != nullptr;
-}
-
 constexpr CookieDefinition kNetfsDefinition{"FSDEF.netfs", ObjectType::kIndex, check_version};
 
 }  // namespace
 
 FsCache::Impl::Impl(WorkQueue& machine, WorkQueue& answer, const Clock& clock,
                     FsCacheOptions the_options)
-    : tree(std::make_shared<Tree>(machine, answer, clock)),
+    : tree(std::make_shared<Tree>(
+          machine, answer, clock,
+          Limits{.per_object = std::min(the_options.operations_per_object, Limits::kMost),
+                 .all = the_options.operations})),
       options(std::move(the_options)),
       root(new Cookie(nullptr, kRootDefinition, {}, {}, ByteCount{0}, nullptr, 0)) {}
 
@@ -75,6 +71,7 @@ Status FsCache::add_backend(std::unique_ptr<Backend> backend, std::string_view t
     if (cache->tag == name) return fail(ErrorCode::kInvalid);
   }
   impl_->tree->caches.emplace_back(new Cache(impl_->tree, name, std::move(backend)));
+  impl_->tree->n_caches.fetch_add(1);
   return {};
 }
 
@@ -107,6 +104,7 @@ void FsCache::Impl::withdraw(Cache& cache) {
   {
     MutexLock lock(tree->mutex);
     cache.withdrawing = true;  // no object is made any more
+    tree->n_caches.fetch_sub(1);
   }
   // A parent that is driven before its children goes in a later round.
   for (std::size_t before = ~std::size_t{0};;) {
@@ -134,7 +132,7 @@ Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t v
   for (unsigned i = 0; i < 4; ++i) aux += static_cast<char>(version >> (8 * i) & 0xff);
   CookieRef cookie =
       impl_->acquire(impl_->root, kNetfsDefinition, to_bytes(name), to_bytes(aux), ByteCount{0},
-                     reinterpret_cast<void*>(std::uintptr_t{version}), 0);
+                     reinterpret_cast<void*>(std::uintptr_t{version}), 0, Enable::kYes);
   if (!cookie) return fail(ErrorCode::kInvalid);
   return cookie;
 }
@@ -143,152 +141,16 @@ void FsCache::unregister_netfs(const CookieRef& primary_index) {
   relinquish(primary_index, Retire::kNo);
 }
 
-CookieRef FsCache::acquire(const CookieRef& parent, const CookieDefinition& definition,
-                           std::span<const std::byte> key, std::span<const std::byte> aux,
-                           ByteCount size, void* netfs_data, std::uint64_t shown_as) {
-  impl_->tree->counters.acquires.add();
-  if (!parent) {
-    impl_->tree->counters.acquires_null.add();
-    return nullptr;
-  }
-  CookieRef cookie = impl_->acquire(parent, definition, key, aux, size, netfs_data, shown_as);
-  if (cookie) impl_->tree->counters.acquires_ok.add();
-  return cookie;
-}
-
-CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition& definition,
-                                 Bytes key, Bytes aux, ByteCount size, void* netfs_data,
-                                 std::uint64_t shown_as) {
-  if (key.empty() || key.size() > ShortBytes::kMost || aux.size() > ShortBytes::kMost) {
-    return nullptr;
-  }
-  Counters& counters = tree->counters;
-  const bool is_index = definition.type == ObjectType::kIndex;
-  CookieRef cookie(new Cookie(parent, definition, key, aux, size, netfs_data, shown_as));
-  ObjectPtr object;
-  {
-    MutexLock lock(tree->mutex);
-    if (parent->has(kCookieRelinquished)) return nullptr;
-    if (!tree->cookies.insert(cookie).second) {
-      counters.duplicates.add();
-      return nullptr;
-    }
-    ++parent->n_children;
-    if (is_registered_locked(*cookie)) tree->registered.push_back(cookie);
-    counters.cookies_live.add();
-    (is_index ? counters.cookies_index : counters.cookies_data).add();
-    if (is_index) return cookie;  // an index gets its object when something below it needs one
-    if (tree->choose_locked(*cookie) == nullptr) {
-      counters.acquires_no_cache.add();
-      return cookie;
-    }
-    object = tree->attach_locked(*cookie);
-  }
-  if (object) {
-    object->raise(Event::kRequeue);
-  } else {
-    counters.acquires_no_object.add();
-  }
-  return cookie;
-}
-
-void FsCache::relinquish(CookieRef cookie, Retire retire) {
-  Tree& tree = *impl_->tree;
-  tree.counters.relinquishes.add();
-  if (!cookie) return tree.counters.relinquishes_null.add();
-  if (retire == Retire::kYes) tree.counters.relinquishes_retired.add();
-  std::vector<ObjectPtr> objects;
-  ObjectPtr parent_object;
-  {
-    MutexLock tree_lock(tree.mutex);
-    check(cookie->n_children == 0, "the children of a cookie are relinquished before it");
-    check(!cookie->has(kCookieRelinquished), "a cookie is relinquished once");
-    // What was never looked up is deleted too: by an object of its own.
-    if (retire == Retire::kYes && !has_object(*cookie)) {
-      if (const ObjectPtr object = tree.attach_locked(*cookie)) {
-        parent_object = object->parent_locked();
-      }
-    }
-    if (!cookie->has(kCookieReplaced)) tree.cookies.erase(cookie);
-    if (impl_->is_registered_locked(*cookie)) std::erase(tree.registered, cookie);
-    --cookie->parent->n_children;
-    tree.counters.cookies_live.sub();
-    for (bool waited = false;;) {
-      {
-        MutexLock lock(cookie->mutex);
-        cookie->set(kCookieRelinquished);  // from here on no check begins
-        cookie->clear(kCookieEnabled);
-        if (cookie->checks == 0) {
-          cookie->netfs_data = nullptr;
-          break;
-        }
-      }
-      if (!std::exchange(waited, true)) tree.counters.relinquishes_waited.add();
-      tree.changed.wait(tree.mutex);
-    }
-    objects = tree.detach_all_locked(*cookie);
-  }
-  for (const ObjectPtr& object : objects) {
-    object->raise(retire == Retire::kYes ? Event::kRetire : Event::kRelease);
-  }
-  // So that no object stays that nobody kicked.
-  if (parent_object) parent_object->raise(Event::kRequeue);
-}
-
-void FsCache::update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
-  Counters& counters = impl_->tree->counters;
-  counters.updates.add();
-  if (!cookie) return counters.updates_null.add();
-  {
-    MutexLock lock(cookie->mutex);
-    cookie->aux = ShortBytes(aux);
-    cookie->size = size;
-  }
-  for (const ObjectPtr& object : cookie->all_objects()) object->raise(Event::kUpdate);
-}
-
-void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
-  Tree& tree = *impl_->tree;
-  tree.counters.invalidates.add();
-  if (!cookie) return;
-  ObjectPtr object;
-  {
-    MutexLock lock(cookie->mutex);
-    cookie->aux = ShortBytes(aux);
-    cookie->size = size;
-    ++cookie->invalidations;
-    if (cookie->object() != nullptr) {
-      cookie->set(kCookieInvalidating);
-      object = cookie->object();
-    } else {
-      // It could not be cached; another version is a reason to try again, but not too often.
-      const auto now_ms = static_cast<std::uint32_t>(tree.clock.mono_ns() / kMillisecond);
-      if (now_ms < cookie->retry_mono_ms || cookie->is_index()) return;
-      cookie->retry_mono_ms = now_ms + kRetry_ms;
-    }
-  }
-  if (object) return object->raise(Event::kInvalidate);
-  {
-    MutexLock tree_lock(tree.mutex);
-    object = tree.attach_locked(*cookie);
-  }
-  if (object) object->raise(Event::kRequeue);
-}
-
-void FsCache::rename(const CookieRef& cookie, const CookieRef& new_parent,
-                     std::span<const std::byte> new_key) {
-  impl_->tree->counters.renames.add();
-  if (!cookie || !new_parent || new_key.empty() || new_key.size() > ShortBytes::kMost) return;
-  start_rename(
-      impl_->tree, cookie, new_parent, new_key,
-      [impl = impl_.get()](Cookie& index, Cache& cache) { return impl->bring_up(index, &cache); });
-}
-
 Submitted FsCache::submit(const CookieRef& cookie, Operation& operation) {
   if (!cookie) return Submitted::kNever;
-  MutexLock lock(cookie->mutex);
-  if (cookie->object() != nullptr && !cookie->has(kCookieInvalidating)) {
-    return cookie->object()->submit(operation);
+  for (bool tried = false;; tried = true) {
+    {
+      MutexLock lock(cookie->mutex);
+      Object* const object = cookie->object();
+      if (object != nullptr && !cookie->has(kCookieInvalidating)) return object->submit(operation);
+      if (object != nullptr || tried || !impl_->may_retry_locked(*cookie)) break;
+    }
+    if (!impl_->retry(*cookie)) break;
   }
   KindCounters& counters = impl_->tree->counters.of(operation.kind);
   counters.submitted.add();
@@ -297,10 +159,15 @@ Submitted FsCache::submit(const CookieRef& cookie, Operation& operation) {
 }
 
 void FsCache::complete(Operation& operation) { operation.object->complete(operation); }
+void FsCache::abort(Operation& operation) { operation.object->abort(operation); }
+void FsCache::run_again(Operation& operation, OperationType type) {
+  operation.object->run_again(operation, type);
+}
 
-bool FsCache::cancel(Operation& operation) {
-  return operation.state.load(std::memory_order_acquire) == OperationState::kPending &&
-         operation.object->cancel(operation);
+bool FsCache::cancel(Operation& operation, Cancel what) {
+  const OperationState state = operation.state.load(std::memory_order_acquire);
+  return (state == OperationState::kPending || state == OperationState::kInProgress) &&
+         operation.object->cancel(operation, what);
 }
 
 store::Store& FsCache::store_of(const Operation& operation) {

@@ -16,7 +16,16 @@ struct FsCache::Impl {
   Impl(WorkQueue& machine, WorkQueue& answer, const Clock& clock, FsCacheOptions the_options);
 
   CookieRef acquire(const CookieRef& parent, const CookieDefinition& definition, Bytes key,
-                    Bytes aux, ByteCount size, void* netfs_data, std::uint64_t shown_as);
+                    Bytes aux, ByteCount size, void* netfs_data, std::uint64_t shown_as,
+                    Enable enable);
+  // Disables it, or ends it: `how` is kCookieEnabled or kCookieRelinquished. Waits as relinquish
+  // does. REQUIRES: the tree's mutex.
+  void disable_locked(Cookie& cookie, Retire retire, CookieFlag how);
+  // Whether a cookie without an object should be given one by whoever needs it now. REQUIRES: the
+  // cookie's mutex.
+  bool may_retry_locked(const Cookie& cookie) const;
+  // Gives it one, if it can be had. cookie_calls.cc.
+  bool retry(Cookie& cookie);
   // The object of `cookie`, in `cache` or where it is chosen, if its machine can be brought up on
   // this thread.
   ObjectPtr bring_up(Cookie& cookie, Cache* cache = nullptr);

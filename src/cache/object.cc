@@ -62,14 +62,18 @@ void Object::run_work(Work& work) {
     }
     object->running_ = true;
   }
-  object->dispatch();
+  if (!object->dispatch()) {
+    MutexLock lock(object->mutex_);
+    object->run_again_ = true;
+  }
   object->unclaim();
 }
 
 void Object::drive() {
   const ObjectPtr self(this);
   claim_for_drive();
-  dispatch();
+  while (!dispatch()) {
+  }
   unclaim();
 }
 

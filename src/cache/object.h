@@ -67,9 +67,6 @@ enum class Gate : std::uint8_t {
   kRefuse,  // dying
 };
 
-// Operations that an object takes at a time.
-inline constexpr std::uint32_t kMostOperations = 0xffff;
-
 class Object : private Work, public Pooled<Object> {
  public:
   Object(Cache& cache, std::uint32_t id, CookieRef cookie, ObjectPtr parent);
@@ -88,9 +85,9 @@ class Object : private Work, public Pooled<Object> {
   // REQUIRES: `operation` is set up. Not taken (kNever, or kLater without run()): it is as before.
   Submitted submit(Operation& operation);
   void complete(Operation& operation);
-  bool cancel(Operation& operation);
-  // Puts an operation in progress on its queue again, for further work.
-  void enqueue_again(Operation& operation);
+  void abort(Operation& operation);
+  void run_again(Operation& operation, OperationType type);
+  bool cancel(Operation& operation, Cancel what);
 
   State state() const { return state_.load(std::memory_order_acquire); }
   bool is_up();
@@ -136,7 +133,7 @@ class Object : private Work, public Pooled<Object> {
   void enqueue();
   void claim_for_drive();
   void unclaim();
-  void dispatch();
+  bool dispatch();
   bool step();
   void arrive(State state);
   const Row* matching_row(Events events);
@@ -153,6 +150,11 @@ class Object : private Work, public Pooled<Object> {
   OperationFigures figures_locked(const Operation& operation) const REQUIRES(mutex_);
   void forget_locked(Operation& operation) REQUIRES(mutex_);
   bool hold_back_locked(const Operation& operation) const REQUIRES(mutex_);
+  bool take_room_locked() REQUIRES(mutex_);
+  void give_room_back();
+  void end(Operation& operation, OperationState state);
+  bool end_locked(Operation& operation, OperationState state) REQUIRES(mutex_);
+  void cancel_pending_locked(Operation& operation) REQUIRES(mutex_);
   void cancel_pending_locked() REQUIRES(mutex_);
   void check_accounting_locked() const REQUIRES(mutex_);
   // Takes the hold of a child that looked up below us away.
@@ -237,7 +239,7 @@ class Object : private Work, public Pooled<Object> {
   std::uint32_t n_children_ GUARDED_BY(mutex_) = 0;
   std::uint32_t n_ops_ GUARDED_BY(mutex_) = 0;
   std::uint32_t n_obj_ops_ GUARDED_BY(mutex_) = 0;
-  // Of operations; at most kMostOperations in all.
+  // Of operations; at most Limits::kMost of them.
   std::uint16_t n_in_progress_ GUARDED_BY(mutex_) = 0;
   std::uint16_t n_exclusive_ GUARDED_BY(mutex_) = 0;
   std::uint16_t n_reads_ GUARDED_BY(mutex_) = 0;

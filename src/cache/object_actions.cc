@@ -137,7 +137,12 @@ State Actions::become_available(Object& o) {
     o.is_up_ = true;
     children = o.take_dependents_locked();
   }
-  o.cookie_->clear(kCookieLookingUp);
+  {
+    MutexLock lock(o.cookie_->mutex);
+    o.cookie_->clear(kCookieLookingUp);
+    o.cookie_->failures = 0;
+    o.cookie_->retry_mono_ms = 0;
+  }
   if (!(o.events() & bit(Event::kInvalidate))) o.open_gate();  // invariant 6
   for (const ObjectPtr& child : children) child->raise(Event::kRequeue);
   o.tree().counters.objects_available.add();
@@ -304,7 +309,11 @@ void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
     MutexLock tree_lock(tree.mutex);
     check(!o.pins_parent_, "a dead object holds nothing");
     from_cookie = tree.detach_locked(*o.cookie_, o);
-    if (from_cookie) o.cookie_->flags.fetch_or(cookie_flags, std::memory_order_relaxed);
+    if (from_cookie) {
+      MutexLock lock(o.cookie_->mutex);
+      o.cookie_->flags.fetch_or(cookie_flags, std::memory_order_relaxed);
+      if (o.events() & bit(Event::kError)) o.cookie_->pause_from(mono_ms(tree));
+    }
     o.leave_place_locked();
     parent = std::move(o.parent_);
     std::vector<Work*> watchers;

@@ -114,19 +114,22 @@ const OutOfBandTable& table_of(OutOfBand t) { return kOutOfBand[static_cast<std:
 
 // -- the dispatcher -------------------------------------------------------------------------------
 
-// Runs until nothing more can be done now. While it runs the mask is empty: an event that comes is
-// seen by step(), or when the mask opens again. REQUIRES: claimed.
-void Object::dispatch() {
+// Runs until nothing more can be done now, or others should have their turn. While it runs the mask
+// is empty: an event that comes is seen by step(), or when the mask opens again. False: there is
+// more to do. REQUIRES: claimed.
+bool Object::dispatch() {
   const Nanoseconds began_ns = tree().clock.mono_ns();
   set_mask(0);
-  for (;;) {
+  bool sleeps = false;
+  for (unsigned steps = 0; steps < tree().steps_per_run && !sleeps; ++steps) {
     if (step()) continue;
     const Events open = open_mask();
     set_mask(open);
-    if ((events() & open) == 0) break;
-    set_mask(0);
+    sleeps = (events() & open) == 0;
+    if (!sleeps) set_mask(0);
   }
   tree().histograms.object_runs.record(tree().clock.mono_ns() - began_ns);
+  return sleeps;
 }
 
 // False: it sleeps.

@@ -21,6 +21,10 @@
 //   6. Whenever the mutex is free and the gate open, the first pending operation may not yet go.
 //   7. n_ops counts what was taken and has not ended; at 0 a dying object without children is
 //      CLEARED.
+//   8. What waits or is posted is limited in number, for each object and for all; what is over the
+//      limit is refused. So a store that has become slow makes misses, not a pile.
+//   9. In progress, an operation may be posted again and again, each time as FAST or SLOW
+//      (run_again), and ends in exactly one of complete(), abort() and cancel().
 //
 // An operation keeps its object in memory from submit() until its record is used again or
 // destroyed, so that a late cancel() finds a mutex to lock. The object may be dead by then: it only
@@ -122,15 +126,16 @@ bool Object::hold_back_locked(const Operation& operation) const {
 Submitted Object::submit(Operation& operation) {
   KindCounters& counters = tree().counters.of(operation.kind);
   MutexLock lock(mutex_);
-  if (gate_ == Gate::kRefuse || n_ops_ - n_obj_ops_ >= kMostOperations) {
-    counters.submitted.add();
+  const bool waits = hold_back_locked(operation);
+  if (gate_ != Gate::kRefuse && waits && operation.run == nullptr) {
+    return Submitted::kLater;  // a try: not taken
+  }
+  counters.submitted.add();
+  operation.is_counted = waits || operation.type != OperationType::kMyThread;
+  if (gate_ == Gate::kRefuse || (operation.is_counted && !take_room_locked())) {
     counters.refused.add();
     return Submitted::kNever;
   }
-  const bool waits = hold_back_locked(operation);
-  if (waits && operation.run == nullptr) return Submitted::kLater;  // a try: not taken
-
-  counters.submitted.add();
   operation.object = this;
   operation.id = tree().last_operation_id.fetch_add(1, std::memory_order_relaxed) + 1;
   operation.submitted_mono_ns = tree().clock.mono_ns();
@@ -151,6 +156,20 @@ Submitted Object::submit(Operation& operation) {
   if (operation.type != OperationType::kMyThread) post_locked(operation);
   return Submitted::kNow;
 }
+
+// Rule 8.
+bool Object::take_room_locked() {
+  const Limits& limits = tree().limits;
+  if (n_ops_ - n_obj_ops_ < limits.per_object &&
+      tree().operations_held.fetch_add(1, std::memory_order_relaxed) < limits.all) {
+    return true;
+  }
+  if (n_ops_ - n_obj_ops_ < limits.per_object) give_room_back();
+  tree().counters.ops_over_limit.add();
+  return false;
+}
+
+void Object::give_room_back() { tree().operations_held.fetch_sub(1, std::memory_order_relaxed); }
 
 void Object::append_locked(Operation& operation) {
   operation.next = pending_last_ ? std::exchange(pending_last_->next, &operation) : &operation;
@@ -205,6 +224,7 @@ void Object::start_operations_locked() {
 void Object::forget_locked(Operation& operation) {
   check(n_ops_ > 0, "an operation ends once");
   --n_ops_;
+  if (operation.is_counted) give_room_back();
   if (operation.sharing == Sharing::kExclusive) --n_exclusive_;
   if (operation.kind == OperationKind::kRead) --n_reads_;
   if (operation.kind == OperationKind::kFill) --n_fills_;
@@ -214,30 +234,75 @@ void Object::complete(Operation& operation) {
   if (operation.kind == OperationKind::kRead) {
     tree().histograms.retrievals.record(tree().clock.mono_ns() - operation.submitted_mono_ns);
   }
-  if (operation.kind == OperationKind::kFill) cookie_->clear(kCookieNoDataYet);
+  if (operation.kind == OperationKind::kFill && cookie_->has(kCookieNoDataYet)) {
+    cookie_->clear(kCookieNoDataYet);
+  }
   tree().counters.ops_completed.add();
+  end(operation, OperationState::kComplete);
+}
+
+void Object::abort(Operation& operation) {
+  tree().counters.of(operation.kind).cancelled.add();
+  tree().counters.ops_aborted.add();
+  const ObjectPtr self(this);  // its owner may free the operation now
+  end(operation, OperationState::kCancelled);
+  raise(Event::kError);
+}
+
+void Object::end(Operation& operation, OperationState state) {
   ObjectPtr cleared;
   {
     MutexLock lock(mutex_);
-    check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
-          "only an operation in progress completes");
-    (operation.previous ? operation.previous->next : going_first_) = operation.next;
-    if (operation.next != nullptr) operation.next->previous = operation.previous;
-    --n_in_progress_;
-    if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = false;
-    forget_locked(operation);
-    if (gate_ == Gate::kRefuse && n_ops_ == 0) cleared = this;
-    start_operations_locked();
-    check_accounting_locked();
-    // The last touch: its owner may free it as soon as it reads this.
-    operation.state.store(OperationState::kComplete, std::memory_order_release);
+    if (end_locked(operation, state)) cleared = this;
   }
   if (cleared) cleared->raise(Event::kCleared);
 }
 
-bool Object::cancel(Operation& operation) {
-  MutexLock lock(mutex_);
-  if (operation.state.load(std::memory_order_relaxed) != OperationState::kPending) return false;
+// True: nothing holds this dying object any more.
+bool Object::end_locked(Operation& operation, OperationState state) {
+  check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
+        "only an operation in progress ends");
+  (operation.previous ? operation.previous->next : going_first_) = operation.next;
+  if (operation.next != nullptr) operation.next->previous = operation.previous;
+  --n_in_progress_;
+  if (operation.sharing == Sharing::kExclusive) exclusive_in_progress_ = false;
+  forget_locked(operation);
+  start_operations_locked();
+  check_accounting_locked();
+  // The last touch: its owner may free it as soon as it reads this.
+  operation.state.store(state, std::memory_order_release);
+  return gate_ == Gate::kRefuse && n_ops_ == 0;
+}
+
+bool Object::cancel(Operation& operation, Cancel what) {
+  ObjectPtr cleared;
+  {
+    MutexLock lock(mutex_);
+    switch (operation.state.load(std::memory_order_relaxed)) {
+      case OperationState::kPending:
+        cancel_pending_locked(operation);
+        break;
+      case OperationState::kInProgress: {
+        const bool is_queued =
+            operation.work.run != nullptr && !operation.begun.load(std::memory_order_relaxed);
+        if (what == Cancel::kPending || is_queued) return false;
+        tree().counters.of(operation.kind).taken_back.add();
+        if (end_locked(operation, OperationState::kCancelled)) cleared = this;
+        break;
+      }
+      case OperationState::kBlank:
+      case OperationState::kInitialised:
+      case OperationState::kComplete:
+      case OperationState::kCancelled:
+      case OperationState::kDead:
+        return false;
+    }
+  }
+  if (cleared) cleared->raise(Event::kCleared);
+  return true;
+}
+
+void Object::cancel_pending_locked(Operation& operation) {
   check(pending_last_ != nullptr, "a pending operation is on its object's list");
   Operation* before = pending_last_;
   while (before->next != &operation) before = before->next;
@@ -249,7 +314,6 @@ bool Object::cancel(Operation& operation) {
   forget_locked(operation);
   operation.state.store(OperationState::kCancelled, std::memory_order_release);
   start_operations_locked();  // it may have been the barrier
-  return true;
 }
 
 void Object::cancel_pending_locked() {
@@ -265,10 +329,12 @@ void Object::cancel_pending_locked() {
   }
 }
 
-void Object::enqueue_again(Operation& operation) {
+void Object::run_again(Operation& operation, OperationType type) {
   MutexLock lock(mutex_);
   check(operation.state.load(std::memory_order_relaxed) == OperationState::kInProgress,
         "only an operation in progress is queued again");
+  operation.type = type;
+  if (type == OperationType::kMyThread) return;
   operation.begun.store(false, std::memory_order_relaxed);
   post_locked(operation);
 }

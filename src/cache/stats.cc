@@ -65,7 +65,8 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
   const auto lost = [&n](const KindCounters& kind) { return n(kind.cancelled); };
   const std::uint64_t cancelled = waited(&KindCounters::cancelled, &KindCounters::taken_back);
 
-  line("Cookies: idx={} dat={} spc=0", n(c.cookies_index), n(c.cookies_data));
+  line("Cookies: idx={} dat={} spc={}", n(c.cookies_index), n(c.cookies_data),
+       n(c.cookies_special));
   line("Objects: alc={} nal={} avl={} ded={}", n(c.objects_allocated), n(c.objects_refused),
        n(c.objects_available), n(c.objects_dead));
   line("ChkAux : non={} ok={} upd={} obs={}", n(c.check_none), n(c.check_okay), n(c.check_update),

@@ -64,7 +64,14 @@ namespace larder::cache {
   X(now_looking_up, kGauge, "calls inside the store to find or create")                        \
   X(now_invalidating, kGauge, "calls inside the store to invalidate")                          \
   X(now_updating, kGauge, "calls inside the store to update")                                  \
-  X(now_dropping, kGauge, "calls inside the store to retire or let go")
+  X(now_dropping, kGauge, "calls inside the store to retire or let go")                        \
+  X(cookies_special, kCount, "special cookies acquired")                                       \
+  X(ops_aborted, kCount, "operations that found their object broken")                          \
+  X(ops_over_limit, kCount, "operations refused because too many wait")                        \
+  X(enables, kCount, "cookies enabled")                                                        \
+  X(disables, kCount, "cookies disabled")                                                      \
+  X(rebinds, kCount, "cookies that were given an object again after a pause")                  \
+  X(consistency_checks, kCount, "calls to check the consistency of a cookie")
 
 inline constexpr std::size_t kOperationKinds = 6;
 

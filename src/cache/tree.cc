@@ -43,7 +43,7 @@ ObjectPtr Tree::attach_locked(Cookie& cookie, Cache& cache) {
   std::vector<Cookie*> missing;
   ObjectPtr object;
   for (Cookie* at = &cookie; at != nullptr && !object; at = at->parent.get()) {
-    if (at->has(kCookieReplaced) || at->has(kCookieRelinquished)) return nullptr;
+    if (at->has(kCookieReplaced) || !at->has(kCookieEnabled)) return nullptr;
     MutexLock lock(at->mutex);
     object = at->object_in(cache);
     if (!object) missing.push_back(at);

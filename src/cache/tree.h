@@ -78,9 +78,16 @@ struct ObjectEqual {
   }
 };
 
+// How many operations wait or are posted (operation.cc, rule 8).
+struct Limits {
+  static constexpr std::uint32_t kMost = 0xefff;  // of an object: its counts have 16 bits
+  std::uint32_t per_object = 4096;
+  std::uint32_t all = 65536;
+};
+
 struct Tree : std::enable_shared_from_this<Tree> {
-  Tree(WorkQueue& machine_queue, WorkQueue& answer_queue, const Clock& the_clock)
-      : machine(machine_queue), answer(answer_queue), clock(the_clock) {}
+  Tree(WorkQueue& machine_queue, WorkQueue& answer_queue, const Clock& the_clock, Limits the_limits)
+      : machine(machine_queue), answer(answer_queue), clock(the_clock), limits(the_limits) {}
 
   // The cache for something that has none yet: the first object's of its parent, then the first of
   // all. Null: there is none.
@@ -101,6 +108,7 @@ struct Tree : std::enable_shared_from_this<Tree> {
   WorkQueue& machine;
   WorkQueue& answer;
   const Clock& clock;
+  const Limits limits;
   Counters counters;
   Histograms histograms;
 
@@ -114,7 +122,11 @@ struct Tree : std::enable_shared_from_this<Tree> {
   std::vector<CachePtr> caches GUARDED_BY(mutex);  // in the order in which they were added
   std::uint32_t last_object_id GUARDED_BY(mutex) = 0;
 
+  std::atomic<std::uint32_t> n_caches{0};  // that are not being withdrawn
   std::atomic<std::uint32_t> last_operation_id{0};
+  std::atomic<std::uint32_t> operations_held{0};  // of Limits::all
+  // Steps that a machine takes before others have their turn.
+  unsigned steps_per_run = 64;
   // For tests: called by a machine on arriving in a state, with no lock held.
   std::function<void(Object&, State)> trace;
 
@@ -122,5 +134,10 @@ struct Tree : std::enable_shared_from_this<Tree> {
   ObjectPtr attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent)
       REQUIRES(mutex);
 };
+
+// Wraps around.
+inline std::uint32_t mono_ms(const Tree& tree) {
+  return static_cast<std::uint32_t>(tree.clock.mono_ns() / kMillisecond);
+}
 
 }  // namespace larder::cache

@@ -155,7 +155,6 @@ std::optional<Record> decode_object(Bytes record) {
   const auto s = split<ObjectDisk>(record);
   if (!s || s->rest.size() != std::size_t{s->disk.key_length} + s->disk.aux_length)
     return std::nullopt;
-  if (s->disk.type > static_cast<std::uint8_t>(ObjectType::kData)) return std::nullopt;
   ObjectChange r;
   r.id = ObjectId{s->disk.id.get()};
   r.parent = ObjectId{s->disk.parent.get()};

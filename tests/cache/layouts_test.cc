@@ -37,7 +37,7 @@ TEST_CASE("stats has the lines of the kernel, each figure where it belongs") {
   }
   CHECK(stats_text(c, {71, 72}) ==
         R"(FS-Cache statistics
-Cookies: idx=100 dat=101 spc=0
+Cookies: idx=100 dat=101 spc=147
 Objects: alc=103 nal=104 avl=105 ded=106
 ChkAux : non=108 ok=109 upd=110 obs=111
 Pages  : mrk=71 unc=72

@@ -65,6 +65,12 @@ class ScriptedBackend final : public cache::Backend {
     MutexLock lock(mutex);
     invalidates.push_back(cache::to_key(aux));
   }
+  Status attr_changed(const store::ObjectRef&, ByteCount size) override {
+    MutexLock lock(mutex);
+    if (fail_changes) return fail(ErrorCode::kStoreIo);
+    sizes.push_back(size.value());
+    return {};
+  }
   void retire(const store::ObjectRef&) override {
     MutexLock lock(mutex);
     ++retires;
@@ -82,10 +88,12 @@ class ScriptedBackend final : public cache::Backend {
   bool fail_finds = false;
   bool fail_creates = false;
   bool fail_renames = false;
+  bool fail_changes = false;
   mutable Mutex mutex{Rank::kLeaf};
   std::map<std::string, Kept> kept;
   std::vector<std::string> updates;
   std::vector<std::string> invalidates;
+  std::vector<std::uint64_t> sizes;
   int finds = 0, retires = 0, renames = 0;
 
  private:
@@ -110,7 +118,7 @@ struct NotedOperation : cache::Operation {
 };
 
 struct World {
-  World() : fs(machine, answer, clock, {}) {
+  explicit World(cache::FsCacheOptions options = {}) : fs(machine, answer, clock, options) {
     auto made = std::make_unique<ScriptedBackend>();
     backend = made.get();
     if (!fs.add_backend(std::move(made))) std::abort();
