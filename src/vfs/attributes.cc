@@ -28,6 +28,28 @@ Result<Target> Vfs::target_of(const Inode& inode) const {
   return target;
 }
 
+// Its last name was removed through us, and no file of the share is open on it (it is a directory,
+// a FIFO, a link ...): who still holds it sees it as it was, and changes what nobody else sees.
+bool Vfs::was_removed(Inode& inode) {
+  MutexLock lock(inode.mutex);
+  if (!inode.unlinked || !inode.attributes_known) return false;
+  inode.attributes.nlink = 0;
+  return true;
+}
+
+void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
+  MutexLock lock(inode.mutex);
+  Attributes& is = inode.attributes;
+  const std::int64_t now_ns = parts_.clock.wall_ns();
+  const auto time = [&](std::int64_t t) { return t == AttributeChange::kNow ? now_ns : t; };
+  if (change.mode) is.mode = (is.mode & 0170000) | (*change.mode & 07777);
+  if (change.uid) is.uid = *change.uid;
+  if (change.gid) is.gid = *change.gid;
+  if (change.atime_ns) is.atime_ns = time(*change.atime_ns);
+  if (change.mtime_ns) is.mtime_ns = time(*change.mtime_ns);
+  is.ctime_ns = now_ns;
+}
+
 void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.get_attributes(node, std::move(reply));
   const InodeRef inode = inode_of(node);
@@ -38,6 +60,7 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
     return answer_attributes(*inode, std::move(reply));
   }
   Result<Target> target = target_of(*inode);
+  if (!target && was_removed(*inode)) return answer_attributes(*inode, std::move(reply));
   if (!target) return reply.error(target.error());
   bool known = false;
   {
@@ -66,6 +89,10 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   const InodeRef inode = inode_of(node);
   Result<Target> target = target_of(*inode);
+  if (!target && !change.size && was_removed(*inode)) {
+    change_removed(*inode, change);
+    return answer_attributes(*inode, std::move(reply));
+  }
   // The handle's own may be open for writing: ftruncate(2) asks nobody for permission again.
   if (target && change.handle != kNoHandle && inode->is_regular()) {
     if (auto own = handle_of(change.handle).share_file()) target->file = std::move(own);

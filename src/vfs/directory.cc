@@ -55,8 +55,10 @@ void Vfs::release_directory(NodeId node, HandleId handle, Reply reply) {
 // What was made and removed here went through at once: the rest is the share's.
 void Vfs::sync_directory(NodeId node, SyncWhat what, Reply reply) {
   if (parts_.control.owns(node)) return reply.ok();
+  const InodeRef inode = inode_of(node);
+  if (was_removed(*inode)) return reply.ok();
   ask_share<std::monostate>(
-      *inode_of(node), std::move(reply),
+      *inode, std::move(reply),
       [what](Netfs& netfs, const Target& target) -> Result<std::monostate> {
         TRY_OK(netfs.sync_directory(target.path, what));
         return std::monostate{};

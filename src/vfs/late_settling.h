@@ -10,7 +10,8 @@
 namespace larder {
 
 struct Vfs::LateSettling : Timer {
-  LateSettling(Vfs& v, Inode& i, const Attributes& a) : vfs(v), inode(&i), now(a) {
+  LateSettling(Vfs& v, Inode& i, const Attributes& a, std::uint64_t count)
+      : vfs(v), inode(&i), now(a), change_count(count) {
     fire = [](Timer& timer) {
       auto& self = static_cast<LateSettling&>(timer);
       post(self.vfs.parts_.answer, [&self] { self.vfs.settle_now(self); });
@@ -20,6 +21,7 @@ struct Vfs::LateSettling : Timer {
   Vfs& vfs;
   InodeRef inode;
   Attributes now;
+  std::uint64_t change_count;  // of the inode when `now` was asked for
 };
 
 }  // namespace larder

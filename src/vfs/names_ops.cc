@@ -14,19 +14,25 @@ namespace larder {
 // What larder makes as root for somebody else becomes theirs. A group that a set-group-ID directory
 // gave stays.
 Result<Attributes> Vfs::hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
-                                  const Attributes& made, const std::optional<Caller>& owner) {
-  if (!owner || (made.uid == owner->uid && made.gid == owner->gid)) return made;
+                                  const Attributes& made, const std::optional<NewOwner>& owner) {
+  const bool own_group = owner && owner->group == NewOwner::Group::kCallers;
+  if (!owner || (made.uid == owner->uid && (!own_group || made.gid == owner->gid))) return made;
   AttributeChange change;
   change.uid = owner->uid;
-  if (made.gid == 0) change.gid = owner->gid;
+  if (own_group) change.gid = owner->gid;
+  // A new owner takes set-user-ID and set-group-ID away; they were asked for.
+  if (!made.is_symlink() && (made.mode & 06000) != 0) change.mode = made.mode & 07777;
   Result<Attributes> given = netfs.set_attributes(path, file, change);
   // A share that maps owners itself (sshfs, SMB) refuses; then they are as it says.
   return given ? given : made;
 }
 
-std::optional<Caller> Vfs::owner_of_new(Caller caller) const {
-  if (!options_.gives_files_away || caller.uid == 0) return std::nullopt;
-  return caller;
+std::optional<Vfs::NewOwner> Vfs::owner_of_new(const Inode& directory, Caller caller) const {
+  if (!options_.gives_files_away || (caller.uid == 0 && caller.gid == 0)) return std::nullopt;
+  MutexLock lock(directory.mutex);
+  const bool gives_group = (directory.attributes.mode & S_ISGID) != 0;
+  return NewOwner{caller.uid, caller.gid,
+                  gives_group ? NewOwner::Group::kDirectorys : NewOwner::Group::kCallers};
 }
 
 template <class Make>
@@ -39,7 +45,7 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
   const Asked asked{parts_.clock.mono_ns(), 0};
   parts_.share.call<Attributes>(
       CallKind::kNames, {CallOptions::kNone},
-      [path = std::move(*path), owner = owner_of_new(caller),
+      [path = std::move(*path), owner = owner_of_new(*directory, caller),
        make = std::move(make)](Netfs& netfs) mutable -> Result<Attributes> {
         TRY(const Attributes made, make(netfs, path));
         return hand_over(netfs, path, nullptr, made, owner);
@@ -118,7 +124,7 @@ void Vfs::lost_name(Inode& inode) {
   MutexLock lock(inode.mutex);
   ++inode.change_count;
   inode.trusted_until_mono_ns = 0;
-  if (inode.attributes.nlink > 1 && !inode.file_id.given())
+  if (inode.attributes.nlink > 1 && !inode.file_id.given() && !inode.is_directory())
     --inode.attributes.nlink;
   else
     inode.unlinked = true;
@@ -139,9 +145,9 @@ std::shared_ptr<NetfsFile> Vfs::keep_file(Netfs& netfs, const std::string& path,
   return file ? *file : nullptr;
 }
 
-void Vfs::keep_open(Inode& inode, std::shared_ptr<NetfsFile> file) {
+void Vfs::keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file) {
   MutexLock lock(inode.mutex);
-  if (inode.open_count != 0) inode.open_files.keep(std::move(file));
+  if (inode.open_count != 0) inode.open_files.keep(file);
 }
 
 template <class Remove>
@@ -163,7 +169,7 @@ void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove rem
       },
       [this, directory, known, name = std::string(name),
        reply = std::move(reply)](Result<Kept> result) mutable {
-        if (result && *result) keep_open(*known, std::move(*result));
+        if (result && known) keep_open(*known, *result);
         changed_directory(*directory);
         const bool gone = result || (result.error().code == ErrorCode::kShareAnswer &&
                                      result.error().sys_errno == ENOENT);
@@ -213,7 +219,7 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
         changed_directory(*from);
         changed_directory(*to);
         if (!result) return reply.error(result.error());
-        if (result->kept) keep_open(*replaced, std::move(result->kept));
+        if (replaced) keep_open(*replaced, result->kept);
         renamed(*from, name, *to, new_name, flags, result->now);
         reply.ok();
       });

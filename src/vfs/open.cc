@@ -5,6 +5,7 @@
 // asks for its attributes there; the answer says which version is current, and whether the kernel's
 // pages are of it.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -38,7 +39,21 @@ Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::stri
   return std::move(opened.file);
 }
 
-void Vfs::open(NodeId node, int flags, Caller, Reply reply) {
+// Truncating takes set-user-ID and set-group-ID away, unless root does it. Where larder is root
+// and the caller is not, the share does not know.
+Result<OpenedFile> Vfs::open_for(Netfs& netfs, const std::string& path, int flags, Caller caller) {
+  TRY(OpenedFile opened, netfs.open(path, flags & kOpenFlags, 0));
+  const std::uint32_t mode = opened.attributes.mode;
+  const bool is_set = (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+  if ((flags & O_TRUNC) == 0 || caller.uid == 0 || !is_set) return opened;
+  AttributeChange change;
+  change.mode = mode & 07777 & ~((mode & S_IXGRP) != 0 ? S_ISUID | S_ISGID : S_ISUID);
+  const auto cleared = netfs.set_attributes(path, opened.file.get(), change);
+  if (cleared) opened.attributes = *cleared;
+  return opened;
+}
+
+void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   if (parts_.control.owns(node)) {
     // Root's own rights pass over the modes.
     if ((flags & O_ACCMODE) != O_RDONLY) return reply.error({ErrorCode::kPermission});
@@ -57,8 +72,8 @@ void Vfs::open(NodeId node, int flags, Caller, Reply reply) {
   const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
   parts_.share.call<OpenedFile>(
       CallKind::kNames, fallback ? asking(true) : CallOptions{},
-      [path = std::move(*path), flags](Netfs& netfs) {
-        return netfs.open(path, flags & kOpenFlags, 0);
+      [path = std::move(*path), flags, caller](Netfs& netfs) {
+        return open_for(netfs, path, flags, caller);
       },
       [this, inode, asked, flags, fallback,
        reply = std::move(reply)](Result<OpenedFile> result) mutable {
@@ -129,7 +144,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
   parts_.share.call<OpenedFile>(
       CallKind::kNames, {CallOptions::kNone},
       [path = std::move(*path), flags, mode,
-       owner = owner_of_new(caller)](Netfs& netfs) -> Result<OpenedFile> {
+       owner = owner_of_new(*directory, caller)](Netfs& netfs) -> Result<OpenedFile> {
         TRY(OpenedFile made, netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
         TRY(made.attributes, hand_over(netfs, path, made.file.get(), made.attributes, owner));
         return made;

@@ -36,11 +36,11 @@ class OpenFiles {
     std::erase_if(files_, [](const One& one) { return one.file.expired(); });
     files_.push_back({file, use});
   }
-  // Held until the last handle of the inode goes: its last name is about to, and none of the
-  // handles has a file yet.
-  void keep(std::shared_ptr<NetfsFile> file) {
-    add(file, Use::kReading);
-    kept_ = std::move(file);
+  // One is held until the last handle of the inode goes: its last name has gone, and not all of the
+  // handles have a file. `file`: opened for this; null: one that is there serves.
+  void keep(const std::shared_ptr<NetfsFile>& file) {
+    if (file) add(file, Use::kReading);
+    kept_ = find(Use::kReading);
   }
   // For `use`; null: there is none.
   std::shared_ptr<NetfsFile> find(Use use) const {

@@ -69,13 +69,18 @@ void Vfs::end_volatile_session_locked(Inode& inode) {
 }
 
 void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file) {
+  if (!file) return settle_session(*inode, fail(ErrorCode::kShareStale), 0);
+  ask_to_settle(inode, {{}, file});
+}
+
+void Vfs::ask_to_settle(const InodeRef& inode, Target target) {
+  const std::uint64_t change_count = ask(*inode).change_count;
   parts_.share.call<Attributes>(
       CallKind::kNames, {},
-      [file](Netfs& netfs) -> Result<Attributes> {
-        if (!file) return fail(ErrorCode::kShareStale);
-        return netfs.stat(*file, Freshness::kServer);
-      },
-      [this, inode](Result<Attributes> now) { settle_session(*inode, now); });
+      [target = std::move(target)](Netfs& netfs) { return target.stat(netfs); },
+      [this, inode, change_count](Result<Attributes> now) {
+        settle_session(*inode, now, change_count);
+      });
 }
 
 // Is what the share shows now what our own writes explain? Then our pages are of that version, and
@@ -106,11 +111,12 @@ Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
 // A record made now would name a stamp that the next write may bear as well; and should that be
 // killed before the store hears of it, the record would pass for its version. So it is made when
 // the stamp is old.
-void Vfs::settle_late(Inode& inode, const Attributes& now, Nanoseconds after_ns) {
+void Vfs::settle_late(Inode& inode, const Attributes& now, std::uint64_t change_count,
+                      Nanoseconds after_ns) {
   LateSettling* settling = nullptr;
   {
     MutexLock lock(settling_mutex_);
-    settling = &settling_.emplace_back(*this, inode, now);
+    settling = &settling_.emplace_back(*this, inode, now, change_count);
   }
   parts_.timers.add(*settling, parts_.clock.mono_ns() + after_ns);
 }
@@ -123,19 +129,25 @@ void Vfs::settle_now(LateSettling& settling) {
                                  [&](const LateSettling& s) { return &s == &settling; });
     done.splice(done.begin(), settling_, at);
   }
-  settle_session(*settling.inode, settling.now);
+  settle_session(*settling.inode, settling.now, settling.change_count);
 }
 
-void Vfs::settle_session(Inode& inode, const Result<Attributes>& now) {
+void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t change_count) {
   bool drop_kernel = false;
+  Result<Target> target = target_of(inode);
   {
     MutexLock lock(inode.mutex);
     if (inode.session.writers != 0 || inode.session.kind != Session::Kind::kWrite) return;
+    if (now && target && change_count != inode.change_count) {
+      // A change of our own came in between: what was asked before it tells nothing any more.
+      lock.unlock();
+      return ask_to_settle(InodeRef(&inode), std::move(*target));
+    }
     const bool keep = now && explains_locked(inode, *now);
     const Nanoseconds fresh_ns = keep ? fresh_for_ns(*now) : 0;
     if (fresh_ns > 0) {
       lock.unlock();
-      return settle_late(inode, *now, fresh_ns);
+      return settle_late(inode, *now, change_count, fresh_ns);
     }
     (keep ? counters_.sessions_kept : counters_.sessions_dropped).add();
     if (now) {

@@ -187,6 +187,8 @@ class Vfs final : public Filesystem {
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
   static void answer_xattr(std::string_view value, std::size_t size, Reply reply);
+  static bool was_removed(Inode& inode);
+  void change_removed(Inode& inode, const AttributeChange& change);
   Result<Target> target_of(const Inode& inode) const;
   // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
@@ -197,6 +199,11 @@ class Vfs final : public Filesystem {
   void change_share(Inode& inode, Reply reply, Work work);
 
   // -- names_ops.cc
+  struct NewOwner {
+    enum class Group : std::uint8_t { kCallers, kDirectorys };
+    std::uint32_t uid = 0, gid = 0;
+    Group group = Group::kCallers;
+  };
   template <class Make>
   void make(NodeId parent, std::string_view name, Caller caller, Reply reply, Make make);
   template <class Remove>
@@ -207,14 +214,14 @@ class Vfs final : public Filesystem {
   void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                     bool exchange);
   void lost_name(Inode& inode);
-  static void keep_open(Inode& inode, std::shared_ptr<NetfsFile> file);
+  static void keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file);
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
                                               const InodeRef& inode);
   boost::intrusive_ptr<store::Object> names_object(Inode& directory);
   static Result<Attributes> hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
-                                      const Attributes& made, const std::optional<Caller>& owner);
-  std::optional<Caller> owner_of_new(Caller caller) const;
+                                      const Attributes& made, const std::optional<NewOwner>& owner);
+  std::optional<NewOwner> owner_of_new(const Inode& directory, Caller caller) const;
 
   // -- directory.cc
   std::shared_ptr<const std::vector<Dirent>> trusted_listing(const Inode& directory) const;
@@ -235,6 +242,8 @@ class Vfs final : public Filesystem {
   static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs, const std::string& path,
                                                        std::shared_ptr<NetfsFile> file,
                                                        const FileId& id);
+  static Result<OpenedFile> open_for(Netfs& netfs, const std::string& path, int flags,
+                                     Caller caller);
   void share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
                     Result<OpenedFile> result, Reply reply);
   void opened(Inode& inode, int flags, const OpenedFile* share, Reply reply, const Entry* created);
@@ -313,9 +322,11 @@ class Vfs final : public Filesystem {
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void end_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file);
-  void settle_session(Inode& inode, const Result<Attributes>& now);
+  void ask_to_settle(const InodeRef& inode, Target target);
+  void settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t change_count);
   Nanoseconds fresh_for_ns(const Attributes& now) const;
-  void settle_late(Inode& inode, const Attributes& now, Nanoseconds after_ns);
+  void settle_late(Inode& inode, const Attributes& now, std::uint64_t change_count,
+                   Nanoseconds after_ns);
   void settle_now(LateSettling& settling);
   void forget_pages_locked(Inode& inode) REQUIRES(inode.mutex);
   void begin_write_session_anew_locked(Inode& inode, const Attributes& now) REQUIRES(inode.mutex);

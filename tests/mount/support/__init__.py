@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the mount tests stand on: a workspace that cleans up, shares of several kinds, larder itself."""
 from .larder import Larder, run_larder
-from .processes import LARDER, LARDERCTL, SLOWSHARE, PATIENCE_S, TooLong, wait_until, within
+from .processes import BUILD, LARDER, LARDERCTL, SLOWSHARE, PATIENCE_S, TooLong, wait_until, within
 from .shares import LocalShare, Slowshare, SshShare
 from .trees import (age, age_tree, copy_tree, differences, hash_file, hash_tree, pseudo_random,
                     read_all, write_pseudo_random)
 from .workspace import Workspace, is_mounted, mount_points_below, mount_type_at, why_no_fuse
 
 __all__ = [
+    "BUILD",
     "LARDER", "LARDERCTL", "SLOWSHARE", "PATIENCE_S", "Larder", "LocalShare", "Slowshare", "SshShare",
     "TooLong", "Workspace", "age", "age_tree", "copy_tree", "differences", "hash_file", "hash_tree",
     "is_mounted", "mount_points_below", "mount_type_at", "pseudo_random", "read_all", "run_larder",
