@@ -15,9 +15,10 @@
 //   drop          pages of an object that are no longer cached
 //   retire        an object and all below it are gone
 //   rename        an object moves to another parent and key; what lay there is retired: one record
-//   name          (directory object, name) -> file id and attributes
+//   name          (directory object, name) -> file id, attributes and a value, opaque here
 //   unname        that name is gone
 //   move name     a name moves, replacing what lay there: one record
+//   value         what the floors above keep with an object; opaque here
 //   session mark  a write session began on a data object: should no end be recorded (crash), what
 //                 was recorded before is obsolete, because the time stamps may be too coarse to
 //                 tell
@@ -53,10 +54,21 @@ struct ObjectRecord {
   ByteCount size{};            // of the file that the pages belong to
 };
 
+// What the floors above keep with a name or an object: listings, link targets, extended attributes,
+// that there is no such name. The store keeps and evicts the bytes and understands none of them;
+// `version` tells whoever wrote them how to read them.
+struct StoredValue {
+  std::uint16_t version = 0;
+  std::vector<std::byte> bytes;  // at most kLongestValue
+  friend bool operator==(const StoredValue&, const StoredValue&) = default;
+};
+inline constexpr std::size_t kLongestValue = 8192;
+
 // What a directory object knows of one name.
 struct NameRecord {
   FileId file;
   Attributes attributes;
+  StoredValue value = {};
 };
 
 }  // namespace larder

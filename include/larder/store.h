@@ -176,6 +176,12 @@ class Store {
   Status rename(const ObjectRef& object, const ObjectRef& new_parent,
                 std::span<const std::byte> new_key);
 
+  // -- values: one for each object, opaque here --------------------------------------------------
+  // Like names they are metadata: evicted apart from pages, and gone with their object. An empty
+  // value takes it away; one that is too long is not kept, and neither is what was there before.
+  void put_value(const ObjectRef& object, const StoredValue& value);
+  std::optional<StoredValue> find_value(const ObjectRef& object) const;
+
   // -- names of directory objects: 1 to 255 bytes -----------------------------------------------
   void put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record);
   void remove_name(const ObjectRef& directory, std::string_view name);

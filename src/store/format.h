@@ -18,6 +18,8 @@
 // Format number 0: metadata are a cache too. A store of another number is recreated with a line.
 #pragma once
 
+#include <larder/records.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -126,6 +128,7 @@ enum class RecordKind : std::uint8_t {
   kUnname = 7,
   kMoveName = 8,
   kSessionMark = 9,
+  kValue = 10,
 };
 
 struct RecordHeader {
@@ -192,11 +195,20 @@ struct AttributesDisk {
 struct NameDisk {
   RecordHeader header;
   std::uint8_t name_length;
-  std::array<std::uint8_t, 3> zero;
+  std::uint8_t zero;
+  Le16 value_version;
   Le64 directory;
   Le64 file_inode, file_device, file_generation;
   AttributesDisk attributes;
-  // name
+  // name, value
+};
+
+struct ValueDisk {
+  RecordHeader header;
+  Le16 version;
+  Le16 zero;
+  Le64 object;
+  // value; none: it has none
 };
 
 struct UnnameDisk {
@@ -225,13 +237,15 @@ static_assert(sizeof(OneObjectDisk) == 16);
 static_assert(sizeof(RenameDisk) == 24);
 static_assert(sizeof(AttributesDisk) == 104);
 static_assert(sizeof(NameDisk) == 144 && offsetof(NameDisk, attributes) == 40);
+static_assert(sizeof(ValueDisk) == 16);
 static_assert(sizeof(UnnameDisk) == 16);
 static_assert(sizeof(MoveNameDisk) == 24);
 
 inline constexpr std::size_t kLongestKey = 255;     // also aux data and names
 inline constexpr std::uint32_t kExtentPages = 256;  // the most in one extent: 1 MiB
-inline constexpr std::size_t kLongestRecord = sizeof(ExtentDisk) + kExtentPages * sizeof(Le32);
-static_assert(kLongestRecord >= sizeof(NameDisk) + kLongestKey);
+inline constexpr std::size_t kLongestRecord = sizeof(NameDisk) + kLongestKey + kLongestValue;
+static_assert(kLongestRecord < (1u << 16));
+static_assert(kLongestRecord >= sizeof(ExtentDisk) + kExtentPages * sizeof(Le32));
 static_assert(kLongestRecord >= sizeof(ObjectDisk) + 2 * kLongestKey);
 
 // -- reading and writing structures -------------------------------------------------------------

@@ -27,6 +27,11 @@ ObjectChange change_of(const Object& object, Pages pages) {
   return change;
 }
 
+ValueRecord value_of(const Object& object) {
+  if (!object.value) return {object.id, 0, {}};
+  return {object.id, object.value->version, object.value->bytes};
+}
+
 Index::Index() : root_(new Object(kRootObject, ObjectType::kIndex)) {
   by_id_.emplace(kRootObject.value(), root_.get());
   totals_.objects = 1;
@@ -128,6 +133,7 @@ void Index::forget(Object& object, DeadList& dead) {
     }
     object.names.reset();
   }
+  set_value(object, 0, {});
   totals_.bytes -= encoded_size(change_of(object, Pages::kKept));
   --totals_.objects;
   by_id_.erase(object.id.value());
@@ -155,10 +161,18 @@ bool Index::rename(Object& object, Object& parent, std::string_view key, DeadLis
   return true;
 }
 
+void Index::set_value(Object& object, std::uint16_t version, Bytes bytes) {
+  totals_.bytes -= encoded_size(value_of(object));
+  object.value.reset();
+  if (bytes.empty()) return;
+  object.value = std::make_unique<StoredValue>(StoredValue{version, {bytes.begin(), bytes.end()}});
+  totals_.bytes += encoded_size(value_of(object));
+}
+
 void Index::put_name(Object& directory, std::string_view name, const NameRecord& record) {
+  remove_name(directory, name);
   if (!directory.names) directory.names = std::make_unique<Object::Names>();
-  const auto [at, fresh] = directory.names->insert_or_assign(std::string(name), record);
-  if (!fresh) return;
+  directory.names->emplace(std::string(name), record);
   ++totals_.names;
   totals_.bytes += encoded_size(PutNameRecord{directory.id, name, record});
 }

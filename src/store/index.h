@@ -70,6 +70,7 @@ class Index {
   // Moves; what lay there is retired. False: it would lie below itself, or is the root.
   bool rename(Object& object, Object& parent, std::string_view key, DeadList& dead);
 
+  void set_value(Object& object, std::uint16_t version, Bytes bytes);  // empty: none
   void put_name(Object& directory, std::string_view name, const NameRecord& record);
   bool remove_name(Object& directory, std::string_view name);  // false: there was none
   // What the new name was goes in any case.
@@ -103,6 +104,8 @@ class Index {
 
 // The object as its record says it.
 ObjectChange change_of(const Object& object, Pages pages);
+
+ValueRecord value_of(const Object& object);  // empty: it has none
 
 inline std::string_view view(Bytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

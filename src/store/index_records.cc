@@ -81,6 +81,12 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
       index.move_name(*from, r.name, *to, r.new_name);
       return true;
     }
+    bool operator()(const ValueRecord& r) const {
+      Object* object = index.by_id(r.object);
+      if (object == nullptr) return false;
+      index.set_value(*object, r.version, r.bytes);
+      return true;
+    }
     // An end, if there was one, follows with identity and pages.
     bool operator()(const SessionMarkRecord& r) const {
       Object* object = index.by_id(r.object);
@@ -95,6 +101,7 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
 void Index::for_each_record(absl::FunctionRef<void(const Record&)> visit) {
   for_each_object([&](Object& object) {
     visit(change_of(object, Pages::kKept));
+    if (object.value) visit(value_of(object));
     if (!object.names) return;
     for (const auto& [name, record] : *object.names) visit(PutNameRecord{object.id, name, record});
   });

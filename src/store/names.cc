@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names of directory objects. A name that cannot be kept is forgotten, never left as it was.
+// Names of directory objects, and values of all. A name that cannot be kept is forgotten, never
+// left as it was.
 #include "store/store_impl.h"
 
 namespace larder::store {
 namespace {
 
 bool fits(std::string_view name) { return !name.empty() && name.size() <= kLongestKey; }
+bool fits(const StoredValue& value) { return value.bytes.size() <= kLongestValue; }
 
 bool same(const NameRecord& a, const NameRecord& b) {
   std::vector<std::byte> first, second;
@@ -24,14 +26,36 @@ const NameRecord* find_in(const Object& directory, std::string_view name) {
 
 void Store::put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record) {
   if (!fits(name)) return;
+  if (!fits(record.value)) return remove_name(directory, name);
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || directory->retired) return;
   const NameRecord* there = find_in(*directory, name);
   if (there != nullptr && same(*there, record)) return;
-  if (there == nullptr && !impl_->index_room_locked(sizeof(NameDisk) + name.size())) return;
+  if (!impl_->index_room_locked(encoded_size(PutNameRecord{directory->id, name, record}))) {
+    if (impl_->index->remove_name(*directory, name))
+      impl_->append_locked(UnnameRecord{directory->id, name});
+    return;
+  }
   impl_->index->put_name(*directory, name, record);
   impl_->append_locked(PutNameRecord{directory->id, name, record});
   impl_->gauges_locked();
+}
+
+void Store::put_value(const ObjectRef& object, const StoredValue& value) {
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || object->retired) return;
+  ValueRecord record{object->id, value.version, value.bytes};
+  if (!fits(value) || !impl_->index_room_locked(encoded_size(record))) record.bytes = {};
+  if (record.bytes.empty() && !object->value) return;
+  if (object->value && *object->value == value && !record.bytes.empty()) return;
+  impl_->index->set_value(*object, record.version, record.bytes);
+  impl_->append_locked(record);
+}
+
+std::optional<StoredValue> Store::find_value(const ObjectRef& object) const {
+  const MutexLock lock(impl_->mutex);
+  if (!impl_->is_open() || !object->value) return std::nullopt;
+  return *object->value;
 }
 
 void Store::remove_name(const ObjectRef& directory, std::string_view name) {

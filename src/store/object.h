@@ -107,6 +107,7 @@ class Object {
   std::string aux;
   std::unique_ptr<Children> children;
   std::unique_ptr<Names> names;
+  std::unique_ptr<StoredValue> value;
   Fills fills;
 
   // Changed under both locks, so that either is enough to read.

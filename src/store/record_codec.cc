@@ -116,7 +116,14 @@ struct Encoder {
     d.file_device.set(r.record.file.device);
     d.file_generation.set(r.record.file.generation);
     d.attributes = to_disk(r.record.attributes);
-    append(into, d, RecordKind::kName, view(r.name));
+    d.value_version.set(r.record.value.version);
+    append(into, d, RecordKind::kName, view(r.name), r.record.value.bytes);
+  }
+  void operator()(const ValueRecord& r) const {
+    ValueDisk d{};
+    d.version.set(r.version);
+    d.object.set(r.object.value());
+    append(into, d, RecordKind::kValue, r.bytes);
   }
   void operator()(const UnnameRecord& r) const {
     UnnameDisk d{};
@@ -199,14 +206,24 @@ std::optional<Record> decode_rename(Bytes record) {
 
 std::optional<Record> decode_name(Bytes record) {
   const auto s = split<NameDisk>(record);
-  if (!s || s->rest.size() != s->disk.name_length) return std::nullopt;
+  if (!s || s->rest.size() < s->disk.name_length) return std::nullopt;
+  const Bytes value = s->rest.subspan(s->disk.name_length);
+  if (value.size() > kLongestValue) return std::nullopt;
   PutNameRecord r;
   r.directory = ObjectId{s->disk.directory.get()};
-  r.name = text(s->rest);
+  r.name = text(s->rest.first(s->disk.name_length));
+  r.record.value.version = s->disk.value_version.get();
+  r.record.value.bytes.assign(value.begin(), value.end());
   r.record.file = {s->disk.file_inode.get(), s->disk.file_device.get(),
                    s->disk.file_generation.get()};
   r.record.attributes = from_disk(s->disk.attributes);
   return r;
+}
+
+std::optional<Record> decode_value(Bytes record) {
+  const auto s = split<ValueDisk>(record);
+  if (!s || s->rest.size() > kLongestValue) return std::nullopt;
+  return ValueRecord{ObjectId{s->disk.object.get()}, s->disk.version.get(), s->rest};
 }
 
 std::optional<Record> decode_unname(Bytes record) {
@@ -237,7 +254,10 @@ std::size_t encoded_size(const ObjectChange& record) {
   return sizeof(ObjectDisk) + record.key.size() + record.aux.size();
 }
 std::size_t encoded_size(const PutNameRecord& record) {
-  return sizeof(NameDisk) + record.name.size();
+  return sizeof(NameDisk) + record.name.size() + record.record.value.bytes.size();
+}
+std::size_t encoded_size(const ValueRecord& record) {
+  return record.bytes.empty() ? 0 : sizeof(ValueDisk) + record.bytes.size();
 }
 std::size_t extent_size(std::uint32_t pages, std::uint64_t block) {
   return sizeof(ExtentDisk) + (block == kNoBlock ? 0 : pages * sizeof(Le32));
@@ -275,6 +295,8 @@ std::optional<Record> decode_next(Bytes& bytes) {
       return decode_unname(record);
     case RecordKind::kMoveName:
       return decode_move_name(record);
+    case RecordKind::kValue:
+      return decode_value(record);
     case RecordKind::kSessionMark:
       return decode_one<SessionMarkRecord>(record);
   }

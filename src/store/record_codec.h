@@ -61,18 +61,26 @@ struct MoveNameRecord {
   ObjectId from, to;
   std::string_view name, new_name;
 };
+struct ValueRecord {
+  ObjectId object;
+  std::uint16_t version = 0;
+  Bytes bytes;
+};
 struct SessionMarkRecord {
   ObjectId object;
 };
-using Record = std::variant<ObjectChange, ExtentRecord, DropRecord, RetireRecord, RenameRecord,
-                            PutNameRecord, UnnameRecord, MoveNameRecord, SessionMarkRecord>;
+using Record =
+    std::variant<ObjectChange, ExtentRecord, DropRecord, RetireRecord, RenameRecord, PutNameRecord,
+                 UnnameRecord, MoveNameRecord, SessionMarkRecord, ValueRecord>;
 
 // How many bytes encode() appends.
 std::size_t encoded_size(const ObjectChange& record);
 std::size_t encoded_size(const PutNameRecord& record);
+std::size_t encoded_size(const ValueRecord& record);
 std::size_t extent_size(std::uint32_t pages, std::uint64_t block);
 
-// Appends the record. REQUIRES: keys, aux data and names of at most 255 bytes.
+// Appends the record. REQUIRES: keys, aux data and names of at most 255 bytes,
+// values of at most kLongestValue.
 void encode(const Record& record, std::vector<std::byte>& into);
 
 // The first record of `bytes`, which becomes what follows it. nullopt: no whole, sensible record.

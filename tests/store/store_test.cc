@@ -360,6 +360,43 @@ TEST_CASE("a name that something unknown was moved to is forgotten") {
   CHECK_FALSE(rig.store->find_name(one, "target"));
 }
 
+TEST_CASE("values of names and objects are kept as they are, and survive opening anew") {
+  Rig rig;
+  const ObjectRef folder = rig.make("folder", {});
+  const auto content = bytes("what is known of it");
+  const StoredValue value{3, {content.begin(), content.end()}};
+  NameRecord negative;
+  negative.value = value;
+  rig.store->put_name(folder, "none", negative);
+  rig.store->put_value(folder, value);
+  rig.store->move_name(folder, "none", folder, "nothing");
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  rig.kill();
+  ObjectRef again = rig.find("folder");
+  CHECK(rig.store->find_value(again) == value);
+  REQUIRE(rig.store->find_name(again, "nothing"));
+  CHECK(rig.store->find_name(again, "nothing")->value == value);
+  rig.reopen();
+  again = rig.find("folder");
+  CHECK(rig.store->find_value(again) == value);
+  // What is too long is not kept, and what was there before is not taken for it.
+  const StoredValue longest{0, std::vector<std::byte>(kLongestValue, std::byte{1})};
+  StoredValue longer = longest;
+  longer.bytes.push_back(std::byte{1});
+  rig.store->put_value(again, longest);
+  CHECK(rig.store->find_value(again) == longest);
+  rig.store->put_value(again, longer);
+  CHECK_FALSE(rig.store->find_value(again));
+  negative.value = longer;
+  rig.store->put_name(again, "nothing", negative);
+  CHECK_FALSE(rig.store->find_name(again, "nothing"));
+  rig.store->put_value(again, value);
+  rig.store->put_value(again, {});
+  CHECK_FALSE(rig.store->find_value(again));
+  rig.sound();
+}
+
 TEST_CASE("keys and aux data have their lengths") {
   Rig rig;
   const ObjectRef root = rig.store->root();
