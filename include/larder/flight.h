@@ -62,6 +62,8 @@ class KeyPart {
   requires(!std::same_as<N, bool>) explicit KeyPart(N number) : number_(number) {}
   explicit KeyPart(std::string_view name) : is_name_(true), name_(name) {}
 
+  std::string_view name() const { return name_; }  // empty where it is a number
+
   friend bool operator==(const KeyPart&, const KeyPart&) = default;
   friend auto operator<=>(const KeyPart&, const KeyPart&) = default;  // numbers before names
   template <class H>

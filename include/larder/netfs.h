@@ -124,6 +124,17 @@ class Netfs {
   virtual std::string why_away() const { return {}; }
 
   virtual Result<Attributes> stat(const std::string& path, Freshness fresh) = 0;
+  // Each name of one directory, as the server has it now: one after the other, but the way there
+  // only once.
+  virtual std::vector<Result<Attributes>> stat_names(const std::string& directory,
+                                                     const std::vector<std::string>& names) {
+    std::vector<Result<Attributes>> answers;
+    answers.reserve(names.size());
+    for (const std::string& name : names)
+      answers.push_back(
+          stat(directory.empty() ? name : directory + "/" + name, Freshness::kServer));
+    return answers;
+  }
   virtual Result<std::vector<Dirent>> list(const std::string& path) = 0;  // without "." and ".."
   virtual Result<std::string> read_link(const std::string& path) = 0;
   virtual Result<struct statvfs> stat_fs() = 0;

@@ -52,6 +52,7 @@ struct MountOptions {
   ShareInodes share_inodes = ShareInodes::kAuto;
   EngineChoice engine = EngineChoice::kAuto;
   Nanoseconds commit_ns = 500 * kMillisecond;
+  double cache_factor = 1;  // scales what is kept of listings, links, xattrs and absent names
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;

@@ -13,8 +13,10 @@
 namespace larder {
 
 enum class Coherency : std::uint8_t {
+  kStrict,       // each open and each read asks the share; the kernel keeps nothing
   kCloseToOpen,  // an open asks the share; in between attributes are trusted for attr_ttl_ns
   kTtl,          // nothing is asked again within ttl_ns
+  kImmutable,    // nothing is asked again
 };
 
 struct Settings {

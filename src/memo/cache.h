@@ -62,7 +62,8 @@ class Cache {
     std::string name;  // of the counters: "links" makes memo.links.hits
     std::size_t capacity =
         1024;  // in what `weigh` counts; 0: nothing is kept, computations are shared
-    std::function<std::size_t(const Value&)> weigh = {};         // at least 1 counts; empty: 1 each
+    std::function<std::size_t(const Value&)> weigh = {};  // at least 1 counts; empty: 1 each
+    std::function<bool(const Kept&)> keeps = {};          // empty: everything is worth keeping
     std::function<bool(const Value&, const Value&)> equal = {};  // for Verify
     std::function<void(const TreeKey&)> on_stale = {};           // a mismatch; no lock is held
   };
@@ -124,6 +125,16 @@ class Cache {
     }
     std::move(ask.waiter)(Answer(std::move(found)));
     return std::nullopt;
+  }
+
+  // What is kept, where that will do: for those who have to make ready before they wait.
+  std::optional<Kept> find(const TreeKey& key,
+                           const std::function<bool(const Kept&)>& accept = {}) {
+    Ask ask{.waiter = nullptr, .accept = accept};
+    Kept found;
+    const MutexLock lock(mutex_);
+    if (!find_locked(key, ask, found)) return std::nullopt;
+    return found;
   }
 
   // Many at once: the tickets of those that are neither kept nor being computed, for ONE question
@@ -294,7 +305,7 @@ class Cache {
   bool keep_locked(const TreeKey& key, Kept value, Hooks& hooks, Gone& gone) REQUIRES(mutex_) {
     const std::size_t weight =
         value && options_.weigh ? std::max<std::size_t>(options_.weigh(*value), 1) : 1;
-    if (weight > capacity_) return false;
+    if (weight > capacity_ || (options_.keeps && !options_.keeps(value))) return false;
     remove_locked(key, gone);
     shrink_locked(capacity_ - weight, gone);
     auto entry = std::make_unique<Entry>(key);

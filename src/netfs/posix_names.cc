@@ -86,6 +86,28 @@ Result<Attributes> PosixNetfs::stat(const std::string& path, Freshness fresh) {
   });
 }
 
+std::vector<Result<Attributes>> PosixNetfs::stat_names(const std::string& directory,
+                                                       const std::vector<std::string>& names) {
+  std::vector<Result<Attributes>> answers(names.size(), fail(ErrorCode::kInvalid));
+  const auto path_of = [&](const std::string& name) {
+    return directory.empty() ? name : directory + "/" + name;
+  };
+  if (names.empty()) return answers;
+  static_cast<void>(at(path_of(names.front()), [&](const Root& root, const SafePath& place) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const bool one_part = names[i].find('/') == std::string::npos && !names[i].empty();
+      if (!one_part || !check_path(names[i])) continue;
+      answers[i] = stat_at(root.device, place.directory(), names[i].c_str(), AT_SYMLINK_NOFOLLOW,
+                           Freshness::kServer);
+    }
+    return Status();
+  }));
+  // What failed is asked for by itself: a share that went away says so there.
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (!answers[i]) answers[i] = stat(path_of(names[i]), Freshness::kServer);
+  return answers;
+}
+
 Result<std::vector<Dirent>> PosixNetfs::list(const std::string& path) {
   return at(path, [](const Root&, const SafePath& place) {
     return list_at(place.directory(), place.is_root() ? "." : place.name());

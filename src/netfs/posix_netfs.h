@@ -34,6 +34,8 @@ class PosixNetfs final : public Netfs {
   std::string why_away() const override { return root_->why_away(); }
 
   Result<Attributes> stat(const std::string& path, Freshness fresh) override;
+  std::vector<Result<Attributes>> stat_names(const std::string& directory,
+                                             const std::vector<std::string>& names) override;
   Result<std::vector<Dirent>> list(const std::string& path) override;
   Result<std::string> read_link(const std::string& path) override;
   Result<struct statvfs> stat_fs() override;

@@ -69,19 +69,31 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   }
   if (!park(reply)) return;
   const Asked asked = ask(*inode);
-  parts_.share.call<Attributes>(
-      CallKind::kNames, asking(known),
-      [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
-      [this, inode, asked, known, reply = std::move(reply)](Result<Attributes> result) mutable {
-        if (result) {
-          if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
-          learn(*inode, *result, asked);
-        } else if (!known || !unreachable(result.error())) {
-          return reply.error(result.error());
-        } else {
+  // Behind a change of our own nobody joins a question of before: its number is part of the key.
+  auto ticket = memos_.attributes.get(
+      key_of(*inode, "attr", asked.change_count),
+      {.waiter = [this, inode, known,
+                  reply = std::move(reply)](const AttributeCache::Answer& answer) mutable {
+        if (!answer) {
+          const bool serve = known && unreachable(answer.error()) && may_serve_unasked(*inode);
+          if (!serve) return reply.error(answer.error());
           counters_.served_unasked.add();
         }
         answer_attributes(*inode, std::move(reply));
+      }});
+  if (!ticket) return;
+  parts_.share.call<Attributes>(
+      CallKind::kNames, asking(known),
+      [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
+      [this, inode, asked, ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
+        if (!result) {
+          memos_.attributes.land(std::move(ticket), fail(result.error()));
+        } else if (!still_is(*inode, *result)) {
+          memos_.attributes.land(std::move(ticket), fail(ErrorCode::kShareStale));
+        } else {
+          learn(*inode, *result, asked);
+          memos_.attributes.land(std::move(ticket), std::make_shared<const Attributes>(*result));
+        }
       });
 }
 
@@ -157,11 +169,65 @@ void Vfs::stat_fs(NodeId, Reply reply) {
 // -- xattrs
 // ----------------------------------------------------------------------------------------
 
-void Vfs::answer_xattr(std::string_view value, std::size_t size, Reply reply) {
+void Vfs::answer_text(const Text& text, std::size_t size, Reply reply) {
+  if (text.sys_errno != 0) return reply.error({ErrorCode::kShareAnswer, text.sys_errno});
+  const std::string_view value = text.text;
   if (size == 0) return reply.xattr_size(ByteCount{value.size()});
   if (value.size() > size) return reply.error({ErrorCode::kShareAnswer, ERANGE});
   std::memcpy(reply.payload().data(), value.data(), value.size());
   reply.data(ByteCount{value.size()});
+}
+
+template <class Work, class Answer>
+void Vfs::recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply, Work work,
+                 Answer answer) {
+  const Nanoseconds now = parts_.clock.mono_ns();
+  const bool unasked = serve_unasked(inode);
+  const auto good = [now, unasked, trust_ns = attr_trust_ns(inode)](const TextCache::Kept& kept) {
+    return unasked || now - kept->asked_mono_ns < trust_ns;
+  };
+  if (const auto kept = cache.find(key, good)) {
+    if (unasked) {
+      counters_.served_unasked.add();
+      probe();
+    }
+    return answer(**kept, std::move(reply));
+  }
+  Result<Target> target = target_of(inode);
+  if (!target) return reply.error(target.error());
+  if (!park(reply)) return;
+  auto ticket =
+      cache.get(key, {.waiter =
+                          [this, &cache, key, inode = InodeRef(&inode), reply = std::move(reply),
+                           answer](const TextCache::Answer& told) mutable {
+                            if (told) return answer(**told, std::move(reply));
+                            const auto before = cache.peek(key);
+                            const bool serve =
+                                before && unreachable(told.error()) && may_serve_unasked(*inode);
+                            if (!serve) return reply.error(told.error());
+                            counters_.served_unasked.add();
+                            answer(**before, std::move(reply));
+                          },
+                      .accept = good});
+  if (!ticket) return;
+  parts_.share.call<Text>(
+      CallKind::kNames, asking(cache.peek(key).has_value()),
+      [target = std::move(*target), work = std::move(work), now](Netfs& netfs) -> Result<Text> {
+        Result<std::string> text = work(netfs, target);
+        if (text) return Text{std::move(*text), 0, now};
+        const Error error = text.error();
+        // That there is none, or can be none, is an answer.
+        const bool none = error.code == ErrorCode::kShareAnswer &&
+                          (error.sys_errno == ENODATA || error.sys_errno == EOPNOTSUPP);
+        if (none) return Text{{}, error.sys_errno, now};
+        return fail(error);
+      },
+      [&cache, inode = InodeRef(&inode), ticket = std::move(*ticket)](Result<Text> text) mutable {
+        if (text)
+          cache.land(std::move(ticket), std::make_shared<const Text>(std::move(*text)));
+        else
+          cache.land(std::move(ticket), fail(text.error()));
+      });
 }
 
 void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply reply) {
@@ -178,18 +244,13 @@ void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply 
       return reply.error({ErrorCode::kShareAnswer, ENODATA});
     }
   }
-  using Value = std::optional<std::string>;  // nullopt: has none
-  ask_share<Value>(
-      *inode, std::move(reply),
-      [capability, name = std::string(name)](Netfs& netfs, const Target& target) -> Result<Value> {
-        Result<std::string> value = netfs.get_xattr(target.path, target.file.get(), name);
-        if (value) return Value(std::move(*value));
-        const int number = value.error().sys_errno;
-        if (capability && (number == ENODATA || number == EOPNOTSUPP)) return Value();
-        return fail(value.error());
+  recall(
+      memos_.xattrs, key_of(*inode, "xattr", name), *inode, std::move(reply),
+      [name = std::string(name)](Netfs& netfs, const Target& target) {
+        return netfs.get_xattr(target.path, target.file.get(), name);
       },
-      [inode, size](Reply r, const Value& value) {
-        if (value) return answer_xattr(*value, size, std::move(r));
+      [inode, size, capability](const Text& text, Reply r) {
+        if (!capability || text.sys_errno == 0) return answer_text(text, size, std::move(r));
         {
           MutexLock lock(inode->mutex);
           inode->no_capability = true;
@@ -199,17 +260,17 @@ void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply 
 }
 
 void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
-  if (parts_.control.owns(node)) return answer_xattr("", size, std::move(reply));
-  ask_share<std::vector<std::string>>(
-      *inode_of(node), std::move(reply),
-      [](Netfs& netfs, const Target& target) {
-        return netfs.list_xattr(target.path, target.file.get());
-      },
-      [size](Reply r, const std::vector<std::string>& names) {
+  if (parts_.control.owns(node)) return answer_text({}, size, std::move(reply));
+  const InodeRef inode = inode_of(node);
+  recall(
+      memos_.xattrs, key_of(*inode, "xattr", ""), *inode, std::move(reply),
+      [](Netfs& netfs, const Target& target) -> Result<std::string> {
+        TRY(const std::vector<std::string> names, netfs.list_xattr(target.path, target.file.get()));
         std::string list;
         for (const std::string& name : names) list.append(name).push_back('\0');
-        answer_xattr(list, size, std::move(r));
-      });
+        return list;
+      },
+      [size](const Text& text, Reply r) { answer_text(text, size, std::move(r)); });
 }
 
 void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value, int flags,
@@ -231,10 +292,14 @@ void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
 }
 
 void Vfs::read_link(NodeId node, Reply reply) {
-  ask_share<std::string>(
-      *inode_of(node), std::move(reply),
+  const InodeRef inode = inode_of(node);
+  recall(
+      memos_.links, key_of(*inode, "link"), *inode, std::move(reply),
       [](Netfs& netfs, const Target& target) { return netfs.read_link(target.path); },
-      [](Reply r, const std::string& target) { r.link(target); });
+      [](const Text& text, Reply r) {
+        text.sys_errno == 0 ? r.link(text.text)
+                            : r.error({ErrorCode::kShareAnswer, text.sys_errno});
+      });
 }
 
 }  // namespace larder

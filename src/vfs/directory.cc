@@ -4,7 +4,7 @@
 // one a name.
 #include <sys/stat.h>
 
-#include <atomic>
+#include <algorithm>
 
 #include "vfs/vfs.h"
 
@@ -19,8 +19,9 @@ constexpr std::uint32_t mode_of(std::uint8_t dirent_type) {
   return static_cast<std::uint32_t>(dirent_type) << 12;  // DTTOIF
 }
 
-// Names whose attributes are asked for at once: about what one READDIRPLUS of the kernel holds.
-constexpr std::size_t kPlusBatch = 64;
+// What one entry of a READDIRPLUS takes at least; so many are asked for at once.
+constexpr std::size_t kPlusBytes = 160;
+constexpr std::size_t kPlusBatchMin = 16, kPlusBatchMax = 256;
 
 }  // namespace
 
@@ -29,11 +30,10 @@ struct Vfs::Listing {
   Listing(InodeRef d, Reply r) : directory(std::move(d)), reply(std::move(r)) {}
 
   InodeRef directory;
-  std::shared_ptr<const std::vector<Dirent>> entries;
+  ListedRef entries;
   std::uint64_t offset = 0;
   std::size_t size = 0;
-  std::vector<InodeRef> inodes;  // of entries[offset...]; null: unknown, or gone meanwhile
-  std::atomic<std::size_t> missing{0};
+  std::vector<Looked> found;  // of entries[offset...]; null: unknown, or gone meanwhile
   Reply reply;
 };
 
@@ -66,54 +66,66 @@ void Vfs::sync_directory(NodeId node, SyncWhat what, Reply reply) {
       [](Reply r, std::monostate) { r.ok(); });
 }
 
-// Where the level of coherency says that nothing is asked twice, a listing is kept as long.
-std::shared_ptr<const std::vector<Dirent>> Vfs::trusted_listing(const Inode& directory) const {
-  MutexLock lock(directory.mutex);
-  return parts_.clock.mono_ns() < directory.listing_until_mono_ns ? directory.listing : nullptr;
-}
-
-void Vfs::keep_listing(Inode& directory, const std::shared_ptr<const std::vector<Dirent>>& entries,
-                       const Asked& asked) {
-  const Settings& settings = parts_.policy.resolve(directory);
-  if (settings.coherency != Coherency::kTtl) return;
-  MutexLock lock(directory.mutex);
-  if (asked.change_count != directory.change_count) return;
-  directory.listing = entries;
-  directory.listing_until_mono_ns = asked.at_mono_ns + settings.ttl_ns;
-}
-
 // Takes the snapshot at offset 0, then goes on with `then`.
 template <class Then>
 void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then) {
   if (offset != 0) {
-    std::shared_ptr<const std::vector<Dirent>> entries;
+    ListedRef entries;
     {
       MutexLock lock(handle.mutex);
       entries = handle.entries;
     }
     if (entries) return then(std::move(entries), std::move(reply));
-  } else if (auto entries = trusted_listing(*handle.inode)) {
-    MutexLock lock(handle.mutex);
-    handle.entries = entries;
-    lock.unlock();
-    return then(std::move(entries), std::move(reply));
   }
-  Result<std::string> path = names_.path_of(*handle.inode);
+  Inode& directory = *handle.inode;
+  const memo::TreeKey key = key_of(directory, "list");
+  const Nanoseconds now = parts_.clock.mono_ns();
+  auto take = [&handle, then = std::move(then)](const ListedRef& entries, Reply r) mutable {
+    {
+      MutexLock lock(handle.mutex);
+      handle.entries = entries;
+    }
+    then(entries, std::move(r));
+  };
+  const bool unasked = serve_unasked(directory);
+  const auto good = [now, unasked, trust_ns = listing_trust_ns(directory)](const ListedRef& kept) {
+    return unasked || now - kept->asked_mono_ns < trust_ns;
+  };
+  if (const auto kept = memos_.listings.find(key, good)) {
+    if (unasked) {
+      counters_.served_unasked.add();
+      probe();
+    }
+    return take(*kept, std::move(reply));
+  }
+  Result<std::string> path = names_.path_of(directory);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
-  const Asked asked = ask(*handle.inode);
+  auto ticket = memos_.listings.get(
+      key, {.waiter =
+                [this, key, directory = handle.inode, take = std::move(take),
+                 reply = std::move(reply)](const Result<ListedRef>& listed) mutable {
+                  if (listed) return take(*listed, std::move(reply));
+                  const auto before = memos_.listings.peek(key);
+                  const bool serve =
+                      before && unreachable(listed.error()) && may_serve_unasked(*directory);
+                  if (!serve) return reply.error(listed.error());
+                  counters_.served_unasked.add();
+                  take(*before, std::move(reply));
+                },
+            .accept = good});
+  if (!ticket) return;
   parts_.share.call<std::vector<Dirent>>(
-      CallKind::kNames, {}, [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
-      [this, &handle, asked, then = std::move(then),
-       reply = std::move(reply)](Result<std::vector<Dirent>> result) mutable {
-        if (!result) return reply.error(result.error());
-        auto entries = std::make_shared<const std::vector<Dirent>>(std::move(*result));
-        keep_listing(*handle.inode, entries, asked);
-        {
-          MutexLock lock(handle.mutex);
-          handle.entries = entries;
+      CallKind::kNames, asking(memos_.listings.peek(key).has_value()),
+      [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
+      [this, now, directory = handle.inode,
+       ticket = std::move(*ticket)](Result<std::vector<Dirent>> result) mutable {
+        if (!result) {
+          memos_.listings.land(std::move(ticket), fail(result.error()));
+          return;
         }
-        then(std::move(entries), std::move(reply));
+        memos_.listings.land(std::move(ticket),
+                             std::make_shared<const Listed>(Listed{std::move(*result), now}));
       });
 }
 
@@ -134,20 +146,20 @@ void Vfs::read_directory(NodeId node, HandleId id, std::uint64_t offset, std::si
   if (parts_.control.owns(node))
     return parts_.control.read_directory(offset, size, std::move(reply));
   DirectoryHandle& handle = directory_of(id);
-  with_listing(handle, offset, std::move(reply),
-               [this, directory = handle.inode, offset, size](
-                   const std::shared_ptr<const std::vector<Dirent>>& entries, Reply r) mutable {
-                 std::size_t used = 0;
-                 bool room = add_dots(*directory, offset, used, size, r.slot());
-                 for (std::size_t i = offset - 2; room && i < entries->size(); ++i) {
-                   const Dirent& entry = (*entries)[i];
-                   const InodeRef known = names_.find(*directory, entry.name).inode;
-                   const std::uint64_t number = known ? known->inode_number : entry.inode;
-                   room = r.slot().add_dirent(used, size, entry.name, number, mode_of(entry.type),
-                                              i + 3);
-                 }
-                 r.data(ByteCount{used});
-               });
+  with_listing(
+      handle, offset, std::move(reply),
+      [this, directory = handle.inode, offset, size](const ListedRef& listed, Reply r) mutable {
+        std::size_t used = 0;
+        bool room = add_dots(*directory, offset, used, size, r.slot());
+        const auto& entries = listed->entries;
+        for (std::size_t i = offset - 2; room && i < entries.size(); ++i) {
+          const Dirent& entry = entries[i];
+          const InodeRef known = names_.find(*directory, entry.name).inode;
+          const std::uint64_t number = known ? known->inode_number : entry.inode;
+          room = r.slot().add_dirent(used, size, entry.name, number, mode_of(entry.type), i + 3);
+        }
+        r.data(ByteCount{used});
+      });
 }
 
 void Vfs::read_directory_plus(NodeId node, HandleId id, std::uint64_t offset, std::size_t size,
@@ -156,46 +168,114 @@ void Vfs::read_directory_plus(NodeId node, HandleId id, std::uint64_t offset, st
     return parts_.control.read_directory_plus(offset, size, std::move(reply));
   DirectoryHandle& handle = directory_of(id);
   with_listing(handle, offset, std::move(reply),
-               [this, directory = handle.inode, offset, size](
-                   std::shared_ptr<const std::vector<Dirent>> entries, Reply r) {
+               [this, directory = handle.inode, offset, size](const ListedRef& entries, Reply r) {
                  auto listing = std::make_shared<Listing>(directory, std::move(r));
-                 listing->entries = std::move(entries);
+                 listing->entries = entries;
                  listing->offset = offset;
                  listing->size = size;
-                 gather(std::move(listing));
+                 gather(listing);
                });
 }
 
-// Asks for what is not known or not trusted of the next entries, all at once.
-void Vfs::gather(std::shared_ptr<Listing> listing) {
-  const auto& entries = *listing->entries;
-  const std::size_t first = listing->offset > 2 ? listing->offset - 2 : 0;
-  const std::size_t count = std::min(kPlusBatch, entries.size() - std::min(first, entries.size()));
-  listing->inodes.resize(count);
-  listing->missing.store(1);  // our own, until all have been asked
+// Asks for what is not known or not trusted of the next entries, all at once, and for as many
+// behind them as well, so that the share is at work while the kernel takes these in.
+void Vfs::gather(const std::shared_ptr<Listing>& listing) {
+  const std::size_t total = listing->entries->entries.size();
+  const std::size_t first = std::min(listing->offset > 2 ? listing->offset - 2 : 0, total);
+  const std::size_t batch = std::clamp(listing->size / kPlusBytes, kPlusBatchMin, kPlusBatchMax);
+  const std::size_t count = std::min(batch, total - first);
+  listing->found.resize(count);
+  auto tickets = plan_names(*listing, first, count,
+                            [this, listing](const std::vector<NameCache::Answer>& answers) {
+                              std::size_t at = 0;
+                              // Without attributes an entry is listed by name only, and looked up
+                              // when it is used.
+                              for (Looked& looked : listing->found) {
+                                if (looked.inode) continue;
+                                const NameCache::Answer& answer = answers[at++];
+                                if (answer && *answer) looked = **answer;
+                              }
+                              answer_listing(*listing);
+                            });
+  ask_names(listing->directory, std::move(tickets));
+}
+
+// Fills in what is trusted of these entries; the tickets are for those that nobody asks for yet.
+std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, std::size_t first,
+                                                    std::size_t count,
+                                                    NameCache::BulkWaiter waiter) {
   const Nanoseconds now = parts_.clock.mono_ns();
+  std::vector<memo::TreeKey> keys;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::string& name = entries[first + i].name;
-    const NameTree::Found found = names_.find(*listing->directory, name);
-    const bool fresh = found.inode && now < found.trusted_until_mono_ns && trusted(*found.inode);
-    if (fresh || (found.inode && serve_unasked(*found.inode))) {
-      listing->inodes[i] = found.inode;
-      continue;
+    const std::string& name = listing.entries->entries[first + i].name;
+    const NameTree::Found known = names_.find(*listing.directory, name);
+    const bool fresh = known.inode && now < known.trusted_until_mono_ns && trusted(*known.inode);
+    if (fresh)
+      listing.found[i] = {known.inode, known.trusted_until_mono_ns};
+    else if (known.inode && serve_unasked(*known.inode))
+      listing.found[i] = {known.inode, 0};
+    else
+      keys.push_back(key_of(*listing.directory, "names", name));
+  }
+  const auto never = [](const NameCache::Kept&) { return false; };
+  return memos_.names.get_many(keys, std::move(waiter), never);
+}
+
+// One question for several names, several questions at once: the more the longer the share takes.
+void Vfs::ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> tickets) {
+  const std::size_t each = names_a_call();
+  for (std::size_t from = 0; from < tickets.size(); from += each) {
+    struct Question {
+      std::vector<std::string> names;
+      std::vector<Asked> asked;
+      std::vector<NameCache::Ticket> tickets;
+    };
+    Question question;
+    for (std::size_t i = from; i < std::min(from + each, tickets.size()); ++i) {
+      question.names.emplace_back(tickets[i].key().parts().back().name());
+      const InodeRef known = names_.find(*directory, question.names.back()).inode;
+      question.asked.push_back(known ? ask(*known) : Asked{parts_.clock.mono_ns(), 0});
+      question.tickets.push_back(std::move(tickets[i]));
     }
-    Result<std::string> path = names_.path_of(*listing->directory, name);
-    if (!path) continue;
-    listing->missing.fetch_add(1);
-    const Asked asked = found.inode ? ask(*found.inode) : Asked{now, 0};
-    parts_.share.call<Attributes>(
+    Result<std::string> path = names_.path_of(*directory);
+    if (!path) continue;  // the tickets land as cancelled
+    std::vector<std::string> names = question.names;
+    struct Answers {
+      std::vector<Result<Attributes>> of;
+      Nanoseconds took_ns = 0;
+    };
+    parts_.share.call<Answers>(
         CallKind::kNames, asking(true),
-        [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
-        [this, listing, i, name, asked](Result<Attributes> result) {
-          // Without attributes the entry is listed by name only, and looked up when it is used.
-          if (result) listing->inodes[i] = install(*listing->directory, name, *result, asked);
-          if (listing->missing.fetch_sub(1) == 1) answer_listing(*listing);
+        [&clock = parts_.clock, path = std::move(*path),
+         names = std::move(names)](Netfs& netfs) -> Result<Answers> {
+          const Nanoseconds began = clock.mono_ns();
+          std::vector<Result<Attributes>> answers = netfs.stat_names(path, names);
+          return Answers{std::move(answers), clock.mono_ns() - began};
+        },
+        [this, directory, question = std::move(question)](Result<Answers> answers) mutable {
+          const std::size_t count = question.names.size();
+          if (answers) took_a_name(answers->took_ns / static_cast<Nanoseconds>(count));
+          for (std::size_t i = 0; i < count; ++i) {
+            const Result<Attributes> one =
+                answers ? answers->of[i] : Result<Attributes>(fail(answers.error()));
+            looked_up(*directory, question.names[i], question.asked[i], one,
+                      std::move(question.tickets[i]));
+          }
         });
   }
-  if (listing->missing.fetch_sub(1) == 1) answer_listing(*listing);
+}
+
+// A call of about half a millisecond: hand-overs cost little of it, and slow shares are asked for
+// each name at once.
+std::size_t Vfs::names_a_call() const {
+  constexpr Nanoseconds kCall_ns = kMillisecond / 2;
+  const Nanoseconds each = std::max<Nanoseconds>(name_takes_ns_.load(), 1);
+  return static_cast<std::size_t>(std::clamp<Nanoseconds>(kCall_ns / each, 1, 64));
+}
+
+void Vfs::took_a_name(Nanoseconds took_ns) {
+  const Nanoseconds before = name_takes_ns_.load();
+  name_takes_ns_.store(before + (took_ns - before) / 4);
 }
 
 void Vfs::answer_listing(Listing& listing) {
@@ -204,11 +284,11 @@ void Vfs::answer_listing(Listing& listing) {
   std::uint64_t offset = listing.offset;
   bool room = add_dots_plus(*listing.directory, offset, used, listing.size, slot);
   const std::size_t first = listing.offset > 2 ? listing.offset - 2 : 0;
-  for (std::size_t i = 0; room && i < listing.inodes.size(); ++i) {
-    const Dirent& dirent = (*listing.entries)[first + i];
+  for (std::size_t i = 0; room && i < listing.found.size(); ++i) {
+    const Dirent& dirent = listing.entries->entries[first + i];
     Entry entry;
-    if (Inode* inode = listing.inodes[i].get()) {
-      entry = entry_of(*inode, parts_.clock.mono_ns() + entry_trust_ns(*inode));
+    if (Inode* inode = listing.found[i].inode.get()) {
+      entry = entry_of(*inode, listing.found[i].until_mono_ns);
       hold(*inode);
     } else {
       // Node 0: the kernel takes the name and type only.

@@ -110,15 +110,17 @@ void Vfs::launch(Handle& handle, Launch launch) {
   std::shared_ptr<NetfsFile> file = slot->get();
   Result<std::string> path = names_.path_of(*inode);
   if (!file && !path) file = inode->open_file(OpenFiles::Use::kReading);
+  const bool immutable = parts_.policy.resolve(*inode).coherency == Coherency::kImmutable;
+  const After after = immutable ? After::kTrusted : After::kAsked;
   const Nanoseconds began_share_ns = share_clock_.now_ns();
   if (!file && !path)
     return landed(*inode, flight, bytes, expected, fail(path.error()), began_share_ns);
   parts_.share.call<Fetched>(
       CallKind::kData, {},
       [path = path.value_or(""), file = std::move(file), bytes, expected,
-       offset = to_bytes(flight->range.first), id = inode->file_id](Netfs& netfs) mutable {
+       offset = to_bytes(flight->range.first), id = inode->file_id, after](Netfs& netfs) mutable {
         return fetch(netfs, path, std::move(file), id, offset,
-                     bytes->span().first(expected.value()));
+                     bytes->span().first(expected.value()), after);
       },
       [this, inode, flight, bytes, expected, began_share_ns, slot](Result<Fetched> result) {
         if (result) {
@@ -132,11 +134,12 @@ void Vfs::launch(Handle& handle, Launch launch) {
 // On a share thread: the bytes, and which version the file is of behind them.
 Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path,
                                 std::shared_ptr<NetfsFile> file, const FileId& id,
-                                ByteOffset offset, std::span<std::byte> into) {
+                                ByteOffset offset, std::span<std::byte> into, After after) {
   TRY(file, opened_now(netfs, path, std::move(file), id));
   TRY(const ByteCount count, netfs.read(*file, offset, into));
-  TRY(const Attributes after, netfs.stat(*file, Freshness::kServer));
-  return Fetched{count, after, std::move(file)};
+  if (after == After::kTrusted) return Fetched{count, std::nullopt, std::move(file)};
+  TRY(const Attributes now, netfs.stat(*file, Freshness::kServer));
+  return Fetched{count, now, std::move(file)};
 }
 
 void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
@@ -151,11 +154,12 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
       waiters = inode.flights.fail(*flight, result.error());
       inode.flights.remove(*flight);
     } else {
-      const Identity after = identity_of(result->after, parts_.share.traits());
+      const Identity after =
+          result->after ? identity_of(*result->after, parts_.share.traits()) : inode.identity;
       const bool ours = inode.session.kind == Session::Kind::kWrite;
       bool current = flight->version == inode.generation.load();
       if (current && !ours && after != inode.identity) {
-        take_version_locked(inode, result->after);
+        take_version_locked(inode, *result->after);
         new_version = true;
       }
       current = current && !new_version && (result->count == expected || ours);

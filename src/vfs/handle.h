@@ -15,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "vfs/inode.h"
+#include "vfs/memos.h"
 
 namespace larder {
 
@@ -91,7 +92,7 @@ struct DirectoryHandle {
 
   const InodeRef inode;
   Mutex mutex{Rank::kHandle};
-  std::shared_ptr<const std::vector<Dirent>> entries GUARDED_BY(mutex);
+  ListedRef entries GUARDED_BY(mutex);
 };
 
 }  // namespace larder

@@ -120,10 +120,6 @@ class Inode {
   bool no_capability GUARDED_BY(mutex) =
       false;  // has no security.capability, as long as attributes are trusted
 
-  // Guarded by mutex: of a directory, where the level of coherency lets it be kept.
-  std::shared_ptr<const std::vector<Dirent>> listing GUARDED_BY(mutex);
-  Nanoseconds listing_until_mono_ns GUARDED_BY(mutex) = 0;
-
   // Guarded by mutex: the current version of the content (regular files). Set by
   // set_identity_locked().
   Identity identity GUARDED_BY(mutex);

@@ -42,10 +42,15 @@ CallOptions Vfs::asking(bool has_fallback) const {
   return {has_fallback ? options_.share_slow_ns : CallOptions::kDefault};
 }
 
+// Who wants to know for certain gets the share's error instead.
+bool Vfs::may_serve_unasked(const Inode& inode) const {
+  return parts_.policy.resolve(inode).coherency != Coherency::kStrict;
+}
+
 // A share that is slow or away is not asked for what we know: but now and then, so that we notice
 // when it is back.
 bool Vfs::serve_unasked(const Inode& inode) const {
-  if (parts_.share.state() == ShareState::kOk) return false;
+  if (parts_.share.state() == ShareState::kOk || !may_serve_unasked(inode)) return false;
   MutexLock lock(inode.mutex);
   return inode.attributes_known;
 }
@@ -144,6 +149,10 @@ void Vfs::forget(NodeId node, std::uint64_t lookups) {
 // The share says that the name is gone.
 void Vfs::forget_name(Inode& directory, std::string_view name) {
   if (const InodeRef was = names_.remove(directory, name)) lost_name(*was);
+  forget_given(directory, name);
+}
+
+void Vfs::forget_given(Inode& directory, std::string_view name) {
   if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
   if (const auto object = names_object(directory)) parts_.cache.store()->remove_name(object, name);
 }
@@ -153,10 +162,10 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   if (parts_.control.owns(parent) || (parent == kRootNode && parts_.control.is_name(name)))
     return parts_.control.lookup(parent, name, std::move(reply));
   const InodeRef directory = inode_of(parent);
+  const Nanoseconds now = parts_.clock.mono_ns();
   const NameTree::Found found = names_.find(*directory, name);
   if (found.inode) {
-    const bool fresh =
-        parts_.clock.mono_ns() < found.trusted_until_mono_ns && trusted(*found.inode);
+    const bool fresh = now < found.trusted_until_mono_ns && trusted(*found.inode);
     if (fresh) return answer_entry(*found.inode, found.trusted_until_mono_ns, std::move(reply));
     if (serve_unasked(*found.inode)) {
       counters_.served_unasked.add();
@@ -164,37 +173,80 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
       return answer_entry(*found.inode, 0, std::move(reply));
     }
   }
+  const memo::TreeKey key = key_of(*directory, "names", name);
+  const auto absent = [now](const std::shared_ptr<const Looked>& looked) {
+    return now < looked->until_mono_ns;
+  };
+  if (const auto known = memos_.names.find(key, absent))
+    return answer_absent((*known)->until_mono_ns, std::move(reply));
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
-  const Asked asked = found.inode ? ask(*found.inode) : Asked{parts_.clock.mono_ns(), 0};
+  auto ticket = memos_.names.get(key, {.waiter =
+                                           [this, known = found.inode, reply = std::move(reply)](
+                                               const NameCache::Answer& answer) mutable {
+                                             answer_looked(known.get(), answer, std::move(reply));
+                                           },
+                                       .accept = absent});
+  if (!ticket) return;
+  const Asked asked = found.inode ? ask(*found.inode) : Asked{now, 0};
   parts_.share.call<Attributes>(
       CallKind::kNames, asking(found.inode != nullptr),
       [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
-      [this, directory, name = std::string(name), known = found.inode, asked,
-       reply = std::move(reply)](Result<Attributes> result) mutable {
-        looked_up(*directory, name, known.get(), asked, result, std::move(reply));
+      [this, directory, name = std::string(name), asked,
+       ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
+        looked_up(*directory, name, asked, result, std::move(ticket));
       });
 }
 
-void Vfs::looked_up(Inode& directory, const std::string& name, Inode* known, const Asked& asked,
-                    const Result<Attributes>& result, Reply reply) {
+// The share has answered. What we changed of the name meanwhile makes the answer one of before: it
+// is told to who asked, and believed no longer than that.
+void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& asked,
+                    const Result<Attributes>& result, NameCache::Ticket ticket) {
+  NameTree::Dropped dropped;
   if (result) {
-    const InodeRef inode = install(directory, name, *result, asked);
-    return answer_entry(*inode, asked.at_mono_ns + entry_trust_ns(*inode), std::move(reply));
+    const FileId file = identify(directory, name, *result);
+    const InodeRef inode = table_.find_or_make(file, result->mode & 0170000, inode_number_of(file));
+    learn(*inode, *result, asked);
+    const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
+    const bool kept = memos_.guard.keep_if_unchanged(
+        ticket.stamp(), [&] { names_.put(directory, name, *inode, until, dropped); });
+    counters_.inodes.set(table_.size());
+    memos_.names.land(std::move(ticket),
+                      std::make_shared<const Looked>(Looked{inode, kept ? until : 0}));
+    return;
   }
   const Error error = result.error();
-  if (known && unreachable(error)) {
-    counters_.served_unasked.add();
-    return answer_entry(*known, 0, std::move(reply));
+  if (error.code != ErrorCode::kShareAnswer || error.sys_errno != ENOENT) {
+    memos_.names.land(std::move(ticket), fail(error));
+    return;
   }
-  if (error.code != ErrorCode::kShareAnswer || error.sys_errno != ENOENT) return reply.error(error);
-  forget_name(directory, name);
-  const Nanoseconds negative_ns = parts_.policy.resolve(directory).negative_ttl_ns;
-  // On a share that folds case, "no such name" of one spelling says nothing of what comes next.
-  if (negative_ns == 0 || parts_.share.traits().folds_case) return reply.error(error);
+  const bool kept = memos_.guard.keep_if_unchanged(
+      ticket.stamp(), [&] { names_.remove(directory, name, dropped); });
+  if (dropped.inode) lost_name(*dropped.inode);
+  if (kept) forget_given(directory, name);
+  memos_.names.land(std::move(ticket),
+                    std::make_shared<const Looked>(
+                        Looked{nullptr, asked.at_mono_ns + absent_trust_ns(directory)}));
+}
+
+void Vfs::answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply) {
+  if (answer) {
+    const Looked& looked = **answer;
+    return looked.inode ? answer_entry(*looked.inode, looked.until_mono_ns, std::move(reply))
+                        : answer_absent(looked.until_mono_ns, std::move(reply));
+  }
+  if (known == nullptr || !unreachable(answer.error()) || !may_serve_unasked(*known))
+    return reply.error(answer.error());
+  counters_.served_unasked.add();
+  answer_entry(*known, 0, std::move(reply));
+}
+
+void Vfs::answer_absent(Nanoseconds until_mono_ns, Reply reply) const {
+  const Nanoseconds left = until_mono_ns - parts_.clock.mono_ns();
+  if (left <= 0) return reply.error({ErrorCode::kShareAnswer, ENOENT});
   Entry nothing;
-  nothing.entry_ttl_ns = negative_ns;
+  nothing.entry_ttl_ns = left;
   reply.entry(nothing);
 }
 

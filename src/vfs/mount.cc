@@ -125,13 +125,14 @@ SetUp<std::monostate> Mount::Impl::open() {
     return opened;
   }
   control = std::make_unique<Control>(options.control, ::getuid(), ::getgid(), clock);
+  memo::set_size_factor(options.cache_factor);
   vfs = std::make_unique<Vfs>(
       VfsParts{*share, *cache, share_cookie, answer, timers, clock, policy, *control},
       VfsOptions{.share_slow_ns = options.share_slow_ns,
                  .direct_io = options.direct_io,
                  .gives_files_away = ::geteuid() == 0},
       at_mount.root, at_mount.figures);
-  vfs->counters().register_in(registry);
+  vfs->register_in(registry);
   transport_stats.register_in(registry);
   share->counters().register_in(registry);
   store->counters().register_in(registry);

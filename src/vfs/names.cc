@@ -73,29 +73,32 @@ void NameTree::link_locked(Inode& directory, std::string_view name, Inode& inode
 
 InodeRef NameTree::put(Inode& directory, std::string_view name, Inode& inode,
                        Nanoseconds trusted_until_mono_ns) {
-  std::vector<Link> dropped;
-  InodeRef before;
-  {
-    MutexLock lock(mutex_);
-    const auto found = directory.children.find(name);
-    if (found != directory.children.end() && found->second.inode == &inode) {
-      found->second.trusted_until_mono_ns = trusted_until_mono_ns;
-      return nullptr;
-    }
-    before = remove_locked(directory, name, dropped);
-    link_locked(directory, name, inode, trusted_until_mono_ns);
+  Dropped dropped;
+  put(directory, name, inode, trusted_until_mono_ns, dropped);
+  return std::move(dropped.inode);
+}
+
+void NameTree::put(Inode& directory, std::string_view name, Inode& inode,
+                   Nanoseconds trusted_until_mono_ns, Dropped& dropped) {
+  MutexLock lock(mutex_);
+  const auto found = directory.children.find(name);
+  if (found != directory.children.end() && found->second.inode == &inode) {
+    found->second.trusted_until_mono_ns = trusted_until_mono_ns;
+    return;
   }
-  return before;
+  dropped.inode = remove_locked(directory, name, dropped.links);
+  link_locked(directory, name, inode, trusted_until_mono_ns);
 }
 
 InodeRef NameTree::remove(Inode& directory, std::string_view name) {
-  std::vector<Link> dropped;
-  InodeRef before;
-  {
-    MutexLock lock(mutex_);
-    before = remove_locked(directory, name, dropped);
-  }
-  return before;
+  Dropped dropped;
+  remove(directory, name, dropped);
+  return std::move(dropped.inode);
+}
+
+void NameTree::remove(Inode& directory, std::string_view name, Dropped& dropped) {
+  MutexLock lock(mutex_);
+  dropped.inode = remove_locked(directory, name, dropped.links);
 }
 
 InodeRef NameTree::move(Inode& from, std::string_view name, Inode& to, std::string_view new_name) {

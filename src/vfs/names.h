@@ -33,10 +33,18 @@ class NameTree {
   };
   Found find(const Inode& directory, std::string_view name) const;
 
+  // What a change took out, to be let go of where no lock is held: it may be the last reference.
+  struct Dropped {
+    InodeRef inode;  // what the name was before, or null
+    std::vector<Link> links;
+  };
   // `name` is `inode` from now on; what it was before loses the name. Returns that, or null.
   InodeRef put(Inode& directory, std::string_view name, Inode& inode,
                Nanoseconds trusted_until_mono_ns);
   InodeRef remove(Inode& directory, std::string_view name);
+  void put(Inode& directory, std::string_view name, Inode& inode, Nanoseconds trusted_until_mono_ns,
+           Dropped& dropped);
+  void remove(Inode& directory, std::string_view name, Dropped& dropped);
   // Returns what the new name was before, or null.
   InodeRef move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
   // Two names change places.

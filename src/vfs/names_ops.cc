@@ -52,7 +52,7 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
       },
       [this, directory, name = std::string(name), asked, asked_wall_ns = parts_.clock.wall_ns(),
        reply = std::move(reply)](Result<Attributes> result) mutable {
-        changed_directory(*directory);
+        changed_name(*directory, name);
         if (!result) return reply.error(result.error());
         share_clock_.saw_made(result->mtime_ns, asked_wall_ns, parts_.clock.wall_ns());
         const InodeRef inode = install(*directory, name, *result, asked);
@@ -65,7 +65,13 @@ void Vfs::changed_directory(Inode& directory) {
   MutexLock lock(directory.mutex);
   ++directory.change_count;
   directory.trusted_until_mono_ns = 0;
-  directory.listing = nullptr;
+  memos_.listings.invalidate(key_of(directory, "list"));
+}
+
+// We made, moved or removed something of that name: what was asked about it before is of before.
+void Vfs::changed_name(Inode& directory, std::string_view name) {
+  changed_directory(directory);
+  memos_.names.invalidate(key_of(directory, "names", name));
 }
 
 void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
@@ -105,7 +111,7 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
       },
       [this, inode, directory, name = std::string(new_name),
        reply = std::move(reply)](Result<Attributes> result) mutable {
-        changed_directory(*directory);
+        changed_name(*directory, name);
         if (!result) return reply.error(result.error());
         adopt(*inode, *result, {});
         const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode);
@@ -170,7 +176,7 @@ void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove rem
       [this, directory, known, name = std::string(name),
        reply = std::move(reply)](Result<Kept> result) mutable {
         if (result && known) keep_open(*known, *result);
-        changed_directory(*directory);
+        changed_name(*directory, name);
         const bool gone = result || (result.error().code == ErrorCode::kShareAnswer &&
                                      result.error().sys_errno == ENOENT);
         if (gone) forget_name(*directory, name);
@@ -216,8 +222,8 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
       },
       [this, from, to, replaced, name = std::string(name), new_name = std::string(new_name), flags,
        reply = std::move(reply)](Result<Renamed> result) mutable {
-        changed_directory(*from);
-        changed_directory(*to);
+        changed_name(*from, name);
+        changed_name(*to, new_name);
         if (!result) return reply.error(result.error());
         if (replaced) keep_open(*replaced, result->kept);
         renamed(*from, name, *to, new_name, flags, result->now);

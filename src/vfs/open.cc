@@ -26,7 +26,7 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
   if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !inode.is_regular())
     return false;
   if (serve_unasked(inode)) return true;
-  return parts_.policy.resolve(inode).coherency == Coherency::kTtl && trusted(inode);
+  return !asks_at_open(inode) && trusted(inode);
 }
 
 Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::string& path,
@@ -86,7 +86,7 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
   if (!result) {
     const Error error = result.error();
     names_.distrust(inode);
-    if (!fallback || !unreachable(error)) return reply.error(error);
+    if (!fallback || !unreachable(error) || !may_serve_unasked(inode)) return reply.error(error);
     // The share turned slow while we waited: the version that was current is served on.
     counters_.opens_unasked.add();
     return opened(inode, flags, nullptr, std::move(reply), nullptr);
@@ -101,7 +101,7 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
 void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
   auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
-  OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io};
+  OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = !handle->writable();
   if (share) handle->slot->set_if_empty(share->file);
   bool kernel_is_behind = false;
@@ -151,7 +151,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
       },
       [this, directory, name = std::string(name), asked, flags,
        reply = std::move(reply)](Result<OpenedFile> result) mutable {
-        changed_directory(*directory);
+        changed_name(*directory, name);
         if (!result) return reply.error(result.error());
         const InodeRef inode = install(*directory, name, result->attributes, asked);
         const Entry entry = entry_of(*inode, asked.at_mono_ns + entry_trust_ns(*inode));

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <system_error>
@@ -147,8 +149,10 @@ bool set_tag(MountOptions& options, std::string_view value) {
 
 bool set_coherency(MountOptions& options, std::string_view value) {
   constexpr std::string_view kTtlPrefix = "ttl=";
-  if (value == "cto") {
-    options.settings.coherency = Coherency::kCloseToOpen;
+  if (value == "cto" || value == "strict" || value == "immutable") {
+    options.settings.coherency = value == "cto"      ? Coherency::kCloseToOpen
+                                 : value == "strict" ? Coherency::kStrict
+                                                     : Coherency::kImmutable;
     return true;
   }
   if (!value.starts_with(kTtlPrefix)) return false;
@@ -158,8 +162,12 @@ bool set_coherency(MountOptions& options, std::string_view value) {
 }
 std::string get_coherency(const MountOptions& options) {
   switch (options.settings.coherency) {
+    case Coherency::kStrict:
+      return "strict";
     case Coherency::kCloseToOpen:
       return "cto";
+    case Coherency::kImmutable:
+      return "immutable";
     case Coherency::kTtl:
       return "ttl=" + duration_text(options.settings.ttl_ns);
   }
@@ -183,6 +191,16 @@ bool set_transport_memory(MountOptions& options, std::string_view value) {
 }
 std::string get_transport_memory(const MountOptions& options) {
   return options.transport_memory == ByteCount{0} ? "auto" : size_text(options.transport_memory);
+}
+
+bool set_factor(MountOptions& options, std::string_view value) {
+  const std::string text(value);
+  char* end = nullptr;
+  const double factor = std::strtod(text.c_str(), &end);
+  const bool plain = !text.empty() && *end == '\0' && std::isfinite(factor);
+  if (!plain || factor < 0 || factor > 1000) return false;
+  options.cache_factor = factor;
+  return true;
 }
 
 bool set_threads(MountOptions& options, std::string_view value) {
@@ -250,11 +268,12 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "auto, uring or threads", [](Out o, Text v) { return set_word(kEngines, v, o.engine); },
      [](In o) { return word_text(kEngines, o.engine); }},
 
-    {"Coherency", "coherency", "cto|ttl=N", "cto",
-     "cto: each open asks the share whether the file changed (close-to-open). ttl=N: nothing is "
-     "asked "
-     "again within N seconds.",
-     "cto, or ttl= and a duration as in coherency=ttl=60", set_coherency, get_coherency},
+    {"Coherency", "coherency", "strict|cto|ttl=N|immutable", "cto",
+     "strict: each open and each read asks the share whether the file changed. cto: each open does "
+     "(close-to-open). ttl=N: nothing is asked again within N seconds. immutable: nothing is asked "
+     "again.",
+     "strict, cto, immutable, or ttl= and a duration as in coherency=ttl=60", set_coherency,
+     get_coherency},
     {"Coherency", "attr_timeout", "SECONDS", "1s",
      "How long attributes are trusted without asking the share.", kDuration,
      [](Out o, Text v) { return keep(parse_duration(v), o.settings.attr_ttl_ns); },
@@ -329,6 +348,11 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "4 to 16.",
      "a number from 1 to 64, or `auto`", set_threads,
      [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
+    {"Running", "cache_factor", "FACTOR", "1",
+     "Scales how many listings, link targets, extended attributes and absent names are kept in "
+     "memory; 0 keeps none.",
+     "a number from 0 to 1000, such as 0.5 or 4", set_factor,
+     [](In o) { return fmt::format("{}", o.cache_factor); }},
     {"Running", "control", "NAME", ".larder",
      "The name of the directory with the control files in the root of the mount.",
      "a name without a slash, not `.` nor `..`", set_control, [](In o) { return o.control; }},

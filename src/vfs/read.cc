@@ -54,6 +54,11 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
   counters_.reads.add();
   Handle& handle = handle_of(id);
   Inode& inode = *handle.inode;
+  if (asks_at_read(inode)) {
+    if (!park(reply)) return;
+    return ask_then_read(
+        std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
+  }
   const Span span = span_of(inode, offset, count);
   if (span.count.value() == 0) return reply.data(ByteCount{0});
   if (span.from_store) {
@@ -77,6 +82,23 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
 
 // -- parked
 // ----------------------------------------------------------------------------------------------
+
+// Where each read is checked: first the version, then the bytes.
+void Vfs::ask_then_read(std::unique_ptr<ParkedRead> read) {
+  const InodeRef inode = read->handle.inode;
+  Result<Target> target = target_of(*inode);
+  if (!target) return read->reply.error(target.error());
+  const Asked asked = ask(*inode);
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {},
+      [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
+      [this, inode, asked, read = std::move(read)](const Result<Attributes>& result) mutable {
+        if (!result) return read->reply.error(result.error());
+        if (!still_is(*inode, *result)) return read->reply.error({ErrorCode::kShareStale});
+        validate(*inode, *result, asked);
+        resume_read(std::move(read));
+      });
+}
 
 // From the start: what is the version, and can the store be asked?
 void Vfs::resume_read(std::unique_ptr<ParkedRead> read) {

@@ -21,14 +21,51 @@ Vfs::Asked Vfs::ask(const Inode& inode) const {
   return {parts_.clock.mono_ns(), inode.change_count};
 }
 
+// By the level of coherency; close-to-open trusts each thing for a time of its own.
+static Nanoseconds trust_of(const Settings& settings, Nanoseconds between_opens_ns) {
+  constexpr Nanoseconds kForGood = 365 * 24 * 3600 * kSecond;
+  switch (settings.coherency) {
+    case Coherency::kStrict:
+      return 0;
+    case Coherency::kCloseToOpen:
+      return between_opens_ns;
+    case Coherency::kTtl:
+      return settings.ttl_ns;
+    case Coherency::kImmutable:
+      return kForGood;
+  }
+  return 0;
+}
+
 Nanoseconds Vfs::attr_trust_ns(const Inode& inode) const {
   const Settings& settings = parts_.policy.resolve(inode);
-  return settings.coherency == Coherency::kTtl ? settings.ttl_ns : settings.attr_ttl_ns;
+  return trust_of(settings, settings.attr_ttl_ns);
 }
 
 Nanoseconds Vfs::entry_trust_ns(const Inode& inode) const {
   const Settings& settings = parts_.policy.resolve(inode);
-  return settings.coherency == Coherency::kTtl ? settings.ttl_ns : settings.entry_ttl_ns;
+  return trust_of(settings, settings.entry_ttl_ns);
+}
+
+// On a share that folds case, "no such name" of one spelling says nothing of what comes next.
+Nanoseconds Vfs::absent_trust_ns(const Inode& directory) const {
+  if (parts_.share.traits().folds_case) return 0;
+  const Settings& settings = parts_.policy.resolve(directory);
+  return trust_of(settings, settings.negative_ttl_ns);
+}
+
+// Opening a directory asks for its names, as opening a file asks for its version.
+Nanoseconds Vfs::listing_trust_ns(const Inode& directory) const {
+  return trust_of(parts_.policy.resolve(directory), 0);
+}
+
+bool Vfs::asks_at_open(const Inode& inode) const {
+  const Coherency level = parts_.policy.resolve(inode).coherency;
+  return level == Coherency::kStrict || level == Coherency::kCloseToOpen;
+}
+
+bool Vfs::asks_at_read(const Inode& inode) const {
+  return parts_.policy.resolve(inode).coherency == Coherency::kStrict;
 }
 
 bool Vfs::trusted(const Inode& inode) const {
@@ -61,10 +98,16 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
     MutexLock lock(inode.mutex);
     // A change of our own came between question and answer: the answer may be of before.
     if (asked.change_count != inode.change_count) return;
+    // Its change time tells of xattrs, a directory's also of its names.
+    const bool moved =
+        inode.attributes_known && (inode.attributes.ctime_ns != attributes.ctime_ns ||
+                                   inode.attributes.mtime_ns != attributes.mtime_ns);
     inode.attributes = attributes;
     inode.attributes_known = true;
     inode.no_capability = false;
     inode.trusted_until_mono_ns = asked.at_mono_ns + attr_trust_ns(inode);
+    if (moved) memos_.xattrs.invalidate(key_of(inode, "xattr"));
+    if (moved && inode.is_directory()) memos_.listings.invalidate(key_of(inode, "list"));
     if (!inode.is_regular()) return;
     const Identity identity = identity_of(attributes, parts_.share.traits());
     if (!inode.identity_known) {
@@ -107,6 +150,7 @@ void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChang
     inode.attributes_known = true;
     inode.no_capability = false;
     inode.trusted_until_mono_ns = parts_.clock.mono_ns() + attr_trust_ns(inode);
+    memos_.xattrs.invalidate(key_of(inode, "xattr"));
     if (!inode.is_regular()) return;
     const Identity identity = identity_of(attributes, parts_.share.traits());
     if (inode.session.kind == Session::Kind::kWrite) {

@@ -39,6 +39,7 @@
 #include "vfs/control.h"
 #include "vfs/handle.h"
 #include "vfs/inode.h"
+#include "vfs/memos.h"
 #include "vfs/names.h"
 #include "vfs/share_clock.h"
 
@@ -85,6 +86,10 @@ class Vfs final : public Filesystem {
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel) { kernel_ = &kernel; }
   VfsCounters& counters() { return counters_; }
+  void register_in(stats::Registry& registry) {
+    counters_.register_in(registry);
+    memos_.register_in(registry);
+  }
 
   void lookup(NodeId parent, std::string_view name, Reply reply) override;
   void forget(NodeId node, std::uint64_t lookups) override;
@@ -137,6 +142,9 @@ class Vfs final : public Filesystem {
 
  private:
   friend struct larder::ParkedRead;
+  using NameCache = memo::Cache<Looked>;
+  using AttributeCache = memo::Cache<Attributes>;
+  using TextCache = memo::Cache<Text>;
   struct FillJob;       // fetch.cc
   struct WrittenJob;    // write.cc
   struct SessionJob;    // write.cc
@@ -158,12 +166,16 @@ class Vfs final : public Filesystem {
   Entry entry_of(Inode& inode, Nanoseconds entry_until_mono_ns);
   void answer_entry(Inode& inode, Nanoseconds entry_until_mono_ns, Reply reply);
   void hold(Inode& inode);
-  void looked_up(Inode& directory, const std::string& name, Inode* known, const Asked& asked,
-                 const Result<Attributes>& result, Reply reply);
+  void looked_up(Inode& directory, const std::string& name, const Asked& asked,
+                 const Result<Attributes>& result, NameCache::Ticket ticket);
+  void answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply);
+  void answer_absent(Nanoseconds until_mono_ns, Reply reply) const;
   bool park(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
+  void forget_given(Inode& directory, std::string_view name);
   bool still_is(Inode& inode, const Attributes& attributes);
   bool serve_unasked(const Inode& inode) const;
+  bool may_serve_unasked(const Inode& inode) const;
   CallOptions asking(bool has_fallback) const;
   void probe();
   static bool unreachable(const Error& error);
@@ -172,6 +184,10 @@ class Vfs final : public Filesystem {
   Asked ask(const Inode& inode) const;
   Nanoseconds attr_trust_ns(const Inode& inode) const;
   Nanoseconds entry_trust_ns(const Inode& inode) const;
+  Nanoseconds absent_trust_ns(const Inode& directory) const;
+  Nanoseconds listing_trust_ns(const Inode& directory) const;
+  bool asks_at_open(const Inode& inode) const;
+  bool asks_at_read(const Inode& inode) const;
   bool trusted(const Inode& inode) const;
   void learn(Inode& inode, const Attributes& attributes, const Asked& asked);
   void validate(Inode& inode, const Attributes& attributes, const Asked& asked);
@@ -186,7 +202,12 @@ class Vfs final : public Filesystem {
 
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
-  static void answer_xattr(std::string_view value, std::size_t size, Reply reply);
+  static void answer_text(const Text& text, std::size_t size, Reply reply);
+  // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
+  // wait.
+  template <class Work, class Answer>
+  void recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply, Work work,
+              Answer answer);
   static bool was_removed(Inode& inode);
   void change_removed(Inode& inode, const AttributeChange& change);
   Result<Target> target_of(const Inode& inode) const;
@@ -209,6 +230,7 @@ class Vfs final : public Filesystem {
   template <class Remove>
   void take_out(NodeId parent, std::string_view name, Reply reply, Remove remove);
   void changed_directory(Inode& directory);
+  void changed_name(Inode& directory, std::string_view name);
   void renamed(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                unsigned flags, const Attributes& now);
   void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
@@ -224,16 +246,18 @@ class Vfs final : public Filesystem {
   std::optional<NewOwner> owner_of_new(const Inode& directory, Caller caller) const;
 
   // -- directory.cc
-  std::shared_ptr<const std::vector<Dirent>> trusted_listing(const Inode& directory) const;
-  void keep_listing(Inode& directory, const std::shared_ptr<const std::vector<Dirent>>& entries,
-                    const Asked& asked);
   template <class Then>
   void with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then);
   static bool add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,
                        ReplySlot& slot);
   static bool add_dots_plus(Inode& directory, std::uint64_t& offset, std::size_t& used,
                             std::size_t size, ReplySlot& slot);
-  void gather(std::shared_ptr<Listing> listing);
+  void gather(const std::shared_ptr<Listing>& listing);
+  std::vector<NameCache::Ticket> plan_names(Listing& listing, std::size_t first, std::size_t count,
+                                            NameCache::BulkWaiter waiter);
+  void ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> tickets);
+  std::size_t names_a_call() const;
+  void took_a_name(Nanoseconds took_ns);
   void answer_listing(Listing& listing);
 
   // -- open.cc
@@ -261,6 +285,7 @@ class Vfs final : public Filesystem {
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
   static PageCount read_store(const cache::Operation& operation, PageRange pages,
                               std::span<std::byte> into);
+  void ask_then_read(std::unique_ptr<ParkedRead> read);
   void resume_read(std::unique_ptr<ParkedRead> read);
   void with_store(std::unique_ptr<ParkedRead> read, ReadStep then);
   void fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
@@ -272,9 +297,10 @@ class Vfs final : public Filesystem {
   // -- fetch.cc
   struct Fetched {
     ByteCount count;
-    Attributes after;
+    std::optional<Attributes> after;  // none: it cannot have changed
     std::shared_ptr<NetfsFile> file;
   };
+  enum class After : bool { kAsked, kTrusted };  // which version the bytes are of
   struct Launch {
     memo::FlightRef flight;
     ByteCount expected;  // bytes, by the size of the current version
@@ -289,7 +315,7 @@ class Vfs final : public Filesystem {
   void launch(Handle& handle, Launch launch);
   static Result<Fetched> fetch(Netfs& netfs, const std::string& path,
                                std::shared_ptr<NetfsFile> file, const FileId& id, ByteOffset offset,
-                               std::span<std::byte> into);
+                               std::span<std::byte> into, After after);
   void landed(Inode& inode, const memo::FlightRef& flight,
               const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
               const Result<Fetched>& result, Nanoseconds began_share_ns);
@@ -343,6 +369,7 @@ class Vfs final : public Filesystem {
   InodeTable table_;
   InodeRef root_;
   NameTree names_;
+  Memos memos_;
   std::atomic<std::uint64_t> copies_in_flight_bytes_{
       0};  // of written pages, on their way to the store
   Mutex settling_mutex_{Rank::kMount};
@@ -350,6 +377,7 @@ class Vfs final : public Filesystem {
   ShareClock share_clock_{parts_.clock};
   Mutex given_mutex_{Rank::kMount};  // one giver of file ids at a time
   std::atomic<Nanoseconds> last_probe_mono_ns_{0};
+  std::atomic<Nanoseconds> name_takes_ns_{kMillisecond / 20};  // one name of many, on the share
   Mutex figures_mutex_{Rank::kLeaf};
   struct statvfs figures_ GUARDED_BY(figures_mutex_);
   Nanoseconds figures_at_mono_ns_ GUARDED_BY(figures_mutex_) = 0;

@@ -22,6 +22,8 @@ class StepQueue final : public WorkQueue {
   bool run_one(Random& random) {
     return !waiting_.empty() && run_at(static_cast<std::size_t>(random.below(waiting_.size())));
   }
+  // What was posted last, before all that has waited longer.
+  bool run_last() { return !waiting_.empty() && run_at(waiting_.size() - 1); }
   // Runs until nothing waits. How many ran.
   std::size_t run_all() {
     std::size_t n = 0;

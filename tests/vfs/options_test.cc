@@ -106,6 +106,8 @@ TEST_CASE("each option sets what it says") {
 
 TEST_CASE("coherency is close-to-open or a time to live") {
   CHECK(read("coherency=cto").settings.coherency == Coherency::kCloseToOpen);
+  CHECK(read("coherency=strict").settings.coherency == Coherency::kStrict);
+  CHECK(read("coherency=immutable").settings.coherency == Coherency::kImmutable);
   const MountOptions ttl = read("coherency=ttl=60");
   CHECK(ttl.settings.coherency == Coherency::kTtl);
   CHECK(ttl.settings.ttl_ns == 60 * kSecond);
@@ -351,7 +353,7 @@ TEST_CASE("an unknown option names the nearest that exists") {
       {"entrytimeout=5", "`entry_timeout=SECONDS`"},
       {"thread=4", "`threads=N`"},
       {"alow_other", "`allow_other`"},
-      {"coherence=cto", "`coherency=cto|ttl=N`"},
+      {"coherence=cto", "`coherency=strict|cto|ttl=N|immutable`"},
       {"sharethreads=4", "`share_threads=N`"},
       {"Size=1G", "`size=SIZE`"},
       {"stor=/x", "`store=PATH`"}};

@@ -35,6 +35,7 @@ struct Answer {
   std::string data;
   std::uint64_t count = 0;
   std::vector<std::string> names;  // of a listing
+  std::vector<Entry> entries;      // of one with attributes
   bool recycled = false;           // the request's memory may be used again
   bool ok() const { return done && !error; }
 };
@@ -93,9 +94,10 @@ class Slot final : public ReplySlot {
     answer_->names.emplace_back(name);
     return true;
   }
-  bool add_dirent_plus(std::size_t&, std::size_t, std::string_view name, const Entry&,
+  bool add_dirent_plus(std::size_t&, std::size_t, std::string_view name, const Entry& entry,
                        std::uint64_t) override {
     answer_->names.emplace_back(name);
+    answer_->entries.push_back(entry);
     return true;
   }
   void recycle() override {

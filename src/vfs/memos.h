@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memos: what the share is being asked, by whom, and what is kept of its answers.
+//
+// Names and attributes that were found live in NameTree and Inode, where the kernel's references
+// hold them; here they are only shared while they are asked for. Listings, link targets, xattrs and
+// "no such name" are kept here, and give way to others when there is no room.
+//
+// One guard numbers them all. A key begins with the file that it is about:
+//   file, "names", name     what a name of this directory is
+//   file, "list"            its listing
+//   file, "attr", n         its attributes, asked for behind its n-th change of our own
+//   file, "link"            a symbolic link's target
+//   file, "xattr", name     one extended attribute; an empty name: their list
+// What we change ourselves is invalidated behind the share's answer and before ours. So an answer
+// of the share that was asked for before, and came after, tells who waited and is not kept.
+#pragma once
+
+#include <larder/netfs.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "memo/cache.h"
+#include "vfs/inode.h"
+
+namespace larder {
+
+// What a name was found to be.
+struct Looked {
+  InodeRef inode;                 // null: no such name
+  Nanoseconds until_mono_ns = 0;  // trusted until then
+};
+
+// What the share said, and when it was asked.
+struct Listed {
+  std::vector<Dirent> entries;
+  Nanoseconds asked_mono_ns = 0;
+};
+using ListedRef = std::shared_ptr<const Listed>;
+struct Text {
+  std::string text;
+  int sys_errno = 0;  // not 0: instead of the text
+  Nanoseconds asked_mono_ns = 0;
+};
+
+struct Memos {
+  static constexpr std::size_t kAbsentNames = 64 << 10;
+  static constexpr std::size_t kListingBytes = 32 << 20;
+  static constexpr std::size_t kTextBytes = 16 << 20;
+
+  memo::SequenceGuard guard;
+  memo::Cache<Looked> names{
+      guard, {.name = "names", .capacity = kAbsentNames, .keeps = [](const auto& looked) {
+                return looked && !looked->inode;
+              }}};
+  memo::Cache<Attributes> attributes{guard, {.name = "attributes", .capacity = 0}};
+  memo::Cache<Listed> listings{
+      guard, {.name = "listings", .capacity = kListingBytes, .weigh = [](const Listed& listed) {
+                std::size_t bytes = sizeof(Listed);
+                for (const Dirent& entry : listed.entries)
+                  bytes += sizeof(Dirent) + entry.name.size();
+                return bytes;
+              }}};
+  memo::Cache<Text> links{guard, {.name = "links", .capacity = kTextBytes, .weigh = weight_of}};
+  memo::Cache<Text> xattrs{guard, {.name = "xattrs", .capacity = kTextBytes, .weigh = weight_of}};
+
+  static std::size_t weight_of(const Text& text) { return 256 + text.text.size(); }
+  void register_in(stats::Registry& registry) const {
+    names.register_in(registry);
+    attributes.register_in(registry);
+    listings.register_in(registry);
+    links.register_in(registry);
+    xattrs.register_in(registry);
+  }
+};
+
+template <class... Parts>
+memo::TreeKey key_of(const Inode& inode, const Parts&... parts) {
+  const FileId& file = inode.file_id;
+  return memo::TreeKey::of(file.inode, file.device, file.generation, parts...);
+}
+
+}  // namespace larder

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each level of coherency asks the share for, what is shared while it is asked, and what a
+// change of our own does to it.
+#include <sys/xattr.h>
+
+#include "support/catch.h"
+#include "vfs/world.h"
+
+using namespace larder;
+using namespace larder::test;
+
+namespace {
+
+Settings with(Coherency coherency, Nanoseconds ttl_ns = 0) {
+  Settings settings;
+  settings.coherency = coherency;
+  settings.ttl_ns = ttl_ns;
+  return settings;
+}
+const Settings kTtl60 = with(Coherency::kTtl, 60 * kSecond);
+
+Answer read_link(World& world, NodeId node) {
+  return world.run([&](Reply r) { world.vfs->read_link(node, std::move(r)); });
+}
+Answer xattr(World& world, NodeId node, const char* name) {
+  return world.run([&](Reply r) { world.vfs->get_xattr(node, name, 1000, std::move(r)); });
+}
+Answer set_xattr(World& world, NodeId node, const char* name, std::string_view value) {
+  return world.run([&](Reply r) {
+    world.vfs->set_xattr(node, name, std::as_bytes(std::span(value)), 0, std::move(r));
+  });
+}
+Asked start_lookup(World& world, const std::string& name) {
+  return world.ask([&](Reply r) { world.vfs->lookup(kRootNode, name, std::move(r)); });
+}
+Answer list_plus(World& world) {
+  const Answer opened =
+      world.run([&](Reply r) { world.vfs->open_directory(kRootNode, std::move(r)); });
+  Answer all = world.run([&](Reply r) {
+    world.vfs->read_directory_plus(kRootNode, opened.open.handle, 0, 1 << 20, std::move(r));
+  });
+  world.run(
+      [&](Reply r) { world.vfs->release_directory(kRootNode, opened.open.handle, std::move(r)); });
+  return all;
+}
+std::uint64_t share_calls(World& world) { return world.calls->counters().calls.value(); }
+
+}  // namespace
+
+// -- shared while it is asked
+
+TEST_CASE("many who look up one name, or ask for one file, cost one call") {
+  World world;
+  world.share.put("f", "text");
+  const auto before = world.share.calls();
+  std::vector<Asked> all;
+  for (int i = 0; i < 20; ++i) all.push_back(start_lookup(world, "f"));
+  world.settle();
+  for (const Asked& one : all) CHECK(one->entry.node == all.front()->entry.node);
+  CHECK(world.share.calls() == before + 1);
+  world.age();
+  std::vector<Asked> stats;
+  for (int i = 0; i < 20; ++i)
+    stats.push_back(world.ask([&](Reply r) {
+      world.vfs->get_attributes(all.front()->entry.node, kNoHandle, std::move(r));
+    }));
+  world.settle();
+  for (const Asked& one : stats) CHECK(one->attributes.size == 4);
+  CHECK(world.share.calls() == before + 2);
+}
+
+TEST_CASE("a failed look-up fails for all who wait and for nobody after") {
+  World world;
+  world.share.put("f", "text");
+  world.share.fail_next(SimCall::kStat, EIO);
+  const Asked a = start_lookup(world, "f"), b = start_lookup(world, "f");
+  world.settle();
+  CHECK(a->error);
+  CHECK(b->error);
+  CHECK(world.lookup("f").ok());
+}
+
+TEST_CASE("a look-up that raced with a change of our own is not believed behind it") {
+  World world({.settings = kTtl60});
+  world.share.put("f", "old");
+  Asked slow;
+  SECTION("removed while it was asked about") {
+    // The share answers, and before we hear of it the file goes.
+    slow = start_lookup(world, "f");
+    world.pool.run_all();
+    const Asked removed =
+        world.ask([&](Reply r) { world.vfs->remove_file(kRootNode, "f", std::move(r)); });
+    while (!removed->done) {
+      world.pool.run_all();
+      world.answer.run_last();
+    }
+    world.settle();
+    CHECK(slow->ok());
+    CHECK(slow->entry.entry_ttl_ns == 0);
+    CHECK(world.lookup("f").entry.node.value() == 0);
+  }
+  SECTION("made while it was asked about") {
+    slow = start_lookup(world, "g");
+    world.pool.run_all();
+    const Asked made = world.ask([&](Reply r) {
+      world.vfs->create(kRootNode, "g", O_RDWR | O_CREAT, 0644, {}, std::move(r));
+    });
+    while (!made->done) {
+      world.pool.run_all();
+      world.answer.run_last();
+    }
+    world.settle();
+    CHECK(slow->done);
+    CHECK(world.lookup("g").entry.node == made->entry.node);
+    world.release(made->entry.node, made->open.handle);
+  }
+}
+
+// -- ttl
+
+TEST_CASE(
+    "within its time ttl asks for nothing twice: names, links, xattrs, listings, absent names") {
+  World world({.settings = kTtl60});
+  world.share.put("f", "text");
+  world.share.make_link_to("l", "f");
+  const Answer file = world.lookup("f"), link = world.lookup("l");
+  set_xattr(world, file.entry.node, "user.a", "value");
+  const auto ask_all = [&] {
+    CHECK(read_link(world, link.entry.node).data == "f");
+    CHECK(xattr(world, file.entry.node, "user.a").data == "value");
+    CHECK(xattr(world, file.entry.node, "user.b").error);
+    CHECK(world.run([&](Reply r) { world.vfs->list_xattr(file.entry.node, 1000, std::move(r)); })
+              .data == std::string("user.a\0", 7));
+    const Answer absent = world.lookup("absent");
+    CHECK((absent.error || absent.entry.node.value() == 0));
+    CHECK(list_plus(world).names.size() == 4);
+    CHECK(world.stat(file.entry.node).ok());
+  };
+  ask_all();
+  const auto before = world.share.calls();
+  world.clock.advance(50 * kSecond);
+  ask_all();
+  CHECK(world.share.calls() == before);
+  world.clock.advance(20 * kSecond);
+  ask_all();
+  CHECK(world.share.calls() > before);
+}
+
+TEST_CASE("a change of our own is seen at once, whatever is trusted") {
+  World world({.settings = with(GENERATE(Coherency::kTtl, Coherency::kImmutable), 60 * kSecond)});
+  world.share.put("f", "text");
+  const Answer file = world.lookup("f");
+  CHECK(xattr(world, file.entry.node, "user.a").error);
+  set_xattr(world, file.entry.node, "user.a", "one");
+  CHECK(xattr(world, file.entry.node, "user.a").data == "one");
+  set_xattr(world, file.entry.node, "user.a", "two");
+  CHECK(xattr(world, file.entry.node, "user.a").data == "two");
+  world.lookup("g");
+  CHECK(world.list().names.size() == 3);
+  const Answer made = world.create("g");
+  REQUIRE(made.ok());
+  CHECK(world.lookup("g").entry.node == made.entry.node);
+  CHECK(world.list().names.size() == 4);
+  world.run([&](Reply r) { world.vfs->remove_file(kRootNode, "f", std::move(r)); });
+  const Answer gone = world.lookup("f");
+  CHECK((gone.error || gone.entry.node.value() == 0));
+  CHECK(world.list().names.size() == 3);
+}
+
+TEST_CASE("a warm listing with attributes asks the share for nothing") {
+  World world({.settings = kTtl60});
+  for (int i = 0; i < 500; ++i) world.share.put("d" + std::to_string(i), "x");
+  list_plus(world);
+  const auto before = world.share.calls();
+  const Answer again = list_plus(world);
+  CHECK(again.names.size() >= 256);
+  CHECK(world.share.calls() == before);
+}
+
+TEST_CASE("a cold listing asks for many names in one call") {
+  World world;
+  for (int i = 0; i < 200; ++i) world.share.put("d" + std::to_string(i), "x");
+  const auto before = share_calls(world);
+  CHECK(list_plus(world).entries.size() == 202);
+  CHECK(share_calls(world) - before < 30);
+}
+
+// -- no trust on top of trust
+
+TEST_CASE("the kernel gets what is left of larder's own trust") {
+  World world({.settings = kTtl60});
+  world.share.put("f", "text");
+  world.lookup("f");
+  world.clock.advance(45 * kSecond);
+  const Answer found = world.lookup("f");
+  CHECK(found.entry.entry_ttl_ns == 15 * kSecond);
+  CHECK(found.entry.attr_ttl_ns == 15 * kSecond);
+  const Answer listed = list_plus(world);
+  REQUIRE(listed.entries.size() == 3);
+  CHECK(listed.entries.back().entry_ttl_ns == 15 * kSecond);
+  CHECK(listed.entries.back().attr_ttl_ns == 15 * kSecond);
+  world.lookup("absent");
+  world.clock.advance(5 * kSecond);
+  const Answer absent = world.lookup("absent");
+  REQUIRE(absent.ok());
+  CHECK(absent.entry.node.value() == 0);
+  CHECK(absent.entry.entry_ttl_ns == 55 * kSecond);
+}
+
+// -- close-to-open
+
+TEST_CASE("a warm open under close-to-open is exactly one call, and its reads are none") {
+  World world;
+  world.share.put("f", std::string(50'000, 'x'));
+  world.age();
+  world.cat("f");
+  const Answer found = world.lookup("f");
+  const auto before = share_calls(world);
+  const Answer opened = world.open(found.entry.node);
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 50'000).data.size() == 50'000);
+  world.release(found.entry.node, opened.open.handle);
+  CHECK(share_calls(world) == before + 1);
+}
+
+// -- strict
+
+TEST_CASE("strict asks at each open and each read, and leaves the kernel nothing to keep") {
+  World world({.settings = with(Coherency::kStrict)});
+  world.share.keep_attributes_for(0);
+  world.share.put("f", std::string(5'000, 'a'));
+  world.age();
+  const Answer found = world.lookup("f");
+  CHECK(found.entry.entry_ttl_ns == 0);
+  CHECK(found.entry.attr_ttl_ns == 0);
+  const Answer opened = world.open(found.entry.node);
+  CHECK(opened.open.direct_io);
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 9'000).data == std::string(5'000, 'a'));
+  const auto data = world.data_calls();
+  const auto calls = share_calls(world);
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 9'000).data == std::string(5'000, 'a'));
+  CHECK(share_calls(world) == calls + 1);
+  CHECK(world.data_calls() == data);  // the bytes are still the store's
+  world.share.put("f", std::string(6'000, 'b'));
+  world.age();
+  // The same handle, no open in between.
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 9'000).data == std::string(6'000, 'b'));
+  world.share.go_away();
+  const Answer away = world.read(found.entry.node, opened.open.handle, 0, 9'000);
+  REQUIRE(away.error);
+  CHECK(away.error->code == ErrorCode::kShareAway);
+  CHECK(world.lookup("f").error);
+  world.share.come_back();
+  world.release(found.entry.node, opened.open.handle);
+}
+
+// -- immutable
+
+TEST_CASE("immutable asks once and never again, and a fetch is one read") {
+  World world({.settings = with(Coherency::kImmutable)});
+  world.share.put("f", std::string(5'000, 'a'));
+  world.age();
+  world.lookup("f");
+  const auto stats = world.share.calls(SimCall::kFileStat);
+  CHECK(world.cat("f").data == std::string(5'000, 'a'));
+  CHECK(world.share.calls(SimCall::kFileStat) == stats);
+  const auto before = world.share.calls();
+  world.clock.advance(30 * 24 * 3600 * kSecond);
+  CHECK(world.cat("f").data == std::string(5'000, 'a'));
+  CHECK(world.share.calls() == before);
+}
+
+// -- away
+
+TEST_CASE("links, xattrs and listings that are known are served while the share is away") {
+  World world;
+  world.share.put("f", "text");
+  world.share.make_link_to("l", "f");
+  const Answer file = world.lookup("f"), link = world.lookup("l");
+  set_xattr(world, file.entry.node, "user.a", "value");
+  xattr(world, file.entry.node, "user.a");
+  read_link(world, link.entry.node);
+  list_plus(world);
+  world.share.go_away();
+  world.age();
+  CHECK(world.list().names.size() == 4);
+  CHECK(read_link(world, link.entry.node).data == "f");
+  CHECK(xattr(world, file.entry.node, "user.a").data == "value");
+  CHECK(xattr(world, file.entry.node, "user.never").error);
+  world.share.come_back();
+}
