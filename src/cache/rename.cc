@@ -129,11 +129,13 @@ struct RenameSteps {
       old_parent = std::exchange(object.parent_, parent);
       object.rare_locked().old_key = ShortBytes(to_bytes(record.new_key));
       MutexLock lock(record.cookie->mutex);
-      if (record.cookie->object_in(object.cache()) == &object) {
-        if (record.cookie->key.view() == record.new_key) object.rare_->old_key = ShortBytes();
+      Cookie& cookie = *record.cookie;
+      if (cookie.object_in(object.cache()) == &object && cookie.parent == record.new_parent &&
+          cookie.key.view() == record.new_key) {
+        object.rare_->old_key = ShortBytes();
         object.tidy_locked();
       } else {
-        tree.lingering.insert(&object);  // our cookie let go of us meanwhile
+        tree.lingering.insert(&object);  // our cookie let go of us meanwhile, or moved on
       }
     }
     if (old_parent) old_parent->child_gone();

@@ -24,6 +24,14 @@ class StepQueue final : public WorkQueue {
   }
   // What was posted last, before all that has waited longer.
   bool run_last() { return !waiting_.empty() && run_at(waiting_.size() - 1); }
+  Work* at(std::size_t index) const { return waiting_[index]; }
+  bool run_at(std::size_t index) {
+    if (index >= waiting_.size()) return false;
+    Work* work = waiting_[index];
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
+    work->run(*work);
+    return true;
+  }
   // Runs until nothing waits. How many ran.
   std::size_t run_all() {
     std::size_t n = 0;
@@ -32,13 +40,6 @@ class StepQueue final : public WorkQueue {
   }
 
  private:
-  bool run_at(std::size_t index) {
-    if (index >= waiting_.size()) return false;
-    Work* work = waiting_[index];
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(index));
-    work->run(*work);
-    return true;
-  }
   std::deque<Work*> waiting_;
 };
 

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// A world that is driven by actions from outside, one at a time: a call of the netfs, a fault, a
+// step of one worker. A machine takes one step at a time (Tree::steps_per_run), so a sequence of
+// actions is an interleaving of all threads; whoever chooses them (every order of them in
+// exploration_test.cc, a seed in random_worlds_test.cc) runs production code above the queues.
+//
+// The tree: netfs - index 0 - index 1 ... each with files below it. What must hold in every state
+// is broken_rule(): it says what does not.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cache/world.h"
+
+namespace larder::test {
+
+enum class Do : std::uint8_t {
+  kMachine,  // runs the piece of work of that number in the queue
+  kAnswer,
+  kAcquire,  // file n
+  kRelinquish,
+  kRetire,
+  kAcquireIndex,
+  kRelinquishIndex,
+  kRetireIndex,
+  kInvalidate,
+  kUpdate,
+  kRename,      // file n to a key of its own below the last index, and back
+  kRenameOver,  // file n to the place of the next
+  kDisable,
+  kEnable,
+  kSubmit,  // the next operation, to file n
+  kComplete,
+  kAbort,
+  kCancel,
+  kAttrChanged,
+  kFaults,    // the store's look-ups and creations fail, or do so no longer
+  kAbsent,    // the next look-up finds an obsolete version, or the right one
+  kWithdraw,  // begins
+  kComeBack,  // the withdrawn cache's last object is gone; an empty one comes
+  kTime,      // a minute passes
+};
+inline constexpr std::size_t kDos = 24;
+std::string_view to_text(Do what);
+
+struct Action {
+  Do what;
+  std::uint8_t number;
+};
+
+struct DrivenOptions {
+  unsigned indices = 1;
+  unsigned files = 2;
+  unsigned operations = 2;
+  unsigned steps_per_run = 1;
+  // How often each may be done; machine and answer steps as often as there are any.
+  std::array<unsigned, kDos> budget{};
+};
+
+class DrivenWorld {
+ public:
+  explicit DrivenWorld(const DrivenOptions& options);
+  ~DrivenWorld();
+
+  std::vector<Action> possible();
+  void act(Action action);
+  // Empty where all is well.
+  std::string broken_rule();
+  // What the world will do from here on depends on this alone.
+  std::string fingerprint();
+  // Ends everything in order; what is then left that should not be.
+  std::string wind_down();
+
+ private:
+  struct Noted : NotedOperation {
+    using NotedOperation::NotedOperation;
+    cache::Submitted answer = cache::Submitted::kNever;
+    bool was_submitted = false, completed = false, taken_back = false;
+    bool runs_here() const {
+      return answer == cache::Submitted::kNow && type == cache::OperationType::kMyThread;
+    }
+    bool may_complete() const { return !completed && !taken_back && (runs_here() || runs == 1); }
+  };
+
+  unsigned& left(Do what) { return budget_[static_cast<std::size_t>(what)]; }
+  cache::CookieRef& index_of_file(unsigned file) { return indices_[file % indices_.size()]; }
+  void submit(unsigned file);
+  void begin_withdrawal();
+  std::string rule_of_object(cache::Object& object);
+  std::string rule_of_cookie(cache::Cookie& cookie);
+
+  const DrivenOptions options_;
+  std::array<unsigned, kDos> budget_;
+  World world_;
+  std::shared_ptr<cache::Tree> tree_;
+  std::vector<cache::CookieRef> indices_, files_;
+  std::vector<bool> renamed_;
+  std::vector<std::unique_ptr<Noted>> operations_;
+  bool withdrawing_ = false;
+};
+
+}  // namespace larder::test
