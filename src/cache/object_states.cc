@@ -81,22 +81,42 @@ constexpr Row kDyingRows[] = {{Event::kCleared, When::kBusy, kDying},
 constexpr StateKind kWork = StateKind::kWork;
 constexpr StateKind kWait = StateKind::kWait;
 
+constexpr std::uint16_t to() { return 0; }
+template <class... More>
+constexpr std::uint16_t to(State state, More... more) {
+  return static_cast<std::uint16_t>(1u << static_cast<unsigned>(state) | to(more...));
+}
+
 // clang-format off
 constexpr std::array<StateTable, kStates> kTables = {{
-    {kInit, "INIT", "INIT", kWait, nullptr, nullptr, kInitRows},
-    {kLookingUp, "LOOKING_UP", "LOOK", kWork, A::look_up, nullptr, {}},
-    {kCreating, "CREATING", "CRTN", kWork, A::create, nullptr, {}},
-    {kAvailable, "AVAILABLE", "AVBL", kWork, A::become_available, nullptr, {}},
-    {kActive, "ACTIVE", "ACTV", kWait, nullptr, nullptr, kActiveRows},
-    {kInvalidating, "INVALIDATING", "INVL", kWork, A::invalidate, nullptr, {}},
-    {kUpdating, "UPDATING", "UPDT", kWork, A::update, nullptr, {}},
-    {kDying, "DYING", "DYNG", kWait, nullptr, A::begin_dying, kDyingRows},
-    {kLcDying, "LC_DYING", "LCDY", kWork, A::abort_look_up, nullptr, {}},
-    {kAbortInit, "ABORT_INIT", "ABTI", kWork, A::abort_init, nullptr, {}},
-    {kReleasing, "RELEASING", "RELS", kWork, A::release, nullptr, {}},
-    {kRecycling, "RECYCLING", "RCYC", kWork, A::recycle, nullptr, {}},
-    {kWithdrawing, "WITHDRAWING", "WTHD", kWork, A::withdraw, nullptr, {}},
-    {kDead, "DEAD", "DEAD", kWait, nullptr, nullptr, {}},
+    {kInit, "INIT", "INIT", kWait, nullptr, nullptr, kInitRows, to(),
+     "waits to be needed, for its parent, or for who holds its place"},
+    {kLookingUp, "LOOKING_UP", "LOOK", kWork, A::look_up, nullptr, {},
+     to(kInit, kLookingUp, kCreating, kAvailable),
+     "pins the parent and asks the store; asks the netfs about the version"},
+    {kCreating, "CREATING", "CRTN", kWork, A::create, nullptr, {}, to(kLookingUp, kAvailable),
+     "creates it in the store"},
+    {kAvailable, "AVAILABLE", "AVBL", kWork, A::become_available, nullptr, {}, to(kActive),
+     "starts the operations that waited, and kicks the children"},
+    {kActive, "ACTIVE", "ACTV", kWait, nullptr, nullptr, kActiveRows, to(),
+     "serves operations; where it spends its life"},
+    {kInvalidating, "INVALIDATING", "INVL", kWork, A::invalidate, nullptr, {}, to(kActive),
+     "cancels what is pending; the store forgets the old content, and refuses its fills"},
+    {kUpdating, "UPDATING", "UPDT", kWork, A::update, nullptr, {}, to(kActive),
+     "writes new aux data"},
+    {kDying, "DYING", "DYNG", kWait, nullptr, A::begin_dying, kDyingRows, to(),
+     "refuses operations, turns waiting children away, waits until nothing holds it"},
+    {kLcDying, "LC_DYING", "LCDY", kWork, A::abort_look_up, nullptr, {}, to(kDying),
+     "undoes a look-up: lets the parent go"},
+    {kAbortInit, "ABORT_INIT", "ABTI", kWork, A::abort_init, nullptr, {}, to(kDying),
+     "leaves the line of those who wait for the parent"},
+    {kReleasing, "RELEASING", "RELS", kWork, A::release, nullptr, {}, to(kDead),
+     "lets go; the data stay"},
+    {kRecycling, "RECYCLING", "RCYC", kWork, A::recycle, nullptr, {}, to(kDead),
+     "deletes it in the store, then lets go"},
+    {kWithdrawing, "WITHDRAWING", "WTHD", kWork, A::withdraw, nullptr, {}, to(kDead),
+     "lets go; the data stay, the cookie is without an object"},
+    {kDead, "DEAD", "DEAD", kWait, nullptr, nullptr, {}, to(), "nothing, for ever"},
 }};
 // clang-format on
 
@@ -134,20 +154,21 @@ bool Object::dispatch() {
 
 // False: it sleeps.
 bool Object::step() {
-  State to = state_.load(std::memory_order_relaxed);  // a work state whose turn has come
+  State here = state_.load(std::memory_order_relaxed);  // a work state whose turn has come
   const Events raised = events();
   if (raised & table_of(out_of_band_).events) {
-    to = table_of(out_of_band_).next;
+    here = table_of(out_of_band_).next;
     out_of_band_ = OutOfBand::kNone;
-  } else if (table_of(to).kind == StateKind::kWait) {
+  } else if (table_of(here).kind == StateKind::kWait) {
     const Row* row = matching_row(raised);
     if (row == nullptr) return false;
     events_.fetch_and(static_cast<std::uint16_t>(~(bit(row->event) & ~kTerminalEvents)));
-    to = row->next;
+    here = row->next;
   }
-  arrive(to);
-  if (table_of(to).kind == StateKind::kWork) {
-    const State then = table_of(to).work(*this);
+  arrive(here);
+  if (table_of(here).kind == StateKind::kWork) {
+    const State then = table_of(here).work(*this);
+    check(table_of(here).leads_to & to(then), "a work state leads where its table says");
     if (table_of(then).kind == StateKind::kWait) {
       arrive(then);
     } else {

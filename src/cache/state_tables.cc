@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state tables as questions and as text: what an event comes to in a state, and the whole grid.
-#include <fmt/format.h>
-
+// The state tables as questions: what an event comes to in a state.
 #include <array>
 
 #include "cache/states.h"
@@ -12,10 +10,15 @@ namespace {
 constexpr std::array<std::string_view, kEvents> kEventNames = {
     "REQUEUE", "UPDATE", "INVALIDATE", "CLEARED", "ERROR", "RELEASE", "WITHDRAW", "RETIRE"};
 
-std::string cell(State state, Event event, When when) {
-  const Decision decision = decide(state, event, when);
-  return std::string(decision.kind == Decision::Kind::kMove ? to_text(decision.next) : "-");
-}
+constexpr std::array<std::string_view, kEvents> kRaisedBy = {
+    "whoever needs the object up; the parent that is; the death of who held its place",
+    "update: new aux data for the same content",
+    "invalidate: the content changed",
+    "the last operation or child that held it",
+    "a look-up or creation that failed; an operation that found it broken",
+    "relinquish or disable, keeping the data",
+    "the withdrawal of its cache; a parent that dies",
+    "relinquish or disable, deleting the data; a rename over it"};
 
 }  // namespace
 
@@ -57,32 +60,6 @@ Decision decide(State state, Event event, When when) {
 std::string_view to_text(State state) { return table_of(state).name; }
 std::string_view to_text(Event event) { return kEventNames[static_cast<std::size_t>(event)]; }
 
-std::string state_tables_text() {
-  std::string text = "State x event -> next; '-': remembered. DYING is shown held and clear.\n\n";
-  text += fmt::format("{:<18}{:<5}{:<5}", "", "", "");
-  for (const std::string_view event : kEventNames) text += fmt::format("{:<13}", event);
-  while (text.back() == ' ') text.pop_back();
-  text += '\n';
-  const auto line = [&text](State state, When when, std::string_view suffix) {
-    const StateTable& table = table_of(state);
-    text += fmt::format("{:<18}{:<5}{:<5}", std::string(table.name) + std::string(suffix),
-                        table.short_name, table.kind == StateKind::kWork ? "work" : "wait");
-    for (std::size_t e = 0; e < kEvents; ++e) {
-      text += fmt::format("{:<13}", cell(state, static_cast<Event>(e), when));
-    }
-    while (text.back() == ' ') text.pop_back();
-    text += '\n';
-  };
-  for (std::size_t s = 0; s < kStates; ++s) {
-    const State state = static_cast<State>(s);
-    if (state == State::kDying) {
-      line(state, When::kBusy, " (held)");
-      line(state, When::kClear, " (clear)");
-    } else {
-      line(state, When::kClear, "");
-    }
-  }
-  return text;
-}
+std::string_view raised_by(Event event) { return kRaisedBy[static_cast<std::size_t>(event)]; }
 
 }  // namespace larder::cache

@@ -64,6 +64,8 @@ struct StateTable {
   State (*work)(Object&);     // of a work state: does it and says what comes next
   void (*arrive)(Object&);    // of a wait state: done whenever it is entered; null: nothing
   std::span<const Row> rows;  // of a wait state: the first that matches wins
+  std::uint16_t leads_to;     // of a work state: bits of State; the dispatcher holds it to them
+  std::string_view meaning;   // what happens there
 };
 
 // What terminal events do at once, whatever the state was about to do. One is installed at a time.
@@ -90,7 +92,9 @@ Decision decide(State state, Event event, When when);
 
 std::string_view to_text(State state);
 std::string_view to_text(Event event);
-// The tables and the whole grid, for people.
-std::string state_tables_text();
+std::string_view raised_by(Event event);
+// docs/object-states.md and its picture (state_page.cc).
+std::string object_states_page();
+std::string object_states_picture();
 
 }  // namespace larder::cache
