@@ -57,6 +57,13 @@ enum class CommitBy : std::uint8_t { kThread, kSync };
 
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
+  // Culling, in percent of the data area that is free, as FS-Cache has it: below `cull` what is
+  // oldest goes until `run` are free; below `stop` nothing new is taken. REQUIRES: stop < cull <
+  // run < 100.
+  struct Culling {
+    unsigned run = 10, cull = 7, stop = 3;
+  };
+  Culling culling = {};
   // Bytes of fills in flight; above, a fill is dropped and counted.
   ByteCount fill_limit{64u << 20};
   CommitBy commit_by = CommitBy::kThread;
@@ -72,11 +79,12 @@ struct Counters {
   stats::Counter reads, read_bytes, misses, sum_errors, read_errors;
   stats::Counter fills, fill_bytes, fills_dropped_full, fills_dropped_stale, fill_errors,
       fill_in_flight_bytes;
-  stats::Counter zero_pages, evicted_extents, evicted_bytes, quarantined_bytes;
+  stats::Counter zero_pages, evicted_extents, evicted_bytes, evicted_names, quarantined_bytes;
   stats::Counter commits, flushes, journal_bytes, checkpoints, checkpoint_bytes, replayed_records,
       discarded_records;
-  stats::Counter objects, names, extents;                    // gauges
-  stats::Counter capacity_bytes, used_bytes, waiting_bytes;  // gauges
+  stats::Counter objects, names, extents;                                            // gauges
+  stats::Counter capacity_bytes, used_bytes, waiting_bytes;                          // gauges
+  stats::Counter index_bytes, free_runs, largest_free_bytes, fragmentation_percent;  // gauges
   void register_in(stats::Registry& registry);
 };
 
@@ -91,6 +99,7 @@ struct ReadSegment {
 class ReadPlan {
  public:
   static constexpr std::size_t kMaxSegments = 24;
+  static constexpr std::size_t kMaxPages = 320;  // that are not zeros: 1 MiB at any alignment
   ReadPlan() = default;
   ~ReadPlan();  // REQUIRES: finish_read() was called if covered() is not 0
   ReadPlan(const ReadPlan&) = delete;
@@ -103,8 +112,11 @@ class ReadPlan {
  private:
   friend class Store;
   std::array<ReadSegment, kMaxSegments> segments_;
-  std::array<void*, kMaxSegments> extents_{};
+  std::array<std::uint32_t, kMaxSegments> pins_;
+  std::array<std::uint64_t, kMaxSegments> blocks_;
   std::array<PageIndex, kMaxSegments> first_pages_;
+  // As they were when the pages were pinned, one behind the other. Not set before it is needed.
+  std::array<std::uint32_t, kMaxPages> sums_;
   std::size_t count_ = 0;
   PageCount covered_{};
   Object* object_ = nullptr;  // a reference is held from plan to finish

@@ -7,6 +7,43 @@
 
 namespace larder::store {
 
+// The bits of `word` that lie in the run.
+std::uint64_t BlockSet::mask(std::uint64_t word, BlockRun run) const {
+  std::uint64_t bits = ~std::uint64_t{0};
+  if (word == run.block / 64) bits &= ~std::uint64_t{0} << run.block % 64;
+  if (word == (run.end() - 1) / 64) bits &= ~std::uint64_t{0} >> (63 - (run.end() - 1) % 64);
+  return bits;
+}
+
+bool BlockSet::add(BlockRun run) {
+  if (run.count == 0 || run.end() < run.block || run.end() > blocks_) return false;
+  const std::uint64_t last = (run.end() - 1) / 64;
+  for (std::uint64_t word = run.block / 64; word <= last; ++word) {
+    if ((words_[word] & mask(word, run)) != 0) return false;
+  }
+  for (std::uint64_t word = run.block / 64; word <= last; ++word) words_[word] |= mask(word, run);
+  return true;
+}
+
+std::vector<BlockRun> BlockSet::gaps() const {
+  std::vector<BlockRun> runs;
+  for (std::uint64_t block = 0; block < blocks_;) {
+    if (block % 64 == 0 && words_[block / 64] == ~std::uint64_t{0}) {
+      block += 64;
+      continue;
+    }
+    if (has(block)) {
+      ++block;
+      continue;
+    }
+    const std::uint64_t first = block;
+    while (block < blocks_ && (block % 64 == 0 && words_[block / 64] == 0 ? true : !has(block)))
+      block += block % 64 == 0 && words_[block / 64] == 0 ? 64 : 1;
+    runs.push_back({first, std::min(block, blocks_) - first});
+  }
+  return runs;
+}
+
 Allocator::Allocator(std::uint64_t blocks) : blocks_(blocks) {
   const MutexLock lock(mutex_);
   if (blocks != 0) add_free_locked({0, blocks});
@@ -16,6 +53,7 @@ void Allocator::erase_free_locked(BlockRun run) {
   by_place_.erase(run.block);
   by_size_.erase({run.count, run.block});
   totals_.free -= run.count;
+  if (run.count >= kLong) totals_.in_long_runs -= run.count;
 }
 
 void Allocator::add_free_locked(BlockRun run) {
@@ -40,12 +78,18 @@ void Allocator::add_free_locked(BlockRun run) {
   by_place_.emplace(run.block, run.count);
   by_size_.emplace(run.count, run.block);
   totals_.free += run.count;
+  if (run.count >= kLong) totals_.in_long_runs += run.count;
 }
 
 // The best fit, or else the largest there is.
 std::optional<BlockRun> Allocator::take_locked(std::uint64_t want) {
   if (by_size_.empty()) return std::nullopt;
   auto fit = by_size_.lower_bound({want, 0});
+  // One that would leave a crumb is passed over for the next size that would not.
+  if (want < kGrain && fit != by_size_.end() && fit->first != want) {
+    const auto roomy = by_size_.lower_bound({(want * 4 + 2) / 3, 0});
+    if (roomy != by_size_.end()) fit = roomy;
+  }
   if (fit == by_size_.end()) fit = std::prev(by_size_.end());
   const BlockRun whole{fit->second, fit->first};
   std::uint64_t take = std::min(want, whole.count);
@@ -87,6 +131,15 @@ bool Allocator::claim(BlockRun run) {
   return true;
 }
 
+void Allocator::free_all_but(const BlockSet& used) {
+  const auto gaps = used.gaps();
+  const MutexLock lock(mutex_);
+  by_place_.clear();
+  by_size_.clear();
+  totals_.free = totals_.in_long_runs = 0;
+  for (const BlockRun& run : gaps) add_free_locked(run);
+}
+
 void Allocator::release(BlockRun run) {
   const MutexLock lock(mutex_);
   add_free_locked(run);
@@ -94,9 +147,9 @@ void Allocator::release(BlockRun run) {
 
 void Allocator::release_after(const DeadList& dead, std::uint64_t number) {
   const MutexLock lock(mutex_);
-  for (const Dead& one : dead) {
-    waiting_.push_back({one, number});
-    totals_.waiting += one.blocks;
+  for (const BlockRun& run : dead) {
+    waiting_.push_back({run, number});
+    totals_.waiting += run.count;
   }
 }
 
@@ -106,26 +159,26 @@ void Allocator::quarantine(BlockRun run) {
   totals_.quarantined += run.count;
 }
 
-bool Allocator::sweep(std::uint64_t durable) {
-  std::vector<Waiting> gone;  // their extents are freed outside the lock
+bool Allocator::sweep(std::uint64_t durable, const Pins& pins) {
   const MutexLock lock(mutex_);
-  const auto ready = [durable](const Waiting& w) {
-    return w.number <= durable && !w.dead.extent->pinned();
-  };
-  const auto first =
-      std::partition(waiting_.begin(), waiting_.end(), [&](const Waiting& w) { return !ready(w); });
-  gone.assign(std::make_move_iterator(first), std::make_move_iterator(waiting_.end()));
-  waiting_.erase(first, waiting_.end());
-  for (const Waiting& w : gone) {
-    totals_.waiting -= w.dead.blocks;
-    add_free_locked({w.dead.block, w.dead.blocks});
-  }
+  if (waiting_.empty()) return true;
+  // Whatever waits here has left its object before: no new pin will be on it.
+  const auto pinned = pins.pinned();
+  std::erase_if(waiting_, [&](const Waiting& w) REQUIRES(mutex_) {
+    if (w.number > durable || overlaps(pinned, w.run)) return false;
+    totals_.waiting -= w.run.count;
+    add_free_locked(w.run);
+    return true;
+  });
   return waiting_.empty();
 }
 
 Allocator::Totals Allocator::totals() const {
   const MutexLock lock(mutex_);
-  return totals_;
+  Totals totals = totals_;
+  totals.runs = by_size_.size();
+  totals.longest = by_size_.empty() ? 0 : by_size_.rbegin()->first;
+  return totals;
 }
 
 std::vector<BlockRun> Allocator::free_runs() const {
@@ -138,7 +191,7 @@ std::vector<BlockRun> Allocator::free_runs() const {
 std::vector<BlockRun> Allocator::waiting_runs() const {
   const MutexLock lock(mutex_);
   std::vector<BlockRun> runs;
-  for (const Waiting& w : waiting_) runs.push_back({w.dead.block, w.dead.blocks});
+  for (const Waiting& w : waiting_) runs.push_back(w.run);
   runs.insert(runs.end(), quarantined_.begin(), quarantined_.end());
   return runs;
 }

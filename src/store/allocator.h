@@ -4,7 +4,8 @@
 // Best fit by size, then by place, so that large runs stay large and the front of the file fills
 // first. A need of 64 KiB or more is met in runs of whole 64 KiB but for its last, and in at most
 // one run per 64 KiB (16 per MiB) and one more: a fragmented store says "full" rather than tear a
-// fill into crumbs. Neighbours are merged as they become free.
+// fill into crumbs. A smaller need splits a run only where it takes at most 75 % of it, so that no
+// crumbs are left behind, unless nothing else fits. Neighbours are merged as they become free.
 //
 // A block that an extent let go waits (invariant 3) until the record that dropped it is durable and
 // no read uses it. `sweep` frees what may be freed. Blocks that could not be written or did not
@@ -26,15 +27,26 @@
 
 namespace larder::store {
 
-struct BlockRun {
-  std::uint64_t block = 0;
-  std::uint64_t count = 0;
-  friend bool operator==(const BlockRun&, const BlockRun&) = default;
+// Which blocks are in use, one bit each.
+class BlockSet {
+ public:
+  explicit BlockSet(std::uint64_t blocks) : blocks_(blocks), words_((blocks + 63) / 64) {}
+  // False: one of them was in it already, or lies beyond; then nothing was done.
+  bool add(BlockRun run);
+  bool has(std::uint64_t block) const { return (words_[block / 64] >> block % 64 & 1) != 0; }
+  // The runs that are not in it, in order.
+  std::vector<BlockRun> gaps() const;
+
+ private:
+  std::uint64_t mask(std::uint64_t word, BlockRun run) const;
+  std::uint64_t blocks_;
+  std::vector<std::uint64_t> words_;
 };
 
 class Allocator {
  public:
   static constexpr std::uint64_t kGrain = 16;  // blocks: 64 KiB
+  static constexpr std::uint64_t kLong = 256;  // blocks: 1 MiB
 
   explicit Allocator(std::uint64_t blocks);
 
@@ -43,17 +55,25 @@ class Allocator {
   std::optional<std::vector<BlockRun>> allocate(std::uint64_t blocks, std::uint64_t longest);
   // For opening: this run is in an extent. False: not all of it is free, and nothing was done.
   bool claim(BlockRun run);
+  // For opening, where there are many: all that is not in `used` is free, and nothing else.
+  void free_all_but(const BlockSet& used);
   // Free at once. REQUIRES: no record ever named them and no I/O is under way on them.
   void release(BlockRun run);
-  // Free once record `number` is durable and the extents' pins are gone.
+  // Free once record `number` is durable and no read has any of them pinned.
   void release_after(const DeadList& dead, std::uint64_t number);
   void quarantine(BlockRun run);
   // After record `durable` and all before it reached the device. False where something is still
   // waiting.
-  bool sweep(std::uint64_t durable);
+  bool sweep(std::uint64_t durable, const Pins& pins);
 
   struct Totals {
     std::uint64_t free = 0, waiting = 0, quarantined = 0;
+    // Of the free ones: runs, blocks of the longest, and blocks in runs of 1 MiB or more.
+    std::uint64_t runs = 0, longest = 0, in_long_runs = 0;
+    // How much of what is free is in pieces.
+    std::uint64_t fragmentation_percent() const {
+      return free == 0 ? 0 : (free - in_long_runs) * 100 / free;
+    }
   };
   Totals totals() const;
   // For the check: all that is not in an extent or on its way into one.
@@ -62,7 +82,7 @@ class Allocator {
 
  private:
   struct Waiting {
-    Dead dead;
+    BlockRun run;
     std::uint64_t number;
   };
   void add_free_locked(BlockRun run) REQUIRES(mutex_);

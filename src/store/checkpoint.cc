@@ -21,7 +21,8 @@ Checkpoint::Checkpoint(const Layout& layout, Index& index) : layout_(layout) {
   index.for_each_record([&](const Record& record) {
     if (chunks_.empty() || chunks_.back().bytes.size() + kLongestRecord > most) {
       chunks_.emplace_back();
-      chunks_.back().bytes.reserve(std::min<std::size_t>(most, index.totals().bytes + kBlockSize));
+      chunks_.back().bytes.reserve(
+          std::min<std::size_t>(most, index.totals().bytes() + kBlockSize));
       chunks_.back().bytes.resize(sizeof(EntryDisk));
     }
     encode(record, chunks_.back().bytes);

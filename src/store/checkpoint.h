@@ -16,7 +16,7 @@
 namespace larder::store {
 
 std::size_t longest_chunk(const Layout& layout);  // bytes, with its header
-// How many bytes of records surely fit in an area: Index::Totals::bytes stays below.
+// How many bytes of records surely fit in an area: Index::Totals::bytes() stays below.
 std::uint64_t checkpoint_limit(const Layout& layout);
 
 class Checkpoint {

@@ -56,8 +56,10 @@ StepResult Store::Impl::commit_step() {
     enter_bypass(status.error(), "a commit");
     return StepResult::kDone;
   }
-  const bool none_waits = allocator.sweep(durable.load());
-  return none_waits ? StepResult::kDone : StepResult::kAgainLater;
+  const bool none_waits = allocator.sweep(durable.load(), pins);
+  const MutexLock lock(mutex);
+  gauges_locked();
+  return none_waits && !cull_locked() ? StepResult::kDone : StepResult::kAgainLater;
 }
 
 Status Store::Impl::write_checkpoint(Ending ending) {
@@ -70,7 +72,7 @@ Status Store::Impl::write_checkpoint(Ending ending) {
   std::unique_ptr<Checkpoint> image;
   {
     const MutexLock lock(mutex);
-    index_room_locked(0);
+    extent_room_locked(0);
     image = std::make_unique<Checkpoint>(layout, *index);
     next.next_object = index->next_id();
     last = journal.take().last;
@@ -101,7 +103,7 @@ Status Store::Impl::sync() {
   committer.run_until([&] { return !is_open() || durable.load() >= target; });
   if (durable.load() < target) return fail(ErrorCode::kStoreIo);
   if (!is_open()) return state.load() == State::kClosed ? Status{} : fail(ErrorCode::kStoreIo);
-  allocator.sweep(durable.load());
+  allocator.sweep(durable.load(), pins);
   return {};
 }
 

@@ -25,6 +25,7 @@ void Counters::register_in(stats::Registry& registry) {
   add("zero_pages", Unit::kCount, "Pages of zeros that took no block", zero_pages);
   add("evicted_extents", Unit::kCount, "Extents that went to make room", evicted_extents);
   add("evicted_bytes", Unit::kBytes, "Bytes of those extents", evicted_bytes);
+  add("evicted_names", Unit::kCount, "Names that went to make room for others", evicted_names);
   add("quarantined_bytes", Unit::kBytes, "Bytes that are not used again before the next opening",
       quarantined_bytes);
   add("commits", Unit::kCount, "Commits", commits);
@@ -43,6 +44,12 @@ void Counters::register_in(stats::Registry& registry) {
   add("used_bytes", Unit::kGauge, "Bytes of the data area in use, fills in flight included",
       used_bytes);
   add("waiting_bytes", Unit::kGauge, "Bytes that become free with the next commit", waiting_bytes);
+  add("index_bytes", Unit::kGauge, "Memory of the index, sums included, near enough", index_bytes);
+  add("free_runs", Unit::kGauge, "Runs of free blocks", free_runs);
+  add("largest_free_bytes", Unit::kGauge, "Bytes of the largest of them", largest_free_bytes);
+  add("fragmentation_percent", Unit::kGauge,
+      "Free bytes that are not in runs of 1 MiB or more, in percent of all free bytes",
+      fragmentation_percent);
 }
 
 }  // namespace larder::store

@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eviction: the oldest extents go, whosever they are.
+// Eviction: which pages and names go, and when.
 //
-// Blocks become free a commit after their extent went, so room is made ahead of need: a sixteenth
-// of the store (at least 1 MiB, where the store is large enough) is free or about to be. It happens
-// where pages come in, never on the read path, and passes over what is being read.
+// Pages: brun, bcull and bstop mean what they mean to FS-Cache, in percent of the data area. Free
+// is also what waits to be freed, since blocks become free a commit after their extent went: so
+// room is made ahead of need. It happens where pages come in, a bounded stretch at a time, and goes
+// on behind the commits; never on the read path. Which extent goes: s3fifo.h.
+//
+// Names and values are apart: they have a share of the checkpoint of their own, and neither pushes
+// the other out. So a walk over all names leaves the pages, and a backup leaves the names. Those of
+// one object go together, by a clock over the objects.
 #include "store/store_impl.h"
 
 namespace larder::store {
+namespace {
+
+constexpr std::uint64_t kBurst = 256;        // extents that go in one stretch
+constexpr std::uint64_t kBurstBlocks = 512;  // that are culled besides what is wanted at once
+
+}  // namespace
 
 void Store::Impl::let_go_locked(const DeadList& dead, std::uint64_t number) {
   if (dead.empty()) return;
@@ -29,41 +40,92 @@ void Store::Impl::drop_locked(Object& object, PageRange range) {
   let_go_locked(dead, number);
 }
 
-void Store::Impl::evict_locked(std::uint64_t blocks) {
-  std::uint64_t gone = 0;
-  auto& by_age = index->by_age();
-  for (auto at = by_age.begin(); gone < blocks && at != by_age.end();) {
-    Extent& extent = *at;
-    ++at;
-    if (extent.pinned()) continue;
-    if (!extent.zeros()) {
-      gone += extent.pages();
-      counters.evicted_bytes.add(extent.pages() * kPageSize);
-    }
-    counters.evicted_extents.add();
-    const PageRange range = extent.range;
-    drop_locked(*extent.owner, range);
-  }
+bool Store::Impl::evict_one_locked() {
+  const auto victim = index->next_victim();
+  if (!victim) return false;
+  counters.evicted_extents.add();
+  counters.evicted_bytes.add(victim->blocks * kBlockSize);
+  drop_locked(*victim->object, victim->range);
+  return true;
 }
 
-void Store::Impl::keep_room_locked(std::uint64_t wanted_blocks) {
+std::uint64_t Store::Impl::evict_locked(std::uint64_t blocks) {
+  std::uint64_t gone = 0;
+  for (std::uint64_t i = 0; gone < blocks && i < kBurst; ++i) {
+    const std::uint64_t before = counters.evicted_bytes.value();
+    if (!evict_one_locked()) break;
+    gone += (counters.evicted_bytes.value() - before) / kBlockSize;
+  }
+  return gone;
+}
+
+bool Store::Impl::keep_room_locked(std::uint64_t wanted_blocks) {
   const Allocator::Totals totals = allocator.totals();
   const std::uint64_t ahead = totals.free + totals.waiting;
-  const std::uint64_t target = room_target + wanted_blocks;
-  if (ahead < target) evict_locked(target - ahead);
-  if (totals.free < target / 2 && allocator.totals().waiting != 0) committer.wake_now();
+  if (ahead < marks.cull + wanted_blocks) culling = true;
+  if (culling) {
+    const std::uint64_t target = marks.run + wanted_blocks;
+    if (ahead < target)
+      evict_locked(std::min(target - ahead, wanted_blocks + kBurstBlocks));
+    else
+      culling = false;
+    committer.wake_soon();
+  }
+  if (totals.free < marks.cull / 2 + wanted_blocks && allocator.totals().waiting != 0)
+    committer.wake_now();
+  return totals.free >= marks.stop + wanted_blocks;
 }
 
-bool Store::Impl::index_room_locked(std::uint64_t bytes) {
-  auto& by_age = index->by_age();
-  while (index->totals().bytes + bytes > index_limit && !by_age.empty()) {
-    Extent& extent = by_age.front();
-    counters.evicted_extents.add();
-    counters.evicted_bytes.add(extent.zeros() ? 0 : extent.pages() * kPageSize);
-    const PageRange range = extent.range;
-    drop_locked(*extent.owner, range);
+bool Store::Impl::cull_locked() {
+  if (!culling) return false;
+  const Allocator::Totals totals = allocator.totals();
+  const std::uint64_t ahead = totals.free + totals.waiting;
+  if (ahead < marks.run && evict_locked(std::min(marks.run - ahead, 8 * kBurstBlocks)) != 0)
+    return true;
+  culling = false;
+  return false;
+}
+
+// A checkpoint of which names may have 3/8 and objects 4/8; extents have what is left, but not
+// what names might want.
+bool Store::Impl::object_room_locked(std::uint64_t bytes) {
+  if (index->totals().object_bytes + bytes > index_limit / 8 * 4) return false;
+  extent_room_locked(bytes);
+  return true;
+}
+
+bool Store::Impl::extent_room_locked(std::uint64_t bytes) {
+  const std::uint64_t most = index_limit / 8 * 5;
+  const auto over = [&] {
+    return index->totals().extent_bytes + index->totals().object_bytes + bytes > most;
+  };
+  while (over()) {
+    if (!evict_one_locked()) break;
   }
-  return index->totals().bytes + bytes <= index_limit;
+  return !over();
+}
+
+bool Store::Impl::name_room_locked(std::uint64_t bytes, const Object& whose) {
+  const auto over = [&] { return index->totals().name_bytes + bytes > index_limit / 8 * 3; };
+  while (over()) {
+    Object* idle = index->next_idle_folder(&whose);
+    if (idle == nullptr) break;
+    forget_folder_locked(*idle);
+  }
+  return !over();
+}
+
+void Store::Impl::forget_folder_locked(Object& object) {
+  if (object.value) {
+    index->set_value(object, 0, {});
+    append_locked(ValueRecord{object.id, 0, {}});
+  }
+  while (object.folder && !object.folder->names.empty()) {
+    const std::string name = object.folder->names.begin()->first;
+    index->remove_name(object, name);
+    append_locked(UnnameRecord{object.id, name});
+    counters.evicted_names.add();
+  }
 }
 
 }  // namespace larder::store

@@ -70,7 +70,8 @@ void lay_out(FillJob& job, const Content& content, const std::vector<BlockRun>& 
   };
   for (const Run& run : content.runs) {
     if (run.zeros) {
-      add(run.first, run.count);
+      for (std::uint64_t done = 0; done < run.count; done += Extent::kLongest)
+        add(run.first + done, std::min<std::uint64_t>(run.count - done, Extent::kLongest));
       job.zero_pages += run.count;
       continue;
     }
@@ -136,7 +137,8 @@ void Store::Impl::start_fill(Fill& fill) {
       if (!runs) job->early = fail(ErrorCode::kStoreFull);
     }
     if (job->early) {
-      fill.object->fills.push_back(*job);
+      if (!fill.object->fills) fill.object->fills = std::make_unique<Object::Fills>();
+      fill.object->fills->push_back(*job);
       job->listed = true;
     } else if (job->early.error().code == ErrorCode::kStoreFull) {
       drop_locked(*fill.object, job->range);
@@ -171,15 +173,17 @@ Status Store::Impl::admit_locked(FillJob& job, std::uint64_t blocks) {
   if (object.retired || object.generation.load() != job.fill->generation)
     return fail(ErrorCode::kStale);
   revoke_fills_locked(object, job.range);
+  if (job.range.end().value() > Extent::kPages - Extent::kLongest)
+    return fail(ErrorCode::kStoreFull);
   if (counters.fill_in_flight_bytes.value() > options.fill_limit.value())
     return fail(ErrorCode::kStoreFull);
-  keep_room_locked(blocks);
-  return {};
+  return keep_room_locked(blocks) ? Status{} : fail(ErrorCode::kStoreFull);
 }
 
 // Who comes later knows better. What the revoked fill was to replace goes too: it was older still.
 void Store::Impl::revoke_fills_locked(Object& object, PageRange range) {
-  for (FillInFlight& other : object.fills) {
+  if (!object.fills) return;
+  for (FillInFlight& other : *object.fills) {
     if (other.revoked || intersect(other.range, range).empty()) continue;
     other.revoked = true;
     if (!object.retired) drop_locked(object, other.range);
@@ -203,7 +207,10 @@ void Store::Impl::finish_fill(FillJob& job) {
   Status status;
   {
     const MutexLock lock(mutex);
-    if (job.listed) fill.object->fills.erase(Object::Fills::s_iterator_to(job));
+    if (job.listed) {
+      fill.object->fills->erase(Object::Fills::s_iterator_to(job));
+      if (fill.object->fills->empty()) fill.object->fills.reset();
+    }
     status = judge_locked(job);
     if (status) {
       status = put_in_place_locked(job);
@@ -243,7 +250,7 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
   std::uint64_t record_bytes = 0;
   for (const FillJob::Piece& piece : job.pieces)
     record_bytes += extent_size(kExtentPages, piece.block) + 64;
-  if (!index_room_locked(record_bytes)) {
+  if (!extent_room_locked(record_bytes)) {
     drop_locked(object, job.range);
     return fail(ErrorCode::kStoreFull);
   }
@@ -264,15 +271,14 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
     const auto pages = static_cast<std::uint32_t>(kept.count.value());
     const std::uint64_t block = piece.block;
     DeadList dead;
-    const Extent& extent =
-        index->insert(object, {kept.first, pages, block, std::move(piece.sums)}, dead);
+    const std::span page_sums{piece.sums.get(), block == kNoBlock ? 0 : pages};
+    index->insert(object, {kept.first, pages, block, page_sums, 0, {}}, dead);
     if (block != kNoBlock) piece.block += pages;
     piece.range = {kept.end(), piece.range.count - kept.count};
     std::uint64_t number = object.mark;
     if (!object.in_session) {
       sums.clear();
-      for (std::uint32_t i = 0; i < pages && !extent.zeros(); ++i)
-        sums.push_back(Le32::of(extent.sums[i]));
+      for (const std::uint32_t sum : page_sums) sums.push_back(Le32::of(sum));
       number = append_locked(ExtentRecord{object.id, kept.first, pages, block, sums});
     }
     let_go_locked(dead, number);

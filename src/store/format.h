@@ -137,6 +137,8 @@ struct RecordHeader {
   std::uint8_t flags;  // kFlagReset
 };
 inline constexpr std::uint8_t kFlagReset = 1;  // object: its pages are none
+inline constexpr std::uint8_t kUsesMask = 3;   // extent, in a checkpoint: how often it was read
+inline constexpr std::uint8_t kFlagMain = 4;   // extent, in a checkpoint: it is in the main queue
 
 struct ObjectDisk {
   RecordHeader header;

@@ -4,15 +4,22 @@
 
 #include <larder/result.h>
 
+#include <algorithm>
+
 namespace larder::store {
 
 void intrusive_ptr_add_ref(Object* object) { object->refs.fetch_add(1, std::memory_order_relaxed); }
 void intrusive_ptr_release(Object* object) {
   if (object->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete object;
 }
-void intrusive_ptr_add_ref(Extent* extent) { extent->refs.fetch_add(1, std::memory_order_relaxed); }
-void intrusive_ptr_release(Extent* extent) {
-  if (extent->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete extent;
+void Labels::set(std::string_view key, std::string_view aux) {
+  check(key.size() <= kLongestKey && aux.size() <= kLongestKey, "labels are short");
+  auto bytes = std::make_unique_for_overwrite<char[]>(key.size() + aux.size());
+  std::copy(key.begin(), key.end(), bytes.get());
+  std::copy(aux.begin(), aux.end(), bytes.get() + key.size());
+  key_length_ = static_cast<std::uint8_t>(key.size());
+  aux_length_ = static_cast<std::uint8_t>(aux.size());
+  bytes_ = std::move(bytes);
 }
 
 ObjectChange change_of(const Object& object, Pages pages) {
@@ -21,8 +28,8 @@ ObjectChange change_of(const Object& object, Pages pages) {
   change.parent = object.parent == nullptr ? kNoObject : object.parent->id;
   change.type = object.type;
   change.size = object.size;
-  change.key = view(object.key);
-  change.aux = view(object.aux);
+  change.key = view(object.key());
+  change.aux = view(object.aux());
   change.pages = pages;
   return change;
 }
@@ -32,34 +39,50 @@ ValueRecord value_of(const Object& object) {
   return {object.id, object.value->version, object.value->bytes};
 }
 
-Index::Index() : root_(new Object(kRootObject, ObjectType::kIndex)) {
-  by_id_.emplace(kRootObject.value(), root_.get());
+Index::Index(std::uint64_t data_blocks)
+    : root_(new Object(kRootObject, ObjectType::kIndex)), sums_(data_blocks) {
+  slots_.push_back(root_.get());
   totals_.objects = 1;
-  totals_.bytes = encoded_size(change_of(*root_, Pages::kKept));
+  totals_.object_bytes = encoded_size(change_of(*root_, Pages::kKept));
+  // The main queue has nine tenths of the blocks.
+  constexpr std::uint64_t kRegion = 16, kMostRemembered = 16u << 20;
+  order_.ghost().set_reach(std::min(data_blocks / kRegion, kMostRemembered));
 }
 
 Index::~Index() {
   // Objects may be held from outside for longer: they lose all that points into the index.
-  DeadList dead;
   std::vector<ObjectRef> all;
-  for (auto& [id, object] : by_id_) all.emplace_back(object);
+  for (Object* object : slots_) {
+    if (object != nullptr) all.emplace_back(object);
+  }
   for (ObjectRef& object : all) {
-    drop_all(*object, dead);
+    const MutexLock lock(object->mutex());
+    object->extents.clear();
+    object->cached_pages = 0;
     object->retired = true;
     object->parent = nullptr;
-    object->children.reset();
   }
+  // Children go with the last reference to their parent.
+  for (ObjectRef& object : all) object->folder.reset();
 }
 
 Object* Index::by_id(ObjectId id) {
-  const auto found = by_id_.find(id.value());
-  return found == by_id_.end() ? nullptr : found->second;
+  if (ids_.empty()) {
+    ids_.reserve(totals_.objects);
+    for (Object* object : slots_) {
+      if (object != nullptr) ids_.emplace(object->id.value(), object);
+    }
+  }
+  const auto found = ids_.find(id.value());
+  return found == ids_.end() ? nullptr : found->second;
 }
 
+void Index::forget_ids() { absl::flat_hash_map<std::uint64_t, Object*>().swap(ids_); }
+
 Object* Index::child(const Object& parent, std::string_view key) {
-  if (!parent.children) return nullptr;
-  const auto found = parent.children->find(key);
-  return found == parent.children->end() ? nullptr : found->second.get();
+  if (!parent.folder) return nullptr;
+  const auto found = parent.folder->children.find(key);
+  return found == parent.folder->children.end() ? nullptr : found->get();
 }
 
 void Index::for_each_object(absl::FunctionRef<void(Object&)> visit) {
@@ -68,42 +91,65 @@ void Index::for_each_object(absl::FunctionRef<void(Object&)> visit) {
     Object* object = waiting.back();
     waiting.pop_back();
     visit(*object);
-    if (!object->children) continue;
-    for (auto& [key, child] : *object->children) waiting.push_back(child.get());
+    if (!object->folder) continue;
+    for (const ObjectRef& child : object->folder->children) waiting.push_back(child.get());
   }
+}
+
+std::uint64_t Index::memory_bytes() const {
+  constexpr std::uint64_t kObject = sizeof(Object) + 16 + 2 * sizeof(void*);
+  constexpr std::uint64_t kExtent = sizeof(Extent) + 4;
+  return totals_.objects * kObject + totals_.object_bytes + totals_.names * 64 +
+         totals_.name_bytes + totals_.extents * kExtent + order_.bytes() +
+         slots_.capacity() * sizeof(Object*);
 }
 
 void Index::link(Object& object, Object& parent, std::string_view key) {
   object.parent = &parent;
-  object.key = key;
-  if (!parent.children) parent.children = std::make_unique<Object::Children>();
-  parent.children->emplace(std::string(key), ObjectRef(&object));
+  object.labels.set(key, std::string(object.aux()));
+  if (!parent.folder) parent.folder = std::make_unique<Object::Folder>();
+  parent.folder->children.insert(ObjectRef(&object));
 }
 
 void Index::unlink(Object& object) {
   Object* parent = object.parent;
-  if (parent == nullptr || !parent->children) return;
-  parent->children->erase(object.key);
-  if (parent->children->empty()) parent->children.reset();
+  if (parent == nullptr || !parent->folder) return;
+  parent->folder->children.erase(object.key());
+  tidy_folder(*parent);
   object.parent = nullptr;
 }
 
+void Index::tidy_folder(Object& object) {
+  if (object.folder && object.folder->children.empty() && object.folder->names.empty())
+    object.folder.reset();
+}
+
 ObjectRef Index::add(Object& parent, ObjectType type, std::string_view key, ObjectId id) {
-  check(!parent.retired && child(parent, key) == nullptr && by_id(id) == nullptr,
-        "a new object has a place");
+  check(!parent.retired && child(parent, key) == nullptr, "a new object has a place");
   ObjectRef object(new Object(id, type));
   link(*object, parent, key);
-  by_id_.emplace(id.value(), object.get());
+  if (free_slots_.empty()) {
+    object->slot = static_cast<std::uint32_t>(slots_.size());
+    slots_.push_back(object.get());
+  } else {
+    object->slot = free_slots_.back();
+    free_slots_.pop_back();
+    slots_[object->slot] = object.get();
+  }
+  if (!ids_.empty()) {
+    const bool fresh = ids_.emplace(id.value(), object.get()).second;
+    check(fresh, "no two objects have one id");
+  }
   if (id >= next_id_) next_id_ = ObjectId{id.value() + 1};
   ++totals_.objects;
-  totals_.bytes += encoded_size(change_of(*object, Pages::kKept));
+  totals_.object_bytes += encoded_size(change_of(*object, Pages::kKept));
   return object;
 }
 
 void Index::set_identity(Object& object, std::string_view aux, ByteCount size) {
-  totals_.bytes += aux.size();
-  totals_.bytes -= object.aux.size();
-  object.aux = aux;
+  totals_.object_bytes += aux.size();
+  totals_.object_bytes -= object.aux().size();
+  if (aux != object.aux()) object.labels.set(std::string(object.key()), std::string(aux));
   object.size = size;
 }
 
@@ -116,9 +162,8 @@ void Index::retire(Object& object, DeadList& dead) {
   unlink(object);
   for (std::size_t i = 0; i < subtree.size(); ++i) {
     const ObjectRef next = subtree[i];
-    if (next->children) {
-      for (auto& [key, child] : *next->children) subtree.push_back(child);
-      next->children.reset();
+    if (next->folder) {
+      for (const ObjectRef& child : next->folder->children) subtree.push_back(child);
     }
     forget(*next, dead);
   }
@@ -126,17 +171,19 @@ void Index::retire(Object& object, DeadList& dead) {
 
 void Index::forget(Object& object, DeadList& dead) {
   drop_all(object, dead);
-  if (object.names) {
-    for (const auto& [name, record] : *object.names) {
-      totals_.bytes -= encoded_size(PutNameRecord{object.id, name, record});
+  if (object.folder) {
+    for (const auto& [name, record] : object.folder->names) {
+      totals_.name_bytes -= encoded_size(PutNameRecord{object.id, name, record});
       --totals_.names;
     }
-    object.names.reset();
+    object.folder.reset();
   }
   set_value(object, 0, {});
-  totals_.bytes -= encoded_size(change_of(object, Pages::kKept));
+  totals_.object_bytes -= encoded_size(change_of(object, Pages::kKept));
   --totals_.objects;
-  by_id_.erase(object.id.value());
+  if (!ids_.empty()) ids_.erase(object.id.value());
+  slots_[object.slot] = nullptr;
+  free_slots_.push_back(object.slot);
   object.parent = nullptr;
   object.retired = true;
   object.generation.fetch_add(1);
@@ -154,53 +201,70 @@ bool Index::rename(Object& object, Object& parent, std::string_view key, DeadLis
   }
   if (there != nullptr) retire(*there, dead);
   const ObjectRef keep(&object);
-  totals_.bytes -= object.key.size();
+  totals_.object_bytes -= object.key().size();
   unlink(object);
   link(object, parent, key);
-  totals_.bytes += object.key.size();
+  totals_.object_bytes += key.size();
   return true;
 }
 
 void Index::set_value(Object& object, std::uint16_t version, Bytes bytes) {
-  totals_.bytes -= encoded_size(value_of(object));
+  totals_.name_bytes -= encoded_size(value_of(object));
   object.value.reset();
   if (bytes.empty()) return;
   object.value = std::make_unique<StoredValue>(StoredValue{version, {bytes.begin(), bytes.end()}});
-  totals_.bytes += encoded_size(value_of(object));
+  totals_.name_bytes += encoded_size(value_of(object));
+}
+
+const NameRecord* Index::find_name(const Object& directory, std::string_view name) const {
+  if (!directory.folder) return nullptr;
+  const auto found = directory.folder->names.find(name);
+  return found == directory.folder->names.end() ? nullptr : &found->second;
 }
 
 void Index::put_name(Object& directory, std::string_view name, const NameRecord& record) {
   remove_name(directory, name);
-  if (!directory.names) directory.names = std::make_unique<Object::Names>();
-  directory.names->emplace(std::string(name), record);
+  if (!directory.folder) directory.folder = std::make_unique<Object::Folder>();
+  directory.folder->names.emplace(std::string(name), record);
   ++totals_.names;
-  totals_.bytes += encoded_size(PutNameRecord{directory.id, name, record});
+  totals_.name_bytes += encoded_size(PutNameRecord{directory.id, name, record});
 }
 
 bool Index::remove_name(Object& directory, std::string_view name) {
-  if (!directory.names) return false;
-  const auto found = directory.names->find(name);
-  if (found == directory.names->end()) return false;
+  if (!directory.folder) return false;
+  const auto found = directory.folder->names.find(name);
+  if (found == directory.folder->names.end()) return false;
   --totals_.names;
-  totals_.bytes -= encoded_size(PutNameRecord{directory.id, name, found->second});
-  directory.names->erase(found);
-  if (directory.names->empty()) directory.names.reset();
+  totals_.name_bytes -= encoded_size(PutNameRecord{directory.id, name, found->second});
+  directory.folder->names.erase(found);
+  tidy_folder(directory);
   return true;
 }
 
 void Index::move_name(Object& from, std::string_view name, Object& to, std::string_view new_name) {
   if (&from == &to && name == new_name) return;
-  std::optional<NameRecord> record;
-  if (from.names) {
-    if (const auto found = from.names->find(name); found != from.names->end())
-      record = found->second;
-  }
-  if (!record) {
+  const NameRecord* there = find_name(from, name);
+  if (there == nullptr) {
     remove_name(to, new_name);
     return;
   }
+  const NameRecord record = *there;
   remove_name(from, name);
-  put_name(to, new_name, *record);
+  put_name(to, new_name, record);
+}
+
+// The clock: who was consulted since the hand came by gets another round.
+Object* Index::next_idle_folder(const Object* except) {
+  constexpr unsigned kSteps = 4096;
+  for (unsigned i = 0; i < kSteps; ++i) {
+    hand_ = hand_ + 1 < slots_.size() ? hand_ + 1 : 0;
+    Object* object = slots_[hand_];
+    if (object == nullptr || object == except) continue;
+    if (!object->value && (!object->folder || object->folder->names.empty())) continue;
+    if (!object->consulted) return object;
+    object->consulted = false;
+  }
+  return nullptr;
 }
 
 }  // namespace larder::store

@@ -3,7 +3,10 @@
 //
 // One implementation serves the running store and the replay of its journal, so that the two cannot
 // come to mean different things. It does no I/O, keeps no journal and owns no free blocks: blocks
-// that an operation sets free are handed to the caller as `Dead`.
+// that an operation sets free are handed to the caller as a list.
+//
+// Objects lie in slots; a slot is reused when its object has gone. Ids are looked up while records
+// are replayed and hardly ever afterwards, so the table of them is made when it is first asked for.
 //
 // Thread: one at a time (the store's index lock). The extents of an object are changed under that
 // object's own lock too, since warm reads take no other.
@@ -13,55 +16,62 @@
 #include <absl/functional/function_ref.h>
 #include <larder/records.h>
 
-#include <boost/intrusive/list.hpp>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "store/object.h"
+#include "store/pins.h"
 #include "store/record_codec.h"
+#include "store/s3fifo.h"
+#include "store/sum_table.h"
 
 namespace larder::store {
 
-// Blocks that no extent of an object holds any more.
-struct Dead {
-  ExtentRef extent;  // whose pins they wait for
-  std::uint64_t block;
-  std::uint64_t blocks;
-};
-using DeadList = std::vector<Dead>;
+// Runs of blocks that no extent of an object holds any more.
+using DeadList = std::vector<BlockRun>;
 
 struct NewExtent {
   PageIndex first;
   std::uint32_t pages = 0;
   std::uint64_t block = kNoBlock;
-  std::unique_ptr<std::uint32_t[]> sums;
+  std::span<const std::uint32_t> sums;  // none for zeros
+  unsigned uses = 0;
+  std::optional<QueueName> queue = {};  // none: small, or main where the ghost knows it
 };
 
 class Index {
  public:
-  using ByAge =
-      boost::intrusive::list<Extent,
-                             boost::intrusive::member_hook<Extent, Extent::Order, &Extent::order>,
-                             boost::intrusive::constant_time_size<true>>;
   struct Totals {
     std::uint64_t objects = 0, names = 0, extents = 0;
-    std::uint64_t bytes = 0;  // that a checkpoint's records take
+    // That a checkpoint's records take, at most.
+    std::uint64_t object_bytes = 0, name_bytes = 0, extent_bytes = 0;
+    std::uint64_t bytes() const { return object_bytes + name_bytes + extent_bytes; }
+    friend bool operator==(const Totals&, const Totals&) = default;
   };
 
-  Index();
+  explicit Index(std::uint64_t data_blocks);
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
 
   Object& root() { return *root_; }
   Object* by_id(ObjectId id);
+  void forget_ids();  // the table of them; made anew when it is needed
   Object* child(const Object& parent, std::string_view key);
   ObjectId next_id() const { return next_id_; }
   void set_next_id(ObjectId id) { next_id_ = id; }
   const Totals& totals() const { return totals_; }
-  ByAge& by_age() { return by_age_; }                            // oldest first
+  SumTable& sums() { return sums_; }
+  S3Fifo& order() { return order_; }
+  std::uint64_t memory_bytes() const;  // near enough
+
   void for_each_object(absl::FunctionRef<void(Object&)> visit);  // parents before children
+  // In the order of eviction; `visit` may not change it.
+  void for_each_extent(absl::FunctionRef<void(Object&, const Extent&)> visit);
+  std::size_t slots() const { return slots_.size(); }
+  Object* in_slot(std::size_t slot) { return slots_[slot]; }
 
   // REQUIRES: the parent is not retired and has no such child.
   ObjectRef add(Object& parent, ObjectType type, std::string_view key, ObjectId id);
@@ -75,11 +85,24 @@ class Index {
   bool remove_name(Object& directory, std::string_view name);  // false: there was none
   // What the new name was goes in any case.
   void move_name(Object& from, std::string_view name, Object& to, std::string_view new_name);
+  const NameRecord* find_name(const Object& directory, std::string_view name) const;
 
   void drop(Object& object, PageRange range, DeadList& dead);
   void drop_all(Object& object, DeadList& dead);
-  // Replaces what the object has of these pages. REQUIRES: not retired.
-  Extent& insert(Object& object, NewExtent extent, DeadList& dead);
+  // Replaces what the object has of these pages. REQUIRES: not retired; at most Extent::kLongest
+  // pages below Extent::kPages.
+  void insert(Object& object, const NewExtent& extent, DeadList& dead);
+
+  // The extent that is to go next. nullopt: there is none, or none was found in a bounded time.
+  struct Victim {
+    Object* object;
+    PageRange range;
+    std::uint64_t blocks;
+  };
+  std::optional<Victim> next_victim();
+  // An object with names or a value that nobody consulted lately; null: there is none in a stretch
+  // of the index. Not `except`.
+  Object* next_idle_folder(const Object* except);
 
   // Replay: what the record says. False: it makes no sense here and did nothing.
   bool apply(const Record& record, std::uint64_t data_blocks, DeadList& dead);
@@ -89,22 +112,34 @@ class Index {
  private:
   bool apply_object(const ObjectChange& change, DeadList& dead);
   bool apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead);
-  void cut(Object& object, Object::Extents::iterator at, PageRange range, DeadList& dead);
-  Extent& place(Object& object, ExtentRef extent, ByAge::iterator before);
+  void cut(Object& object, Object::Extents::const_iterator at, PageRange range, DeadList& dead);
+  void place(Object& object, PageRange range, std::uint64_t block, unsigned uses, Place place);
+  Place push(QueueName queue, const Object& object, PageIndex first, std::uint64_t weight);
+  struct Found {
+    Object* object;
+    const Extent* extent;
+  };
+  Found found(Whose whose) const;
+  void renumber(QueueName queue, Whose whose, std::uint32_t ticket);
+  void go_round(const Found& one, unsigned uses);
   void forget(Object& object, DeadList& dead);
   void link(Object& object, Object& parent, std::string_view key);
   void unlink(Object& object);
+  void tidy_folder(Object& object);
 
   ObjectRef root_;
-  absl::flat_hash_map<std::uint64_t, Object*> by_id_;
-  ByAge by_age_;
+  std::vector<Object*> slots_;  // null: free
+  std::vector<std::uint32_t> free_slots_;
+  absl::flat_hash_map<std::uint64_t, Object*> ids_;  // empty: not made
+  S3Fifo order_;
+  SumTable sums_;
   Totals totals_;
   ObjectId next_id_{kRootObject.value() + 1};
+  std::size_t hand_ = 0;  // of next_idle_folder
 };
 
 // The object as its record says it.
 ObjectChange change_of(const Object& object, Pages pages);
-
 ValueRecord value_of(const Object& object);  // empty: it has none
 
 inline std::string_view view(Bytes bytes) {
@@ -113,6 +148,5 @@ inline std::string_view view(Bytes bytes) {
 inline Bytes view(std::string_view text) {
   return std::as_bytes(std::span{text.data(), text.size()});
 }
-inline Bytes view(const std::string& text) { return view(std::string_view{text}); }
 
 }  // namespace larder::store

@@ -2,6 +2,8 @@
 // What records do to the index, and the index as records.
 #include <larder/result.h>
 
+#include <array>
+
 #include "store/index.h"
 
 namespace larder::store {
@@ -14,7 +16,7 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
     if (child(*parent, view(change.key)) != nullptr) return false;
     object = add(*parent, change.type, view(change.key), change.id).get();
   } else if (object != root_.get()) {
-    const bool same = object->parent->id == change.parent && view(change.key) == object->key &&
+    const bool same = object->parent->id == change.parent && view(change.key) == object->key() &&
                       object->type == change.type;
     if (!same) return false;
   }
@@ -26,13 +28,18 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
 bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead) {
   Object* object = by_id(record.object);
   if (object == nullptr) return false;
-  NewExtent extent{record.first, record.count, record.block, nullptr};
+  if (record.count > Extent::kLongest || record.first.value() >= Extent::kPages - Extent::kLongest)
+    return false;
+  std::array<std::uint32_t, kExtentPages> sums;
   if (record.block != kNoBlock) {
     if (record.block >= data_blocks || record.count > data_blocks - record.block) return false;
-    extent.sums = std::make_unique<std::uint32_t[]>(record.count);
-    for (std::uint32_t i = 0; i < record.count; ++i) extent.sums[i] = record.sums[i].get();
+    for (std::uint32_t i = 0; i < record.count; ++i) sums[i] = record.sums[i].get();
   }
-  insert(*object, std::move(extent), dead);
+  NewExtent extent{record.first, record.count, record.block,
+                   std::span{sums}.first(record.block == kNoBlock ? 0 : record.count)};
+  extent.uses = record.uses;
+  extent.queue = record.main ? QueueName::kMain : QueueName::kSmall;
+  insert(*object, extent, dead);
   return true;
 }
 
@@ -102,20 +109,23 @@ void Index::for_each_record(absl::FunctionRef<void(const Record&)> visit) {
   for_each_object([&](Object& object) {
     visit(change_of(object, Pages::kKept));
     if (object.value) visit(value_of(object));
-    if (!object.names) return;
-    for (const auto& [name, record] : *object.names) visit(PutNameRecord{object.id, name, record});
+    if (!object.folder) return;
+    for (const auto& [name, record] : object.folder->names)
+      visit(PutNameRecord{object.id, name, record});
   });
-  std::vector<Le32> sums;
-  for (const Extent& extent : by_age_) {
-    if (extent.owner->in_session) continue;
-    ExtentRecord record{extent.owner->id, extent.range.first, extent.pages(), extent.block, {}};
-    sums.clear();
-    for (std::uint32_t i = 0; i < extent.pages() && !extent.zeros(); ++i) {
-      sums.push_back(Le32::of(extent.sums[i]));
-    }
-    record.sums = sums;
+  std::array<std::uint32_t, Extent::kLongest> sums;
+  std::array<Le32, Extent::kLongest> disk;
+  for_each_extent([&](Object& object, const Extent& extent) {
+    if (object.in_session) return;
+    const std::size_t count = extent.zeros() ? 0 : extent.pages();
+    if (count != 0) sums_.get(extent.block(), std::span{sums}.first(count));
+    for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
+    ExtentRecord record{object.id, extent.first(), extent.pages(), extent.block(),
+                        std::span{disk}.first(count)};
+    record.uses = static_cast<std::uint8_t>(extent.uses());
+    record.main = extent.place().queue == QueueName::kMain;
     visit(record);
-  }
+  });
 }
 
 }  // namespace larder::store

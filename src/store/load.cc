@@ -183,7 +183,7 @@ Candidates read_superblocks(IoEngine& engine, int fd, ByteCount size, Found& fou
 std::optional<Loaded> load(IoEngine& engine, int fd, const Superblock& superblock) {
   Loaded loaded;
   loaded.superblock = superblock;
-  loaded.index = std::make_unique<Index>();
+  loaded.index = std::make_unique<Index>(superblock.layout.data_blocks);
   loaded.cursor.generation = superblock.generation;
   loaded.cursor.sequence = superblock.first_sequence;
   loaded.cursor.position = superblock.journal_position;

@@ -16,12 +16,6 @@ bool same(const NameRecord& a, const NameRecord& b) {
   return first == second;
 }
 
-const NameRecord* find_in(const Object& directory, std::string_view name) {
-  if (!directory.names) return nullptr;
-  const auto found = directory.names->find(name);
-  return found == directory.names->end() ? nullptr : &found->second;
-}
-
 }  // namespace
 
 void Store::put_name(const ObjectRef& directory, std::string_view name, const NameRecord& record) {
@@ -29,9 +23,10 @@ void Store::put_name(const ObjectRef& directory, std::string_view name, const Na
   if (!fits(record.value)) return remove_name(directory, name);
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || directory->retired) return;
-  const NameRecord* there = find_in(*directory, name);
+  const NameRecord* there = impl_->index->find_name(*directory, name);
   if (there != nullptr && same(*there, record)) return;
-  if (!impl_->index_room_locked(encoded_size(PutNameRecord{directory->id, name, record}))) {
+  const std::uint64_t bytes = encoded_size(PutNameRecord{directory->id, name, record});
+  if (!impl_->name_room_locked(bytes, *directory)) {
     if (impl_->index->remove_name(*directory, name))
       impl_->append_locked(UnnameRecord{directory->id, name});
     return;
@@ -45,7 +40,7 @@ void Store::put_value(const ObjectRef& object, const StoredValue& value) {
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || object->retired) return;
   ValueRecord record{object->id, value.version, value.bytes};
-  if (!fits(value) || !impl_->index_room_locked(encoded_size(record))) record.bytes = {};
+  if (!fits(value) || !impl_->name_room_locked(encoded_size(record), *object)) record.bytes = {};
   if (record.bytes.empty() && !object->value) return;
   if (object->value && *object->value == value && !record.bytes.empty()) return;
   impl_->index->set_value(*object, record.version, record.bytes);
@@ -55,6 +50,7 @@ void Store::put_value(const ObjectRef& object, const StoredValue& value) {
 std::optional<StoredValue> Store::find_value(const ObjectRef& object) const {
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || !object->value) return std::nullopt;
+  object->consulted = true;
   return *object->value;
 }
 
@@ -70,8 +66,8 @@ void Store::move_name(const ObjectRef& from, std::string_view name, const Object
   if (!fits(name) || !fits(new_name)) return;
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open()) return;
-  const bool known = find_in(*from, name) != nullptr;
-  const bool room = !to->retired && impl_->index_room_locked(new_name.size());
+  const bool known = impl_->index->find_name(*from, name) != nullptr;
+  const bool room = !to->retired && impl_->name_room_locked(new_name.size(), *to);
   if (known && room) {
     impl_->index->move_name(*from, name, *to, new_name);
     impl_->append_locked(MoveNameRecord{from->id, to->id, name, new_name});
@@ -87,7 +83,8 @@ void Store::move_name(const ObjectRef& from, std::string_view name, const Object
 std::optional<NameRecord> Store::find_name(const ObjectRef& directory,
                                            std::string_view name) const {
   const MutexLock lock(impl_->mutex);
-  const NameRecord* record = impl_->is_open() ? find_in(*directory, name) : nullptr;
+  const NameRecord* record = impl_->is_open() ? impl_->index->find_name(*directory, name) : nullptr;
+  if (record != nullptr) directory->consulted = true;
   return record == nullptr ? std::nullopt : std::optional<NameRecord>(*record);
 }
 
@@ -97,8 +94,9 @@ void Store::for_each_name(
   std::vector<std::pair<std::string, NameRecord>> names;  // `visit` may call the store
   {
     const MutexLock lock(impl_->mutex);
-    if (!impl_->is_open() || !directory->names) return;
-    names.assign(directory->names->begin(), directory->names->end());
+    if (!impl_->is_open() || !directory->folder) return;
+    directory->consulted = true;
+    names.assign(directory->folder->names.begin(), directory->folder->names.end());
   }
   for (const auto& [name, record] : names) visit(name, record);
 }

@@ -25,33 +25,7 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
   plan.count_ = 0;
   plan.covered_ = PageCount{0};
   impl_->counters.reads.add();
-  if (impl_->is_open()) {
-    const MutexLock lock(object->mutex);
-    PageIndex page = range.first;
-    auto at = object->extents.upper_bound(page.value());
-    if (at != object->extents.begin()) --at;
-    for (; page < range.end() && at != object->extents.end(); ++at) {
-      Extent& extent = *at->second;
-      if (!extent.range.contains(page)) break;
-      const PageCount pages = std::min(extent.range.end(), range.end()) - page;
-      const auto part = into.subspan(to_bytes(page - range.first).value(), to_bytes(pages).value());
-      if (extent.zeros()) {
-        std::memset(part.data(), 0, part.size());
-      } else {
-        if (plan.count_ == ReadPlan::kMaxSegments) break;
-        // A reference too: one that is quarantined waits for nobody.
-        intrusive_ptr_add_ref(&extent);
-        extent.pins.fetch_add(1, std::memory_order_relaxed);
-        const BlockIndex block{extent.block + (page - extent.range.first).value()};
-        plan.segments_[plan.count_] = {impl_->layout.at(block), part};
-        plan.extents_[plan.count_] = &extent;
-        plan.first_pages_[plan.count_] = page;
-        ++plan.count_;
-      }
-      plan.covered_ += pages;
-      page += pages;
-    }
-  }
+  if (impl_->is_open()) impl_->cover(*object, range, into, plan);
   if (plan.covered_.value() == 0) {
     impl_->counters.misses.add();
     return;
@@ -60,25 +34,60 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
   intrusive_ptr_add_ref(plan.object_);
 }
 
+void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> into,
+                        ReadPlan& plan) {
+  std::size_t summed = 0;
+  PageIndex page = range.first;
+  const MutexLock lock(object.mutex());
+  for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {
+    const Extent& extent = *at;
+    if (!extent.range().contains(page)) return;
+    PageCount pages = std::min(extent.end(), range.end()) - page;
+    const auto part = into.subspan(to_bytes(page - range.first).value(), to_bytes(pages).value());
+    if (extent.zeros()) {
+      std::memset(part.data(), 0, part.size());
+    } else {
+      pages = std::min(pages, PageCount{ReadPlan::kMaxPages - summed});
+      if (plan.count_ == ReadPlan::kMaxSegments || pages.value() == 0) return;
+      const std::uint64_t block = extent.block_of(page);
+      const Pins::Pin pin =
+          pins.pin({block, pages.value()}, now_ns.load(std::memory_order_relaxed));
+      if (pin == Pins::kNone) return;
+      index->sums().get(block, std::span{plan.sums_}.subspan(summed, pages.value()));
+      summed += pages.value();
+      plan.segments_[plan.count_] = {layout.at(BlockIndex{block}),
+                                     part.first(to_bytes(pages).value())};
+      plan.pins_[plan.count_] = pin;
+      plan.blocks_[plan.count_] = block;
+      plan.first_pages_[plan.count_] = page;
+      ++plan.count_;
+    }
+    extent.use();
+    plan.covered_ += pages;
+    page += pages;
+  }
+}
+
 Status Store::finish_read(ReadPlan& plan, Status io) {
   if (plan.object_ == nullptr) return io;
   const ObjectRef object(std::exchange(plan.object_, nullptr), false);
   Status status = io;
   if (!io) impl_->counters.read_errors.add();
+  const std::uint32_t* sums = plan.sums_.data();
   for (std::size_t i = 0; i < plan.count_; ++i) {
-    const ExtentRef extent(static_cast<Extent*>(plan.extents_[i]), false);
     const auto bytes = plan.segments_[i].into;
+    const std::size_t pages = bytes.size() / kPageSize;
     const PageIndex first = plan.first_pages_[i];
-    const std::uint32_t* sums = extent->sums.get() + (first - extent->range.first).value();
     bool wrong = false;
-    for (std::size_t page = 0; io && page < bytes.size() / kPageSize && !wrong; ++page) {
+    for (std::size_t page = 0; io && page < pages && !wrong; ++page) {
       const auto content = bytes.subspan(page * kPageSize, kPageSize);
       wrong = page_sum(object->id, first + PageCount{page}, content) != sums[page];
     }
-    extent->pins.fetch_sub(1, std::memory_order_release);
+    sums += pages;
+    impl_->pins.unpin(plan.pins_[i]);
     if (!wrong) continue;
     impl_->counters.sum_errors.add();
-    impl_->quarantine(*object, extent);
+    impl_->quarantine(*object, first, plan.blocks_[i]);
     status = fail(ErrorCode::kStoreSum);
   }
   if (status) impl_->counters.read_bytes.add(to_bytes(plan.covered_).value());
@@ -113,18 +122,21 @@ PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<st
 }
 
 // The blocks are not used again in this run: what is wrong with them may be wrong for good.
-void Store::Impl::quarantine(Object& object, const ExtentRef& extent) {
+void Store::Impl::quarantine(Object& object, PageIndex page, std::uint64_t block) {
   const MutexLock lock(mutex);
-  if (extent->owner != &object) return;  // it has gone meanwhile
+  const Extent* there = object.find(page);
+  // It may have gone meanwhile.
+  if (there == nullptr || there->zeros() || there->block_of(page) != block) return;
+  const PageRange range = there->range();
   log(LogLevel::kWarn,
       "store {}: {} pages of object {} from page {} do not match their sums; dropped", device.path,
-      extent->pages(), object.id.value(), extent->range.first.value());
+      range.count.value(), object.id.value(), range.first.value());
   DeadList dead;
-  index->drop(object, extent->range, dead);
-  if (!object.in_session) append_locked(DropRecord{object.id, extent->range});
-  for (const Dead& one : dead) {
-    allocator.quarantine({one.block, one.blocks});
-    counters.quarantined_bytes.add(one.blocks * kBlockSize);
+  index->drop(object, range, dead);
+  if (!object.in_session) append_locked(DropRecord{object.id, range});
+  for (const BlockRun& run : dead) {
+    allocator.quarantine(run);
+    counters.quarantined_bytes.add(run.count * kBlockSize);
   }
   gauges_locked();
 }

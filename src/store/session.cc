@@ -7,6 +7,8 @@
 // Once the mark is durable, no record names the old pages any more, so those that the session
 // replaced wait for the mark alone. The end records everything anew: identity with `reset`, then
 // each extent.
+#include <array>
+
 #include "store/store_impl.h"
 
 namespace larder::store {
@@ -22,7 +24,7 @@ void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux,
   check(aux.size() <= kLongestKey, "aux data have at most 255 bytes");
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || object->retired) return;
-  if (!impl_->index_room_locked(aux.size())) return impl_->retire_locked(*object);
+  if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   impl_->resize_locked(*object, size);
   impl_->index->set_identity(*object, view(aux), size);
   const bool was_in_session = object->in_session;
@@ -30,14 +32,14 @@ void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux,
   object->mark = 0;
   impl_->append_locked(change_of(*object, was_in_session ? Pages::kReset : Pages::kKept));
   if (!was_in_session) return;
-  std::vector<Le32> sums;
-  for (const auto& [first, extent] : object->extents) {
-    sums.clear();
-    for (std::uint32_t i = 0; i < extent->pages() && !extent->zeros(); ++i) {
-      sums.push_back(Le32::of(extent->sums[i]));
-    }
-    impl_->append_locked(
-        ExtentRecord{object->id, extent->range.first, extent->pages(), extent->block, sums});
+  std::array<std::uint32_t, Extent::kLongest> sums;
+  std::array<Le32, Extent::kLongest> disk;
+  for (const Extent& extent : object->extents) {
+    const std::size_t count = extent.zeros() ? 0 : extent.pages();
+    if (count != 0) impl_->index->sums().get(extent.block(), std::span{sums}.first(count));
+    for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
+    impl_->append_locked(ExtentRecord{object->id, extent.first(), extent.pages(), extent.block(),
+                                      std::span{disk}.first(count)});
   }
 }
 

@@ -52,6 +52,16 @@ SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64
   return std::move(*loaded);
 }
 
+// The percentages in blocks. A small store keeps more: a commit's worth of fills has to fit.
+Store::Impl::Marks marks_of(const Options::Culling& culling, std::uint64_t blocks) {
+  constexpr std::uint64_t kMiB = (1u << 20) / kBlockSize;
+  const auto part = [blocks](unsigned percent, std::uint64_t least) {
+    return std::max(blocks * percent / 100, std::min(least, blocks / 4));
+  };
+  return {part(culling.run, 2 * kMiB), part(culling.cull, kMiB * 3 / 2),
+          blocks * culling.stop / 100};
+}
+
 }  // namespace
 
 Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, WorkQueue& a_machine,
@@ -64,9 +74,7 @@ Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, Work
       layout(loaded.superblock.layout),
       uuid(loaded.superblock.uuid),
       index_limit(checkpoint_limit(layout)),
-      room_target(
-          std::min(std::max<std::uint64_t>(layout.data_blocks / 16, (1u << 20) / kBlockSize),
-                   layout.data_blocks / 4)),
+      marks(marks_of(options.culling, layout.data_blocks)),
       allocator(layout.data_blocks),
       journal(engine, device.fd.get(), layout, uuid, loaded.cursor),
       committer(clock, options.commit_ns, [this] { return commit_step(); }),
@@ -87,17 +95,24 @@ SetUp<bool> Store::Impl::start(const Found& found) {
   bool damaged = false;
   {
     const MutexLock lock(mutex);
-    std::vector<ExtentRef> refused;
-    for (Extent& extent : index->by_age()) {
-      if (extent.zeros() || allocator.claim({extent.block, extent.pages()})) continue;
-      refused.emplace_back(&extent);
-    }
-    for (const ExtentRef& extent : refused) {
+    BlockSet used(layout.data_blocks);
+    struct Refused {
+      Object* object;
+      PageRange range;
+    };
+    std::vector<Refused> refused;
+    index->for_each_extent([&](Object& object, const Extent& extent) {
+      if (extent.zeros() || used.add({extent.block(), extent.pages()})) return;
+      refused.push_back({&object, extent.range()});
+    });
+    allocator.free_all_but(used);
+    for (const Refused& one : refused) {
       DeadList dead;
-      append_locked(DropRecord{extent->owner->id, extent->range});
-      index->drop(*extent->owner, extent->range, dead);
+      append_locked(DropRecord{one.object->id, one.range});
+      index->drop(*one.object, one.range, dead);
       counters.discarded_records.add();
     }
+    index->forget_ids();
     damaged = !refused.empty() || counters.discarded_records.value() != 0;
     gauges_locked();
   }
@@ -121,6 +136,10 @@ void Store::Impl::gauges_locked() {
   counters.names.set(totals.names);
   counters.extents.set(totals.extents);
   const Allocator::Totals blocks = allocator.totals();
+  counters.free_runs.set(blocks.runs);
+  counters.largest_free_bytes.set(blocks.longest * kBlockSize);
+  counters.fragmentation_percent.set(blocks.fragmentation_percent());
+  counters.index_bytes.set(index->memory_bytes() + index->sums().bytes());
   counters.waiting_bytes.set(blocks.waiting * kBlockSize);
   counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) *
                           kBlockSize);
@@ -191,6 +210,9 @@ std::string Store::to_text() const {
                                  impl_->device.path, state, uuid(), impl_->layout.size.value());
   text += fmt::format("data: {} bytes, {} used, {} waiting to be freed\n", c.capacity_bytes.value(),
                       c.used_bytes.value(), c.waiting_bytes.value());
+  text += fmt::format("free: {} runs, the longest of {} bytes, {} % in pieces below 1 MiB\n",
+                      c.free_runs.value(), c.largest_free_bytes.value(),
+                      c.fragmentation_percent.value());
   text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(),
                       c.names.value(), c.extents.value(), impl_->engine.name());
   return text;

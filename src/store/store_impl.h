@@ -74,10 +74,19 @@ struct Store::Impl {
   // Takes pages out of the index and records it; their blocks wait.
   void drop_locked(Object& object, PageRange range) REQUIRES(mutex);
   void let_go_locked(const DeadList& dead, std::uint64_t number) REQUIRES(mutex);
-  void evict_locked(std::uint64_t blocks) REQUIRES(mutex);
-  void keep_room_locked(std::uint64_t wanted_blocks) REQUIRES(mutex);
-  // Room for `bytes` more of records in a checkpoint. False: there is none, even without any pages.
-  bool index_room_locked(std::uint64_t bytes) REQUIRES(mutex);
+  // Evicts until `blocks` have gone, or a few hundred extents.
+  std::uint64_t evict_locked(std::uint64_t blocks) REQUIRES(mutex);
+  bool evict_one_locked() REQUIRES(mutex);
+  // Culls where it is time to. False: there is no room for so many, or less than bstop would stay.
+  bool keep_room_locked(std::uint64_t wanted_blocks) REQUIRES(mutex);
+  // Goes on with what keep_room_locked() left. True: there is more to do.
+  bool cull_locked() REQUIRES(mutex);
+  // Room for `bytes` more of a kind of records in a checkpoint, made by evicting what is of the
+  // same kind. False: there is none.
+  bool object_room_locked(std::uint64_t bytes) REQUIRES(mutex);
+  bool extent_room_locked(std::uint64_t bytes) REQUIRES(mutex);
+  bool name_room_locked(std::uint64_t bytes, const Object& whose) REQUIRES(mutex);
+  void forget_folder_locked(Object& object) REQUIRES(mutex);
 
   // -- fill.cc
   void start_fill(Fill& fill);
@@ -89,7 +98,10 @@ struct Store::Impl {
   void revoke_fills_locked(Object& object, PageRange range) REQUIRES(mutex);
 
   // -- read.cc
-  void quarantine(Object& object, const ExtentRef& extent) EXCLUDES(mutex);
+  // What of `range` the extents cover, pinned. No waiting, no lock but the object's.
+  void cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  // The extent that has this page in this block, if it still has.
+  void quarantine(Object& object, PageIndex page, std::uint64_t block) EXCLUDES(mutex);
 
   // -- tree.cc
   void retire_locked(Object& object) REQUIRES(mutex);
@@ -104,13 +116,19 @@ struct Store::Impl {
   const Layout layout;
   const Uuid uuid;
   const std::uint64_t index_limit;  // bytes of records
-  const std::uint64_t room_target;  // blocks that are kept free, or about to be
+  struct Marks {
+    std::uint64_t run = 0, cull = 0, stop = 0;  // blocks
+  };
+  const Marks marks;  // see Options::Culling
 
   // Own synchronisation.
   Counters counters;
   std::atomic<State> state{State::kOpen};
   std::atomic<bool> closing{false};
   std::atomic<std::uint64_t> durable{0};  // the last record that is
+  // Of the clock's steady time, as the housekeeping last saw it: when a read began.
+  std::atomic<Nanoseconds> now_ns{0};
+  Pins pins;
   Allocator allocator;
   Journal journal;
   Committer committer;
@@ -119,7 +137,9 @@ struct Store::Impl {
   Superblock superblock;
 
   mutable Mutex mutex{Rank::kStoreIndex};
-  std::unique_ptr<Index> index PT_GUARDED_BY(mutex);
+  // Extents and sums are read under their object's lock too.
+  std::unique_ptr<Index> index;
+  bool culling GUARDED_BY(mutex) = false;
 };
 
 // The sum of a page: of its bytes, and of whose they are.

@@ -33,7 +33,7 @@ Result<ObjectRef> Store::create(const ObjectRef& parent, ObjectType type, Bytes 
   if (!impl_->is_open()) return fail(ErrorCode::kStoreIo);
   Index& index = *impl_->index;
   if (parent->retired || index.child(*parent, view(key)) != nullptr) return fail(ErrorCode::kStale);
-  if (!impl_->index_room_locked(sizeof(ObjectDisk) + key.size() + aux.size()))
+  if (!impl_->object_room_locked(sizeof(ObjectDisk) + key.size() + aux.size()))
     return fail(ErrorCode::kStoreFull);
   ObjectRef object = index.add(*parent, type, view(key), index.next_id());
   index.set_identity(*object, view(aux), size);
@@ -67,7 +67,7 @@ void Store::update(const ObjectRef& object, Bytes aux, ByteCount size) {
   check(fits_aux(aux), "aux data have at most 255 bytes");
   const MutexLock lock(impl_->mutex);
   if (!impl_->is_open() || object->retired) return;
-  if (!impl_->index_room_locked(aux.size())) return impl_->retire_locked(*object);
+  if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   impl_->resize_locked(*object, size);
   impl_->index->set_identity(*object, view(aux), size);
   impl_->append_locked(change_of(*object, Pages::kKept));
@@ -79,7 +79,7 @@ void Store::invalidate(const ObjectRef& object, Bytes aux, ByteCount size) {
   const MutexLock lock(impl_->mutex);
   object->generation.fetch_add(1);
   if (!impl_->is_open() || object->retired) return;
-  if (!impl_->index_room_locked(aux.size())) return impl_->retire_locked(*object);
+  if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   DeadList dead;
   impl_->revoke_fills_locked(*object, kAllPages);
   impl_->index->drop_all(*object, dead);
@@ -110,7 +110,7 @@ Status Store::rename(const ObjectRef& object, const ObjectRef& new_parent, Bytes
   if (!impl_->is_open()) return fail(ErrorCode::kStoreIo);
   if (object->retired || new_parent->retired) return fail(ErrorCode::kStale);
   if (impl_->index->child(*new_parent, view(new_key)) == object.get()) return {};
-  if (!impl_->index_room_locked(new_key.size())) {
+  if (!impl_->object_room_locked(new_key.size())) {
     impl_->retire_locked(*object);
     return fail(ErrorCode::kStoreFull);
   }
@@ -126,7 +126,7 @@ Status Store::rename(const ObjectRef& object, const ObjectRef& new_parent, Bytes
 std::uint64_t Store::generation(const ObjectRef& object) const { return object->generation.load(); }
 
 PageCount Store::cached_pages(const ObjectRef& object) const {
-  const MutexLock lock(object->mutex);
+  const MutexLock lock(object->mutex());
   return PageCount{impl_->is_open() ? object->cached_pages : 0};
 }
 
@@ -134,13 +134,11 @@ std::vector<PageRange> Store::missing(const ObjectRef& object, PageRange range) 
   if (range.empty()) return {};
   if (!impl_->is_open()) return {range};
   std::vector<PageRange> runs;
-  const MutexLock lock(object->mutex);
+  const MutexLock lock(object->mutex());
   PageIndex page = range.first;
-  auto at = object->extents.upper_bound(page.value());
-  if (at != object->extents.begin()) --at;
+  auto at = object->find_from(page);
   for (; page < range.end() && at != object->extents.end(); ++at) {
-    const PageRange& held = at->second->range;
-    if (held.end() <= page) continue;
+    const PageRange held = at->range();
     if (held.first >= range.end()) break;
     if (page < held.first) runs.push_back({page, held.first - page});
     page = held.end();
@@ -154,7 +152,7 @@ void Store::drop(const ObjectRef& object, PageRange range) {
   impl_->revoke_fills_locked(*object, range);
   if (!impl_->is_open() || object->retired) return;
   impl_->drop_locked(*object, range);
-  impl_->index_room_locked(0);
+  impl_->extent_room_locked(0);
   impl_->gauges_locked();
 }
 
@@ -165,7 +163,7 @@ void Store::truncate(const ObjectRef& object, ByteCount size) {
   if (!impl_->is_open() || object->retired) return;
   impl_->resize_locked(*object, size);
   impl_->drop_locked(*object, gone);
-  impl_->index->set_identity(*object, std::string(object->aux), size);
+  impl_->index->set_identity(*object, object->aux(), size);
   impl_->append_locked(change_of(*object, Pages::kKept));
   impl_->gauges_locked();
 }

@@ -480,7 +480,7 @@ TEST_CASE(
         ErrorCode::kStoreFull);
   REQUIRE(rig.store->sync());
   const auto names = rig.store->counters().names.value();
-  CHECK(names > 1000);
+  CHECK(names > 300);
   CHECK(names < 4000);
   rig.sound();
   rig.reopen();
