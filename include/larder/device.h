@@ -28,6 +28,9 @@ struct DeviceOptions {
   // Where the file does not exist: its size; 0 asks for the default (10 % of what is free, 256 MiB
   // to 32 GiB). An existing store keeps its own size, with a line in `note` where this differs.
   ByteCount size{0};
+  // Whether all of the file gets its blocks at once, so that the disk below cannot fill up under
+  // it.
+  bool preallocate = false;
   // Directories in which the store may not lie: the share and the mount point.
   std::vector<std::string> forbidden;
 };

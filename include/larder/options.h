@@ -8,6 +8,7 @@
 #include <larder/netfs.h>
 #include <larder/result.h>
 #include <larder/settings.h>
+#include <larder/store.h>
 #include <larder/units.h>
 
 #include <cstdint>
@@ -53,6 +54,10 @@ struct MountOptions {
   EngineChoice engine = EngineChoice::kAuto;
   Nanoseconds commit_ns = 500 * kMillisecond;
   double cache_factor = 1;  // scales what is kept of listings, links, xattrs and absent names
+  bool preallocate = false;
+  store::Culling culling;
+  ByteCount index_memory{256u << 20};
+  Nanoseconds store_deadline_ns = 10 * kSecond;
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;

@@ -55,15 +55,20 @@ using ObjectRef = boost::intrusive_ptr<Object>;
 // all).
 enum class CommitBy : std::uint8_t { kThread, kSync };
 
+// When pages go, in percent of the data area that is free, as FS-Cache has it: below `cull` what is
+// oldest goes until `run` are free; below `stop` nothing new is taken.
+struct Culling {
+  unsigned run = 10, cull = 7, stop = 3;
+  bool makes_sense() const { return stop < cull && cull < run && run < 100; }
+};
+
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
-  // Culling, in percent of the data area that is free, as FS-Cache has it: below `cull` what is
-  // oldest goes until `run` are free; below `stop` nothing new is taken. REQUIRES: stop < cull <
-  // run < 100.
-  struct Culling {
-    unsigned run = 10, cull = 7, stop = 3;
-  };
   Culling culling = {};
+  // A read that is with the device for longer makes new reads go past the store; 0: never.
+  Nanoseconds deadline_ns = 10 * kSecond;
+  // Memory of the index; where it needs more, what is oldest goes. 0: no bound of its own.
+  ByteCount index_memory{0};
   // Bytes of fills in flight; above, a fill is dropped and counted.
   ByteCount fill_limit{64u << 20};
   CommitBy commit_by = CommitBy::kThread;
@@ -71,7 +76,9 @@ struct Options {
 
 enum class State : std::uint8_t {
   kOpen,
-  kBypass,  // a write or flush failed: nothing is read or written any more, every call is a miss
+  // A write or flush failed: nothing is read or written, every call is a miss. It is tried again,
+  // and open where that went well.
+  kBypass,
   kClosed,
 };
 
@@ -82,7 +89,8 @@ struct Counters {
   stats::Counter zero_pages, evicted_extents, evicted_bytes, evicted_names, quarantined_bytes;
   stats::Counter commits, flushes, journal_bytes, checkpoints, checkpoint_bytes, replayed_records,
       discarded_records;
-  stats::Counter objects, names, extents;                                            // gauges
+  stats::Counter objects, names, extents;  // gauges
+  stats::Counter bypasses, returns, no_room, hangs;
   stats::Counter capacity_bytes, used_bytes, waiting_bytes;                          // gauges
   stats::Counter index_bytes, free_runs, largest_free_bytes, fragmentation_percent;  // gauges
   void register_in(stats::Registry& registry);

@@ -13,16 +13,19 @@
 // generation of its own.
 //
 // Any failed write or flush here ends it: after a failed flush nobody knows what the device has,
-// and trying again would say "good" of what is lost. The store goes to bypass until it is opened
-// anew.
-#include <larder/log.h>
+// and trying again would say "good" of what is lost. The store goes to bypass until it is
+// tried again (degraded.cc).
+#include <algorithm>
+#include <utility>
 
 #include "store/store_impl.h"
 
 namespace larder::store {
 
 std::uint64_t Store::Impl::append_locked(const Record& record) {
-  if (!is_open()) return 0;
+  if (state.load() == State::kClosed) return 0;
+  // The checkpoint that ends the bypass has it.
+  if (!is_open()) return journal.skip();
   bool first = false;
   const std::uint64_t number = journal.append(record, first);
   if (first) committer.wake_soon();
@@ -30,6 +33,7 @@ std::uint64_t Store::Impl::append_locked(const Record& record) {
 }
 
 StepResult Store::Impl::commit_step() {
+  if (state.load() == State::kBypass) return return_step();
   if (!is_open()) return StepResult::kDone;
   if (closing.load()) {
     const Status status = write_checkpoint(Ending::kIsClosed);
@@ -54,7 +58,7 @@ StepResult Store::Impl::commit_step() {
   }
   if (!status) {
     enter_bypass(status.error(), "a commit");
-    return StepResult::kDone;
+    return StepResult::kAgainLater;
   }
   const bool none_waits = allocator.sweep(durable.load(), pins);
   const MutexLock lock(mutex);
@@ -64,7 +68,9 @@ StepResult Store::Impl::commit_step() {
 
 Status Store::Impl::write_checkpoint(Ending ending) {
   Superblock next = superblock;
-  next.generation = superblock.generation + 1;
+  // Never one that was begun before: its chunks may be half there.
+  tried_generation = std::max(tried_generation, superblock.generation) + 1;
+  next.generation = tried_generation;
   next.slot = 1 - superblock.slot;
   next.clean = ending == Ending::kIsClosed;
   next.written_wall_ns = clock.wall_ns();
@@ -99,19 +105,16 @@ Status Store::Impl::write_checkpoint(Ending ending) {
 }
 
 Status Store::Impl::sync() {
+  if (return_is_due()) {
+    bool tried = false;
+    committer.run_until([&] { return std::exchange(tried, true) || !return_is_due(); });
+  }
   const std::uint64_t target = journal.appended();
   committer.run_until([&] { return !is_open() || durable.load() >= target; });
   if (durable.load() < target) return fail(ErrorCode::kStoreIo);
   if (!is_open()) return state.load() == State::kClosed ? Status{} : fail(ErrorCode::kStoreIo);
   allocator.sweep(durable.load(), pins);
   return {};
-}
-
-void Store::Impl::enter_bypass(Error error, std::string_view what) {
-  State open = State::kOpen;
-  if (!state.compare_exchange_strong(open, State::kBypass)) return;
-  log(LogLevel::kError, "store {}: {} failed ({}); it is bypassed until it is opened anew",
-      device.path, what, larder::to_text(error));
 }
 
 }  // namespace larder::store

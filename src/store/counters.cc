@@ -37,6 +37,12 @@ void Counters::register_in(stats::Registry& registry) {
       replayed_records);
   add("discarded_records", Unit::kCount, "Records that made no sense at opening",
       discarded_records);
+  add("bypasses", Unit::kCount, "Times that the store was bypassed since reads or writes failed",
+      bypasses);
+  add("returns", Unit::kCount, "Times that it came back by itself", returns);
+  add("no_room", Unit::kCount, "Fills for which the file system below had no room", no_room);
+  add("hangs", Unit::kCount, "Times that reads went past the store since one did not come back",
+      hangs);
   add("objects", Unit::kGauge, "Objects in the store", objects);
   add("names", Unit::kGauge, "Names in the store", names);
   add("extents", Unit::kGauge, "Extents in the store", extents);

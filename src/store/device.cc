@@ -164,6 +164,17 @@ bool is_unfinished(int fd, ByteCount present) {
   return true;
 }
 
+// All blocks at once. The file is no longer than before, and not larger than its size on the disk.
+SetUp<bool> preallocate(const std::string& path, int fd, ByteCount size) {
+  const Layout layout = layout_for(size);
+  if (::fallocate(fd, 0, 0, static_cast<off_t>(layout.file_bytes().value())) == 0) return true;
+  const int sys_errno = errno;
+  return refuse(ErrorCode::kStorePlace, path,
+                fmt::format("preallocate: {} MiB cannot be had: {}",
+                            layout.file_bytes().value() / kMiB, reason(sys_errno)),
+                sys_errno);
+}
+
 SetUp<Device> size_new(Device device, const DeviceOptions& options) {
   device.size = options.size;
   if (device.size.value() == 0) {
@@ -263,8 +274,12 @@ SetUp<Device> open_device(const DeviceOptions& options) {
   if (!sound) return tl::make_unexpected(std::move(sound).error());
   const ByteCount present{static_cast<std::uint64_t>(stat.st_size)};
   const bool empty = S_ISREG(stat.st_mode) && is_unfinished(device.fd.get(), present);
-  auto sized = empty ? size_new(std::move(device), options)
-                     : size_existing(std::move(device), options, stat);
+  SetUp<Device> sized = empty ? size_new(std::move(device), options)
+                              : size_existing(std::move(device), options, stat);
+  if (sized && options.preallocate && S_ISREG(stat.st_mode)) {
+    if (auto had = preallocate(*place, sized->fd.get(), sized->size); !had)
+      sized = tl::make_unexpected(std::move(had).error());
+  }
   if (!sized && created) ::unlink(place->c_str());
   return sized;
 }

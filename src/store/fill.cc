@@ -173,6 +173,7 @@ Status Store::Impl::admit_locked(FillJob& job, std::uint64_t blocks) {
   if (object.retired || object.generation.load() != job.fill->generation)
     return fail(ErrorCode::kStale);
   revoke_fills_locked(object, job.range);
+  if (!takes_fills()) return fail(ErrorCode::kStoreFull);
   if (job.range.end().value() > Extent::kPages - Extent::kLongest)
     return fail(ErrorCode::kStoreFull);
   if (counters.fill_in_flight_bytes.value() > options.fill_limit.value())
@@ -220,6 +221,7 @@ void Store::Impl::finish_fill(FillJob& job) {
     for (FillJob::Piece& piece : job.pieces) give_back(piece, job);
     gauges_locked();
   }
+  if (!job.pieces.empty()) fill_ended(job.sys_errno.load());
   counters.fill_in_flight_bytes.sub(fill.data.size());
   if (status) {
     counters.fills.add();

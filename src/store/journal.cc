@@ -27,6 +27,12 @@ std::uint64_t Journal::append(const Record& record, bool& first) {
   return ++appended_;
 }
 
+std::uint64_t Journal::skip() {
+  const MutexLock lock(mutex_);
+  waiting_.clear();
+  return ++appended_;
+}
+
 std::uint64_t Journal::appended() const {
   const MutexLock lock(mutex_);
   return appended_;

@@ -43,6 +43,8 @@ class Journal {
 
   // The number of this record. `first` becomes true where none was waiting.
   std::uint64_t append(const Record& record, bool& first);
+  // A number for a record that no entry will have: what waits is in vain too.
+  std::uint64_t skip();
   std::uint64_t appended() const;
 
   struct Batch {

@@ -22,7 +22,7 @@ void Store::put_name(const ObjectRef& directory, std::string_view name, const Na
   if (!fits(name)) return;
   if (!fits(record.value)) return remove_name(directory, name);
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || directory->retired) return;
+  if (!impl_->takes_changes() || directory->retired) return;
   const NameRecord* there = impl_->index->find_name(*directory, name);
   if (there != nullptr && same(*there, record)) return;
   const std::uint64_t bytes = encoded_size(PutNameRecord{directory->id, name, record});
@@ -38,7 +38,7 @@ void Store::put_name(const ObjectRef& directory, std::string_view name, const Na
 
 void Store::put_value(const ObjectRef& object, const StoredValue& value) {
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   ValueRecord record{object->id, value.version, value.bytes};
   if (!fits(value) || !impl_->name_room_locked(encoded_size(record), *object)) record.bytes = {};
   if (record.bytes.empty() && !object->value) return;
@@ -56,7 +56,7 @@ std::optional<StoredValue> Store::find_value(const ObjectRef& object) const {
 
 void Store::remove_name(const ObjectRef& directory, std::string_view name) {
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || !impl_->index->remove_name(*directory, name)) return;
+  if (!impl_->takes_changes() || !impl_->index->remove_name(*directory, name)) return;
   impl_->append_locked(UnnameRecord{directory->id, name});
   impl_->gauges_locked();
 }
@@ -65,7 +65,7 @@ void Store::move_name(const ObjectRef& from, std::string_view name, const Object
                       std::string_view new_name) {
   if (!fits(name) || !fits(new_name)) return;
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open()) return;
+  if (!impl_->takes_changes()) return;
   const bool known = impl_->index->find_name(*from, name) != nullptr;
   const bool room = !to->retired && impl_->name_room_locked(new_name.size(), *to);
   if (known && room) {

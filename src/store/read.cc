@@ -25,7 +25,7 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
   plan.count_ = 0;
   plan.covered_ = PageCount{0};
   impl_->counters.reads.add();
-  if (impl_->is_open()) impl_->cover(*object, range, into, plan);
+  if (impl_->is_open() && !impl_->hangs()) impl_->cover(*object, range, into, plan);
   if (plan.covered_.value() == 0) {
     impl_->counters.misses.add();
     return;
@@ -72,7 +72,6 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
   if (plan.object_ == nullptr) return io;
   const ObjectRef object(std::exchange(plan.object_, nullptr), false);
   Status status = io;
-  if (!io) impl_->counters.read_errors.add();
   const std::uint32_t* sums = plan.sums_.data();
   for (std::size_t i = 0; i < plan.count_; ++i) {
     const auto bytes = plan.segments_[i].into;
@@ -87,8 +86,14 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
     impl_->pins.unpin(plan.pins_[i]);
     if (!wrong) continue;
     impl_->counters.sum_errors.add();
-    impl_->quarantine(*object, first, plan.blocks_[i]);
+    impl_->quarantine(*object, first, plan.blocks_[i], "do not match their sums");
     status = fail(ErrorCode::kStoreSum);
+  }
+  if (io) {
+    impl_->read_was_good();
+  } else {
+    impl_->counters.read_errors.add();
+    impl_->read_failed(*object, plan, io.error());
   }
   if (status) impl_->counters.read_bytes.add(to_bytes(plan.covered_).value());
   return status;
@@ -122,15 +127,15 @@ PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<st
 }
 
 // The blocks are not used again in this run: what is wrong with them may be wrong for good.
-void Store::Impl::quarantine(Object& object, PageIndex page, std::uint64_t block) {
+void Store::Impl::quarantine(Object& object, PageIndex page, std::uint64_t block,
+                             std::string_view why) {
   const MutexLock lock(mutex);
   const Extent* there = object.find(page);
   // It may have gone meanwhile.
   if (there == nullptr || there->zeros() || there->block_of(page) != block) return;
   const PageRange range = there->range();
-  log(LogLevel::kWarn,
-      "store {}: {} pages of object {} from page {} do not match their sums; dropped", device.path,
-      range.count.value(), object.id.value(), range.first.value());
+  log(LogLevel::kWarn, "store {}: {} pages of object {} from page {} {}; dropped", device.path,
+      range.count.value(), object.id.value(), range.first.value(), why);
   DeadList dead;
   index->drop(object, range, dead);
   if (!object.in_session) append_locked(DropRecord{object.id, range});

@@ -15,7 +15,7 @@ namespace larder::store {
 
 void Store::begin_session(const ObjectRef& object) {
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || object->retired || object->in_session) return;
+  if (!impl_->takes_changes() || object->retired || object->in_session) return;
   object->mark = object->extents.empty() ? 0 : impl_->append_locked(SessionMarkRecord{object->id});
   object->in_session = true;
 }
@@ -23,7 +23,7 @@ void Store::begin_session(const ObjectRef& object) {
 void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux, ByteCount size) {
   check(aux.size() <= kLongestKey, "aux data have at most 255 bytes");
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   impl_->resize_locked(*object, size);
   impl_->index->set_identity(*object, view(aux), size);

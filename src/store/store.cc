@@ -53,7 +53,7 @@ SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64
 }
 
 // The percentages in blocks. A small store keeps more: a commit's worth of fills has to fit.
-Store::Impl::Marks marks_of(const Options::Culling& culling, std::uint64_t blocks) {
+Store::Impl::Marks marks_of(const Culling& culling, std::uint64_t blocks) {
   constexpr std::uint64_t kMiB = (1u << 20) / kBlockSize;
   const auto part = [blocks](unsigned percent, std::uint64_t least) {
     return std::max(blocks * percent / 100, std::min(least, blocks / 4));
@@ -151,6 +151,13 @@ SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngi
     return complain(ErrorCode::kInvalid, fmt::format("{}: a store has at least {} MiB", device.path,
                                                      kSmallestStore.value() >> 20));
   }
+  if (!options.culling.makes_sense()) {
+    return complain(
+        ErrorCode::kInvalid,
+        fmt::format("brun={},bcull={},bstop={}: these are percentages of the store that are free, "
+                    "and bstop < bcull < brun < 100",
+                    options.culling.run, options.culling.cull, options.culling.stop));
+  }
   const int fd = device.fd.get();
   Found found = find_store(engine, fd, device.size);
   for (const std::string& note : found.notes) log(LogLevel::kWarn, "{}: {}", device.path, note);
@@ -193,21 +200,10 @@ ByteCount Store::capacity() const { return impl_->layout.capacity(); }
 Status Store::sync() { return impl_->sync(); }
 
 std::string Store::to_text() const {
-  const char* state = "";
-  switch (impl_->state.load()) {
-    case State::kOpen:
-      state = "open";
-      break;
-    case State::kBypass:
-      state = "bypass: a write or flush failed, nothing is cached";
-      break;
-    case State::kClosed:
-      state = "closed";
-      break;
-  }
   const Counters& c = impl_->counters;
-  std::string text = fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n",
-                                 impl_->device.path, state, uuid(), impl_->layout.size.value());
+  std::string text =
+      fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n", impl_->device.path,
+                  impl_->state_text(), uuid(), impl_->layout.size.value());
   text += fmt::format("data: {} bytes, {} used, {} waiting to be freed\n", c.capacity_bytes.value(),
                       c.used_bytes.value(), c.waiting_bytes.value());
   text += fmt::format("free: {} runs, the longest of {} bytes, {} % in pieces below 1 MiB\n",

@@ -60,6 +60,8 @@ struct Store::Impl {
   // -- store.cc
   SetUp<bool> start(const Found& found);
   bool is_open() const { return state.load(std::memory_order_acquire) == State::kOpen; }
+  // Changes of objects and names are made while the store is bypassed too: it may come back.
+  bool takes_changes() const { return state.load(std::memory_order_acquire) != State::kClosed; }
   void gauges_locked() REQUIRES(mutex);
 
   // -- commit.cc
@@ -68,7 +70,17 @@ struct Store::Impl {
   Status sync();
   enum class Ending : std::uint8_t { kGoesOn, kIsClosed };
   Status write_checkpoint(Ending ending) EXCLUDES(mutex);
+
+  // -- degraded.cc
   void enter_bypass(Error error, std::string_view what);
+  bool return_is_due() const;
+  StepResult return_step();
+  void read_was_good();
+  void read_failed(Object& object, const ReadPlan& plan, Error error) EXCLUDES(mutex);
+  void fill_ended(int sys_errno);
+  bool takes_fills();
+  bool hangs();
+  std::string state_text() const;
 
   // -- eviction.cc
   // Takes pages out of the index and records it; their blocks wait.
@@ -101,7 +113,8 @@ struct Store::Impl {
   // What of `range` the extents cover, pinned. No waiting, no lock but the object's.
   void cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
   // The extent that has this page in this block, if it still has.
-  void quarantine(Object& object, PageIndex page, std::uint64_t block) EXCLUDES(mutex);
+  void quarantine(Object& object, PageIndex page, std::uint64_t block, std::string_view why)
+      EXCLUDES(mutex);
 
   // -- tree.cc
   void retire_locked(Object& object) REQUIRES(mutex);
@@ -119,7 +132,7 @@ struct Store::Impl {
   struct Marks {
     std::uint64_t run = 0, cull = 0, stop = 0;  // blocks
   };
-  const Marks marks;  // see Options::Culling
+  const Marks marks;  // see Culling
 
   // Own synchronisation.
   Counters counters;
@@ -128,6 +141,12 @@ struct Store::Impl {
   std::atomic<std::uint64_t> durable{0};  // the last record that is
   // Of the clock's steady time, as the housekeeping last saw it: when a read began.
   std::atomic<Nanoseconds> now_ns{0};
+  // See degraded.cc; all on the steady clock.
+  std::atomic<Nanoseconds> pause_ns{0}, retry_ns{0}, back_at_ns{0};  // of the bypass
+  std::atomic<Nanoseconds> no_room_pause_ns{0}, no_room_ns{0};       // no fills until then
+  std::atomic<Nanoseconds> next_look_ns{0};
+  std::atomic<bool> hung{false};
+  std::atomic<unsigned> reads_failed{0}, fills_failed{0};  // in a row
   Pins pins;
   Allocator allocator;
   Journal journal;
@@ -135,6 +154,7 @@ struct Store::Impl {
 
   // Whoever commits.
   Superblock superblock;
+  std::uint64_t tried_generation = 0;  // of the last checkpoint that was begun
 
   mutable Mutex mutex{Rank::kStoreIndex};
   // Extents and sums are read under their object's lock too.

@@ -66,7 +66,7 @@ void Store::Impl::resize_locked(Object& object, ByteCount size) {
 void Store::update(const ObjectRef& object, Bytes aux, ByteCount size) {
   check(fits_aux(aux), "aux data have at most 255 bytes");
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   impl_->resize_locked(*object, size);
   impl_->index->set_identity(*object, view(aux), size);
@@ -78,7 +78,7 @@ void Store::invalidate(const ObjectRef& object, Bytes aux, ByteCount size) {
   check(fits_aux(aux), "aux data have at most 255 bytes");
   const MutexLock lock(impl_->mutex);
   object->generation.fetch_add(1);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   DeadList dead;
   impl_->revoke_fills_locked(*object, kAllPages);
@@ -101,13 +101,13 @@ void Store::Impl::retire_locked(Object& object) {
 
 void Store::retire(const ObjectRef& object) {
   const MutexLock lock(impl_->mutex);
-  if (impl_->is_open()) impl_->retire_locked(*object);
+  if (impl_->takes_changes()) impl_->retire_locked(*object);
 }
 
 Status Store::rename(const ObjectRef& object, const ObjectRef& new_parent, Bytes new_key) {
   if (!fits(new_key)) return fail(ErrorCode::kInvalid);
   const MutexLock lock(impl_->mutex);
-  if (!impl_->is_open()) return fail(ErrorCode::kStoreIo);
+  if (!impl_->takes_changes()) return fail(ErrorCode::kStoreIo);
   if (object->retired || new_parent->retired) return fail(ErrorCode::kStale);
   if (impl_->index->child(*new_parent, view(new_key)) == object.get()) return {};
   if (!impl_->object_room_locked(new_key.size())) {
@@ -150,7 +150,7 @@ std::vector<PageRange> Store::missing(const ObjectRef& object, PageRange range) 
 void Store::drop(const ObjectRef& object, PageRange range) {
   const MutexLock lock(impl_->mutex);
   impl_->revoke_fills_locked(*object, range);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   impl_->drop_locked(*object, range);
   impl_->extent_room_locked(0);
   impl_->gauges_locked();
@@ -160,7 +160,7 @@ void Store::truncate(const ObjectRef& object, ByteCount size) {
   const MutexLock lock(impl_->mutex);
   const PageRange gone = from(PageIndex{size.value() / kPageSize});
   impl_->revoke_fills_locked(*object, gone);
-  if (!impl_->is_open() || object->retired) return;
+  if (!impl_->takes_changes() || object->retired) return;
   impl_->resize_locked(*object, size);
   impl_->drop_locked(*object, gone);
   impl_->index->set_identity(*object, object->aux(), size);

@@ -181,8 +181,10 @@ SetUp<std::monostate> Mount::Impl::open_share() {
 // The last mount on this store may be on its way out: umount(8) returns before its daemon has
 // ended.
 SetUp<store::Device> Mount::Impl::open_device() {
-  const store::DeviceOptions wanted{
-      .path = store_path, .size = options.size, .forbidden = {options.share, options.mountpoint}};
+  const store::DeviceOptions wanted{.path = store_path,
+                                    .size = options.size,
+                                    .preallocate = options.preallocate,
+                                    .forbidden = {options.share, options.mountpoint}};
   const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
   while (true) {
     SetUp<store::Device> device = store::open_device(wanted);
@@ -200,8 +202,12 @@ SetUp<std::monostate> Mount::Impl::open_store() {
   notes.push_back(fmt::format("the store is {}, {}", device.path, size_text(device.size)));
   if (!device.note.empty()) notes.push_back(device.note);
   notes.push_back("reads and writes it through " + engine.reason);
-  TRY(store, store::Store::open(std::move(device), {.commit_ns = options.commit_ns}, *engine.engine,
-                                machine, clock, Seed{}));
+  TRY(store, store::Store::open(std::move(device),
+                                {.commit_ns = options.commit_ns,
+                                 .culling = options.culling,
+                                 .deadline_ns = options.store_deadline_ns,
+                                 .index_memory = options.index_memory},
+                                *engine.engine, machine, clock, Seed{}));
   return std::monostate{};
 }
 
