@@ -63,7 +63,7 @@ Place Index::push(QueueName queue, const Object& object, PageIndex first, std::u
 // REQUIRES: the object's lock.
 void Index::place(Object& object, PageRange range, std::uint64_t block, unsigned uses,
                   Place place) {
-  object.extents.emplace(range, block, uses, place);
+  object.extents.emplace_hint(object.extents.end(), range, block, uses, place);
   ++totals_.extents;
   totals_.extent_bytes += extent_size(static_cast<std::uint32_t>(range.count.value()), block);
   object.cached_pages += range.count.value();
@@ -118,7 +118,8 @@ void Index::insert(Object& object, const NewExtent& extent, DeadList& dead) {
   check(!object.retired && extent.pages != 0, "an extent has an object and pages");
   check((extent.block == kNoBlock) == extent.sums.empty(), "every page in a block has a sum");
   const PageRange range{extent.first, PageCount{extent.pages}};
-  drop(object, range, dead);
+  const bool behind_all = object.extents.empty() || object.extents.rbegin()->end() <= extent.first;
+  if (!behind_all) drop(object, range, dead);
   if (extent.block != kNoBlock) sums_.set(extent.block, extent.sums);
   QueueName queue = QueueName::kSmall;
   if (extent.queue) {

@@ -92,8 +92,18 @@ void Index::for_each_object(absl::FunctionRef<void(Object&)> visit) {
     waiting.pop_back();
     visit(*object);
     if (!object->folder) continue;
+    const std::size_t before = waiting.size();
     for (const ObjectRef& child : object->folder->children) waiting.push_back(child.get());
+    // In the order of their slots, which is mostly that of their ids and of their memory.
+    std::sort(waiting.begin() + static_cast<std::ptrdiff_t>(before), waiting.end(),
+              [](const Object* a, const Object* b) { return a->slot > b->slot; });
   }
+}
+
+void Index::expect(std::uint64_t objects) {
+  slots_.reserve(objects);
+  ids_.reserve(objects);
+  if (ids_.empty()) ids_.emplace(root_->id.value(), root_.get());
 }
 
 std::uint64_t Index::memory_bytes() const {

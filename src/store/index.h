@@ -58,7 +58,8 @@ class Index {
 
   Object& root() { return *root_; }
   Object* by_id(ObjectId id);
-  void forget_ids();  // the table of them; made anew when it is needed
+  void expect(std::uint64_t objects);  // so many may come: for loading
+  void forget_ids();                   // the table of them; made anew when it is needed
   Object* child(const Object& parent, std::string_view key);
   ObjectId next_id() const { return next_id_; }
   void set_next_id(ObjectId id) { next_id_ = id; }
@@ -135,7 +136,8 @@ class Index {
   SumTable sums_;
   Totals totals_;
   ObjectId next_id_{kRootObject.value() + 1};
-  std::size_t hand_ = 0;  // of next_idle_folder
+  std::size_t hand_ = 0;            // of next_idle_folder
+  std::size_t last_in_replay_ = 0;  // slot
 };
 
 // The object as its record says it.

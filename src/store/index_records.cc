@@ -26,8 +26,11 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
 }
 
 bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead) {
-  Object* object = by_id(record.object);
+  // Those of one object mostly come one behind the other.
+  Object* object = last_in_replay_ < slots_.size() ? slots_[last_in_replay_] : nullptr;
+  if (object == nullptr || object->id != record.object) object = by_id(record.object);
   if (object == nullptr) return false;
+  last_in_replay_ = object->slot;
   if (record.count > Extent::kLongest || record.first.value() >= Extent::kPages - Extent::kLongest)
     return false;
   std::array<std::uint32_t, kExtentPages> sums;

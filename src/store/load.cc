@@ -35,6 +35,8 @@ bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
   const ByteOffset area = layout.checkpoint[superblock.slot];
   std::uint64_t block = 0;
   std::uint64_t applied = 0;
+  // A guess, bounded by what there is to read: an object and its extents take half a KiB.
+  loaded.index->expect(superblock.checkpoint_chunks * longest_chunk(layout) / 512);
   for (std::uint64_t chunk = 0; chunk < superblock.checkpoint_chunks; ++chunk) {
     if (block >= layout.checkpoint_blocks) return false;
     const std::uint64_t room = (layout.checkpoint_blocks - block) * kBlockSize;

@@ -101,10 +101,14 @@ SetUp<bool> Store::Impl::start(const Found& found) {
       PageRange range;
     };
     std::vector<Refused> refused;
-    index->for_each_extent([&](Object& object, const Extent& extent) {
-      if (extent.zeros() || used.add({extent.block(), extent.pages()})) return;
-      refused.push_back({&object, extent.range()});
-    });
+    for (std::size_t slot = 0; slot < index->slots(); ++slot) {
+      Object* object = index->in_slot(slot);
+      if (object == nullptr) continue;
+      for (const Extent& extent : object->extents) {
+        if (extent.zeros() || used.add({extent.block(), extent.pages()})) continue;
+        refused.push_back({object, extent.range()});
+      }
+    }
     allocator.free_all_but(used);
     for (const Refused& one : refused) {
       DeadList dead;
