@@ -150,13 +150,15 @@ void Index::go_round(const Found& one, unsigned uses) {
 
 std::optional<Index::Victim> Index::next_victim() {
   constexpr unsigned kSteps = 256;
+  // The first pass over what came by reading ahead is the one that brought it.
+  constexpr unsigned kProven = 2;
   for (unsigned i = 0; i < kSteps && !order_.empty(); ++i) {
     const QueueName queue = order_.next_queue();
     const Found one = found(order_.front(queue));
     const unsigned uses = one.extent->uses();
     if (one.object->pinned) {
       go_round(one, uses);
-    } else if (queue == QueueName::kSmall && uses > 0) {
+    } else if (queue == QueueName::kSmall && uses >= kProven) {
       go_round(one, 0);
     } else if (queue == QueueName::kMain && uses > 0) {
       go_round(one, uses - 1);

@@ -117,6 +117,9 @@ class Object {
   Extents extents;
   std::uint64_t cached_pages = 0;
 
+  // Behind the last read: who goes on there reads on, and does not come back. Under its own lock.
+  PageIndex read_up_to{};
+
   std::string_view key() const { return labels.key(); }
   std::string_view aux() const { return labels.aux(); }
   // Of the extents: one lock serves many objects, and no two are held at once.

@@ -39,6 +39,9 @@ void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> in
   std::size_t summed = 0;
   PageIndex page = range.first;
   const MutexLock lock(object.mutex());
+  // One pass over an extent is one use of it, in however many reads.
+  const bool reads_on = range.first == object.read_up_to;
+  object.read_up_to = range.end();
   for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {
     const Extent& extent = *at;
     if (!extent.range().contains(page)) return;
@@ -62,7 +65,7 @@ void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> in
       plan.first_pages_[plan.count_] = page;
       ++plan.count_;
     }
-    extent.use();
+    if (!reads_on || range.contains(extent.first())) extent.use();
     plan.covered_ += pages;
     page += pages;
   }

@@ -2,11 +2,11 @@
 // S3Fifo: which extent goes next (Yang et al., "FIFO queues are all you need for cache eviction",
 // SOSP 2023).
 //
-// What is new enters a small queue, a tenth of all blocks. Who was read there by the time it comes
-// to the front moves to the main queue, who was not is evicted and remembered for a while by a few
-// bits (the ghost); who comes back in that time enters the main queue at once. In the main queue
-// who was read since goes round once more. So what is read once, as a backup does, passes through
-// the small queue and leaves the main one as it was.
+// What is new enters a small queue, a tenth of all blocks. Who was read there twice by the time it
+// comes to the front moves to the main queue, who was not is evicted and remembered for a while by
+// a few bits (the ghost); who comes back in that time enters the main queue at once. In the main
+// queue who was read since goes round once more. So what is read once, as a backup does, passes
+// through the small queue and leaves the main one as it was.
 //
 // Thread: one at a time (the index's lock).
 #pragma once

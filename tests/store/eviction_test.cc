@@ -214,6 +214,23 @@ TEST_CASE("what was read twice outlives what was read once, also over a restart"
   rig.sound();
 }
 
+TEST_CASE("a pass over a file in many reads is one use of its pages, not many") {
+  Rig rig;
+  const ObjectRef hot = rig.make("hot", kMiBytes);
+  REQUIRE(rig.fill(hot, 0, 64, 1));
+  CHECK(rig.good(hot, 0, 64, 1) == 64);
+  CHECK(rig.good(hot, 0, 64, 1) == 64);
+  const ObjectRef backup = rig.make("backup", ByteCount{64u << 20});
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    (void)rig.fill(backup, i * 64, 64, 2);
+    for (std::uint64_t page = 0; page < 64; page += 4) (void)rig.good(backup, i * 64 + page, 4, 2);
+    REQUIRE(rig.store->sync());
+  }
+  CHECK(rig.store->counters().evicted_extents.value() > 0);
+  CHECK(rig.good(hot, 0, 64, 1) == 64);
+  rig.sound();
+}
+
 TEST_CASE("below bstop nothing new is taken, and culling brings the store back to brun") {
   Options options;
   options.culling = {40, 30, 20};
