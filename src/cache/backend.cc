@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cache/backend.h"
+#include <larder/backend.h>
 
 namespace larder::cache {
 namespace {

@@ -11,7 +11,7 @@
 #include <memory>
 #include <string>
 
-#include "cache/backend.h"
+#include <larder/backend.h>
 
 namespace larder::cache {
 

@@ -28,9 +28,9 @@
 #include <string>
 #include <vector>
 
+#include <larder/backend.h>
 #include "base/mutex.h"
 #include "base/small_mutex.h"
-#include "cache/backend.h"
 #include "cache/pool.h"
 #include "cache/short_bytes.h"
 

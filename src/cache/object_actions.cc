@@ -312,7 +312,10 @@ void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
     if (from_cookie) {
       MutexLock lock(o.cookie_->mutex);
       o.cookie_->flags.fetch_or(cookie_flags, std::memory_order_relaxed);
-      if (o.events() & bit(Event::kError)) o.cookie_->pause_from(mono_ms(tree));
+      // By its own failure, or its parent's.
+      const bool failed = (o.events() & bit(Event::kError)) != 0 ||
+                          ((o.events() & bit(Event::kWithdraw)) != 0 && !o.cache().withdrawing);
+      if (failed) o.cookie_->pause_from(mono_ms(tree));
     }
     o.leave_place_locked();
     parent = std::move(o.parent_);

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <string>
 
-#include "cache/backend.h"
+#include <larder/backend.h>
 
 namespace larder::cache {
 

@@ -22,8 +22,8 @@ using namespace larder::test;
 
 namespace {
 
-constexpr unsigned kThreads = 6;
-constexpr int kRounds = 3000;
+constexpr unsigned kThreads = 16;
+constexpr int kRounds = 1200;
 
 struct Stress;
 
@@ -95,7 +95,7 @@ struct Stress {
     const std::string key = "f" + std::to_string(number);
     for (int i = 0; i < kRounds; ++i) {
       rounds.fetch_add(1);
-      switch (random.below(12)) {
+      switch (random.below(14)) {
         case 0:
           if (cookie) {
             share(number, nullptr);
@@ -116,6 +116,18 @@ struct Stress {
           break;
         case 3:
           if (random.one_in(16)) fs.rename(cookie, indices[random.below(2)], bytes_of(key));
+          break;
+        case 12:
+          if (!cookie) break;
+          if (random.one_in(2)) {
+            fs.disable(cookie, random.one_in(2) ? Retire::kYes : Retire::kNo);
+          } else {
+            fs.enable(cookie, bytes_of("e"), ByteCount{1});
+          }
+          break;
+        case 13:
+          if (random.one_in(8)) static_cast<void>(fs.attr_changed(any(random), ByteCount{2}));
+          fs.check_consistency(any(random), bytes_of("u"));
           break;
         case 4:
           fs.index_of(indices[random.below(2)]);

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <larder/backend.h>
 #include "base/mutex.h"
-#include "cache/backend.h"
 #include "cache/object.h"
 #include "support/sim_clock.h"
 #include "support/step_queue.h"

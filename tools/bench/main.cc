@@ -56,6 +56,7 @@ int main_of(int argc, char** argv) {
       measure_fuse);
   add("cold", "Reads of what is not in the store, against cp from the same slow share.",
       measure_cold);
+  add("cache", "What the cache floor costs by itself: operations, objects, memory.", measure_cache);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

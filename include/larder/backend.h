@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backend: what an object asks of the store that backs it, and nothing else of the store. The one
-// production implementation hands each call on (backend.cc); tests put a scripted one in its place,
-// so that each state of the machine can be reached without a device.
+// Backend: what the cache floor asks of the store that backs an object, and nothing else of the
+// store. The one production implementation hands each call on (src/cache/backend.cc); tests and
+// larder-bench put a scripted one in its place, so that each state of the machine can be reached,
+// and measured, without a device.
 //
 // Thread: every call from any thread; the machine makes them with no lock held.
 #pragma once
