@@ -111,9 +111,9 @@ class Cookie : public Pooled<Cookie> {
   ShortBytes aux GUARDED_BY(mutex);
   ByteCount size GUARDED_BY(mutex);
   void* netfs_data GUARDED_BY(mutex);
-  std::uint32_t invalidations GUARDED_BY(mutex) = 0;
-  std::uint16_t checks GUARDED_BY(mutex) = 0;
-  std::uint16_t failures GUARDED_BY(mutex) = 0;       // of its look-ups in a row
+  std::uint16_t invalidations GUARDED_BY(mutex) = 0;  // wraps around
+  std::uint8_t checks GUARDED_BY(mutex) = 0;          // one an object, at most
+  std::uint8_t failures GUARDED_BY(mutex) = 0;        // of its look-ups in a row
   std::uint32_t retry_mono_ms GUARDED_BY(mutex) = 0;  // not before; 0: at any time
 };
 

@@ -124,7 +124,7 @@ void FsCache::Impl::withdraw(Cache& cache) {
 
 // A netfs, or a share below one.
 bool FsCache::Impl::is_registered_locked(const Cookie& cookie) const {
-  return cookie.parent == root || cookie.parent->parent == root;
+  return cookie.is_index() && (cookie.parent == root || cookie.parent->parent == root);
 }
 
 Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t version) {

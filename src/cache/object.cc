@@ -221,13 +221,17 @@ Object::Figures Object::figures_locked() {
   f.n_obj_ops = n_obj_ops_;
   f.n_in_progress = n_in_progress_;
   f.n_exclusive = n_exclusive_;
-  f.n_reads = n_reads_;
-  f.n_fills = n_fills_;
+  const auto count = [&f](const Operation& operation) {
+    f.n_reads += operation.kind == OperationKind::kRead;
+    f.n_fills += operation.kind == OperationKind::kFill;
+  };
+  for (const Operation* at = going_first_; at != nullptr; at = at->next) count(*at);
+  for_each_pending_locked(count);
   f.state = state();
   f.mask = mask_.load(std::memory_order_relaxed);
   f.events = events_.load(std::memory_order_relaxed);
   const unsigned killed = f.events & (bit(Event::kError) | bit(Event::kWithdraw)) ? 1u : 0u;
-  f.flags = (n_fills_ > 0 ? 1u << 1 : 0u) | (!is_dying_ ? 1u << 3 : 0u) |
+  f.flags = (f.n_fills > 0 ? 1u << 1 : 0u) | (!is_dying_ ? 1u << 3 : 0u) |
             (f.state >= State::kCreating && f.state <= State::kUpdating ? 1u << 4 : 0u) |
             (is_up_ ? 1u << 5 : 0u) | (f.events & bit(Event::kRetire) ? 1u << 6 : 0u) | killed << 7;
   f.work_state = (queued_ ? 1u : 0u) | (running_ ? 2u : 0u);

@@ -14,7 +14,6 @@
 //   n_in_progress operations given the go
 //   n_exclusive   exclusive operations accepted and not finished; one in progress is in progress
 //                 alone
-//   n_reads       reads accepted and not finished (display only)
 //   n_children    objects below us that are not dead
 // Invariants: n_ops >= n_in_progress + n_obj_ops, n_ops >= n_exclusive; an object is dropped with
 // all at 0.
@@ -233,8 +232,6 @@ class Object : private Work, public Pooled<Object> {
 
   // When the look-up began, in us; wraps around. The machine's.
   std::uint32_t lookup_began_us_ = 0;
-  // When an operation was last taken, in s of Clock::mono_ns. For culling: written at submit.
-  std::atomic<std::uint32_t> last_used_s_{0};
 
   SmallMutex<Rank::kObject> mutex_;
   std::uint32_t n_children_ GUARDED_BY(mutex_) = 0;
@@ -243,8 +240,6 @@ class Object : private Work, public Pooled<Object> {
   // Of operations; at most Limits::kMost of them.
   std::uint16_t n_in_progress_ GUARDED_BY(mutex_) = 0;
   std::uint16_t n_exclusive_ GUARDED_BY(mutex_) = 0;
-  std::uint16_t n_reads_ GUARDED_BY(mutex_) = 0;
-  std::uint16_t n_fills_ GUARDED_BY(mutex_) = 0;
   Operation* pending_last_ GUARDED_BY(mutex_) = nullptr;  // of a ring: behind it is the first
   Operation* going_first_ GUARDED_BY(mutex_) = nullptr;   // in progress, the latest first
   store::ObjectRef handle_ GUARDED_BY(mutex_);            // from look-up to death

@@ -161,7 +161,7 @@ Version Actions::version_of(Object& o) { return o.cookie_->version_now(); }
 
 State Actions::invalidate(Object& o) {
   o.tree().counters.invalidates_run.add();
-  std::uint32_t seen = 0;
+  std::uint16_t seen = 0;
   Version version;
   {
     MutexLock lock(o.cookie_->mutex);
@@ -296,7 +296,7 @@ void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
     MutexLock lock(o.mutex_);
     check(o.n_ops_ == 0 && o.n_children_ == 0 && o.n_obj_ops_ == 0 && o.n_in_progress_ == 0,
           "an object goes only when nothing holds it");
-    check(o.n_exclusive_ == 0 && o.n_reads_ == 0 && o.n_fills_ == 0 && o.pending_last_ == nullptr,
+    check(o.n_exclusive_ == 0 && o.pending_last_ == nullptr && o.going_first_ == nullptr,
           "an object's operations are all accounted for");
     o.handle_ = nullptr;
   }

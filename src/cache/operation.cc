@@ -145,8 +145,6 @@ Submitted Object::submit(Operation& operation) {
   operation.state.store(OperationState::kPending, std::memory_order_relaxed);
   ++n_ops_;
   if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
-  if (operation.kind == OperationKind::kRead) ++n_reads_;
-  if (operation.kind == OperationKind::kFill) ++n_fills_;
   if (waits) {
     (gate_ == Gate::kQueue ? counters.waited_look_up : counters.waited_behind).add();
     append_locked(operation);
@@ -226,8 +224,6 @@ void Object::forget_locked(Operation& operation) {
   --n_ops_;
   if (operation.is_counted) give_room_back();
   if (operation.sharing == Sharing::kExclusive) --n_exclusive_;
-  if (operation.kind == OperationKind::kRead) --n_reads_;
-  if (operation.kind == OperationKind::kFill) --n_fills_;
 }
 
 void Object::complete(Operation& operation) {

@@ -39,10 +39,26 @@ class Pooled {
   };
 };
 
+// The same for blocks of bytes.
+template <std::size_t kSize>
+struct SmallBlocks {
+  struct Block : Pooled<Block> {
+    std::byte bytes[kSize];
+  };
+  static std::byte* take() { return static_cast<std::byte*>(Block::operator new(kSize)); }
+  static void give(std::byte* block) { Block::operator delete(block); }
+};
+
 #else
 
 template <class T>
 class Pooled {};
+
+template <std::size_t kSize>
+struct SmallBlocks {
+  static std::byte* take() { return new std::byte[kSize]; }
+  static void give(std::byte* block) { delete[] block; }
+};
 
 #endif
 

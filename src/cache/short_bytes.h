@@ -11,6 +11,8 @@
 
 #include <larder/result.h>
 
+#include "cache/pool.h"
+
 namespace larder::cache {
 
 class ShortBytes {
@@ -22,7 +24,7 @@ class ShortBytes {
   explicit ShortBytes(std::span<const std::byte> bytes) {
     check(bytes.size() <= kMost, "a key or aux data of at most 255 bytes");
     if (bytes.empty()) return;
-    block_ = std::make_unique_for_overwrite<std::byte[]>(bytes.size() + 1);
+    block_.reset(take(bytes.size() + 1));
     block_[0] = static_cast<std::byte>(bytes.size());
     std::copy(bytes.begin(), bytes.end(), block_.get() + 1);
   }
@@ -36,7 +38,26 @@ class ShortBytes {
   }
 
  private:
-  std::unique_ptr<std::byte[]> block_;  // the length, then the bytes
+  // The usual lengths have pools of their own sizes: an allocator's header and rounding would cost
+  // as much as a key.
+  struct GiveBack {
+    void operator()(std::byte* block) const {
+      const std::size_t size = std::to_integer<std::size_t>(block[0]) + 1;
+      if (size <= 16) return SmallBlocks<16>::give(block);
+      if (size <= 24) return SmallBlocks<24>::give(block);
+      if (size <= 32) return SmallBlocks<32>::give(block);
+      if (size <= 48) return SmallBlocks<48>::give(block);
+      delete[] block;
+    }
+  };
+  static std::byte* take(std::size_t size) {
+    if (size <= 16) return SmallBlocks<16>::take();
+    if (size <= 24) return SmallBlocks<24>::take();
+    if (size <= 32) return SmallBlocks<32>::take();
+    if (size <= 48) return SmallBlocks<48>::take();
+    return new std::byte[size];
+  }
+  std::unique_ptr<std::byte[], GiveBack> block_;  // the length, then the bytes
 };
 
 }  // namespace larder::cache

@@ -9,7 +9,7 @@ namespace larder::cache {
 
 // A file that the netfs knows costs these two, their places in the trees (about 30 bytes), its key
 // and its aux data: 256 bytes at most besides the key.
-static_assert(sizeof(Cookie) <= 96 && sizeof(Object) <= 128);
+static_assert(sizeof(Cookie) <= 88 && sizeof(Object) <= 120);
 
 ObjectPlace place_of(const Object* object) { return object->place(); }
 
