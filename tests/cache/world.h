@@ -43,7 +43,10 @@ class ScriptedBackend final : public cache::Backend {
   ObjectRecord record(const store::ObjectRef&) override {
     MutexLock lock(mutex);
     ObjectRecord record;
-    const Kept& object = kept.at(last_found_);
+    // Handles are null, so with many threads this may be of another; or of none.
+    const auto found = kept.find(last_found_);
+    if (found == kept.end()) return record;
+    const Kept& object = found->second;
     record.type = object.type;
     const auto bytes = std::as_bytes(std::span(object.aux));
     record.aux.assign(bytes.begin(), bytes.end());
