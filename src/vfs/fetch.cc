@@ -162,7 +162,12 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
         take_version_locked(inode, *result->after);
         new_version = true;
       }
-      current = current && !new_version && (result->count == expected || ours);
+      // A file that we are writing may end elsewhere by now, but only where the share says so
+      // behind the read: a read that is merely short is no reason to take the rest for missing.
+      const bool ends_here =
+          ours && result->after &&
+          to_bytes(flight->range.first).value() + result->count.value() == result->after->size;
+      current = current && !new_version && (result->count == expected || ends_here);
       if (current) {
         counters_.flight_bytes.add(result->count.value());
         if (is_racy(after, began_share_ns)) fetched_fresh_locked(inode, *flight);

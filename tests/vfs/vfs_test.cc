@@ -350,6 +350,18 @@ TEST_CASE("a broken share that answers short is never believed") {
   CHECK(world.cat("f").data == pattern(100'000, 1));
 }
 
+TEST_CASE("a read that falls short is not believed of a file that is being written either") {
+  World world;
+  world.share.put("f", pattern(100'000, 1));
+  world.age();
+  const Answer found = world.lookup("f");
+  const Answer opened = world.open(found.entry.node, O_RDWR);
+  world.write(found.entry.node, opened.open.handle, 90'000, "written");
+  world.share.cut_next_reads(1);
+  CHECK(world.cat("f").data == world.share.content("f"));
+  world.release(found.entry.node, opened.open.handle);
+}
+
 TEST_CASE("a share that is away is not empty, and what is known is served") {
   World world;
   world.share.put("f", pattern(10'000, 1));
