@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rings: the uring transport. A thread per processor, pinned to it, with one io_uring for the
-// requests of that processor and for the store's reads.
+// requests of that processor.
 //
 // Life: prepare() has all that can fail, for once the answer to INIT says "over io_uring" every
 // request of the mount waits until each queue has an entry. Then INIT is answered, then start().
