@@ -33,7 +33,9 @@ class ShortBytes {
     if (!block_) return {};
     return {block_.get() + 1, std::to_integer<std::size_t>(block_[0])};
   }
+  // Never null, also where it is empty: who formats it hands it to memcpy.
   std::string_view view() const {
+    if (!block_) return "";
     return {reinterpret_cast<const char*>(bytes().data()), bytes().size()};
   }
 
