@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <larder/log.h>
+#include <larder/mount_table.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,8 +11,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 #include <vector>
 
@@ -21,21 +20,6 @@ namespace {
 constexpr Nanoseconds kAnswerGrace_ns = kSecond;
 
 std::string message(int number) { return std::generic_category().message(number); }
-
-// The type of the topmost mount at `path`, from the mount table; empty: none.
-std::string mount_type_at(const std::string& path) {
-  std::ifstream table("/proc/self/mounts");
-  std::string line, found;
-  while (std::getline(table, line)) {
-    std::istringstream words(line);
-    std::string source, target, type;
-    words >> source >> target >> type;
-    for (std::size_t at = 0; (at = target.find("\\040", at)) != target.npos;)
-      target.replace(at, 4, " ");
-    if (target == path) found = type;
-  }
-  return found;
-}
 
 // Commas would end an option, backslashes escape: libfuse takes both back behind a backslash.
 std::string escaped(const std::string& text) {
@@ -70,7 +54,7 @@ class Arguments {
 }  // namespace
 
 void clear_dead_mount(const std::string& mountpoint) {
-  if (mount_type_at(mountpoint) != "fuse.larder") return;
+  if (type_mounted_at(mountpoint) != "fuse.larder") return;
   // Not stat(2): the kernel may still trust the attributes that the dead one gave it. ECONNABORTED:
   // it died over this very question.
   struct statvfs figures {};

@@ -74,7 +74,7 @@ SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options, SharePool::
     return complain(held.error().code, fmt::format("cannot open the share {}: {}", options.share,
                                                    (*root)->why_away()));
   }
-  const Mount& mount = (*root)->mount();
+  const MountEntry& mount = (*root)->mount();
   Traits traits;
   traits.share = (*root)->identity();
   traits.inode_numbers = inode_numbers_of(mount.type, &mount, options.inodes);

@@ -12,6 +12,7 @@
 // covered one are not seen.
 #pragma once
 
+#include <larder/mount_table.h>
 #include <larder/netfs.h>
 
 #include <optional>
@@ -21,24 +22,8 @@
 
 namespace larder::netfs {
 
-struct Mount {
-  int id = 0;
-  int parent = 0;
-  std::string root;     // inside its file system
-  std::string point;    // absolute
-  std::string type;     // "fuse.sshfs"
-  std::string source;   // "server:/export"
-  std::string options;  // of the file system: "rw,noserverino,..."
-};
-
-// Lines that are not as they should be are left out. \040 and its like are turned back.
-std::vector<Mount> parse_mounts(std::string_view table);
-
-// True where one of the comma-separated options is `word`.
-bool has_option(const Mount& mount, std::string_view word);
-
 struct Covering {
-  const Mount* mount = nullptr;  // into the table that was given
+  const MountEntry* mount = nullptr;  // into the table that was given
   bool has_ours_on_top = false;  // a larder of ours covers the path; what is below it was taken
 };
 
@@ -47,14 +32,14 @@ struct Covering {
 // MOUNTPOINT, and that mount is ours. nullopt where the table does not tell (a chroot that is no
 // mount).
 enum class OwnMountpoint : bool { kNo, kYes };
-std::optional<Covering> covering_mount(const std::vector<Mount>& mounts, std::string_view path,
+std::optional<Covering> covering_mount(const std::vector<MountEntry>& mounts, std::string_view path,
                                        OwnMountpoint own_mountpoint);
 
 // True where the share has a mount of its own: one that is not the root of the whole tree.
 bool has_own_mount(const std::optional<Covering>& covering);
 
 // REQUIRES: has_own_mount.
-ShareIdentity identity_of_mount(const Mount& mount, std::string_view path);
+ShareIdentity identity_of_mount(const MountEntry& mount, std::string_view path);
 // Where it has none: `fsid` is f_fsid of statfs(2).
 ShareIdentity identity_without_mount(std::string_view type, std::uint64_t fsid,
                                      std::string_view path);

@@ -123,7 +123,7 @@ std::string ShareRoot::why_away() const {
 
 Result<ShareRoot::Seen> ShareRoot::see() {
   TRY(const std::string table, read_table());
-  const std::vector<Mount> mounts = parse_mounts(table);
+  const std::vector<MountEntry> mounts = parse_mounts(table);
   const auto covering = covering_mount(mounts, place_.path, place_.own_mountpoint);
   Seen seen;
   if (covering) {

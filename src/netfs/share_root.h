@@ -52,7 +52,7 @@ class ShareRoot {
   const ShareIdentity& identity() const { return identity_; }
   // Type, source and options of the file system; parts are empty where the mount table does not
   // tell.
-  const Mount& mount() const { return mount_; }
+  const MountEntry& mount() const { return mount_; }
 
   // The root to use now. kShareAway: S1.
   Result<Ref> current();
@@ -64,7 +64,7 @@ class ShareRoot {
  private:
   struct Seen {
     ShareIdentity identity;
-    Mount mount;
+    MountEntry mount;
     bool has_ours_on_top = false;
   };
   ShareRoot(Place place, SharePool::Keeper keeper);
@@ -81,7 +81,7 @@ class ShareRoot {
   const SharePool::Keeper keeper_;
   const Fd table_;  // /proc/thread-self/mountinfo, to be polled
   ShareIdentity identity_;
-  Mount mount_;
+  MountEntry mount_;
 
   mutable Mutex mutex_{Rank::kLeaf};
   Ref root_ GUARDED_BY(mutex_);

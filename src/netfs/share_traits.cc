@@ -64,7 +64,7 @@ bool is_smb(std::string_view type) { return type == "cifs" || type == "smb3"; }
 
 }  // namespace
 
-InodeNumbers inode_numbers_of(std::string_view type, const Mount* mount, ShareInodes wanted) {
+InodeNumbers inode_numbers_of(std::string_view type, const MountEntry* mount, ShareInodes wanted) {
   switch (wanted) {
     case ShareInodes::kStable:
       return InodeNumbers::kStable;

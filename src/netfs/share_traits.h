@@ -16,7 +16,7 @@
 namespace larder::netfs {
 
 // `mount` may be null: where the mount table does not tell.
-InodeNumbers inode_numbers_of(std::string_view type, const Mount* mount, ShareInodes wanted);
+InodeNumbers inode_numbers_of(std::string_view type, const MountEntry* mount, ShareInodes wanted);
 // False where ctime is a copy of mtime.
 bool has_own_ctime(std::string_view type);
 // May this kind fold case at all? Most never do, and are not probed.

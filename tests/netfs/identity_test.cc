@@ -127,7 +127,7 @@ TEST_CASE("inode numbers are trusted by kind of file system, and as the user say
   }
   CHECK(inode_numbers_of("ext4", nullptr, ShareInodes::kUnstable) == InodeNumbers::kUnstable);
   CHECK(inode_numbers_of("fuse.sshfs", nullptr, ShareInodes::kStable) == InodeNumbers::kStable);
-  netfs::Mount mount;
+  MountEntry mount;
   mount.options = "rw,noserverino,actimeo=1";
   CHECK(inode_numbers_of("cifs", &mount, ShareInodes::kAuto) == InodeNumbers::kUnstable);
   mount.options = "rw,xnoserverino,actimeo=1";

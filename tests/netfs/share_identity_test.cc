@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The mount table: which mount shows a path, and which share that is.
+// Which mount shows a path, and which share that is.
 #include "netfs/share_identity.h"
 
 #include <fmt/format.h>
@@ -24,32 +24,6 @@ ShareIdentity share_at(std::string_view table, std::string_view path) {
   const auto covering = covering_mount(mounts, path, OwnMountpoint::kNo);
   REQUIRE(has_own_mount(covering));
   return identity_of_mount(*covering->mount, path);
-}
-
-TEST_CASE("a line of the mount table gives its fields, with escapes turned back") {
-  const auto mounts = parse_mounts(kTable);
-  REQUIRE(mounts.size() == 8);
-  CHECK(mounts[2].id == 40);
-  CHECK(mounts[2].parent == 27);
-  CHECK(mounts[2].type == "nfs4");
-  CHECK(mounts[2].source == "server:/export");
-  CHECK(has_option(mounts[2], "vers=4.2"));
-  CHECK_FALSE(has_option(mounts[2], "vers"));
-  CHECK(mounts[3].point == "/mnt/with space\ttab\\back#hash");
-  CHECK(mounts[3].root == "/sub");
-  CHECK(mounts[3].source == "/dev/v d");
-}
-
-TEST_CASE("lines that are no mounts are left out, however they are broken") {
-  CHECK(parse_mounts("").empty());
-  CHECK(parse_mounts("\n\nx y z\n27\n27 1\n27 1 0:1 / \n27 1 0:1 / /x rw\n27 1 0:1 / /x rw -\n")
-            .empty());
-  CHECK(parse_mounts("99999999999999 1 0:1 / / rw - ext4 a rw\n").empty());
-  // An escape that is cut off is what it says.
-  CHECK(parse_mounts("27 1 0:1 / /x\\04 rw - ext4 a rw").at(0).point == "/x\\04");
-  for (std::size_t cut = 0; cut <= kTable.size(); ++cut) {
-    CHECK(parse_mounts(kTable.substr(0, cut)).size() <= 8);
-  }
 }
 
 TEST_CASE("a share is told by its mount, and by the path below it") {

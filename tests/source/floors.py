@@ -24,7 +24,7 @@ MAY_INCLUDE = {
 
 # A contract -> the floor that keeps it.
 HEADER_FLOOR = {
-    "units": "base", "result": "base", "fd": "base", "buffer": "base", "clock": "base",
+    "units": "base", "result": "base", "fd": "base", "mount_table": "base", "buffer": "base", "clock": "base",
     "log": "base", "work_queue": "base", "timers": "base",
     "stats": "stats", "pager": "stats",
     "flight": "memo",

@@ -9,7 +9,6 @@
 
 #include "ctl/control.h"
 #include "ctl/figures.h"
-#include "ctl/mount_table.h"
 #include "ctl/status.h"
 
 using namespace larder;
@@ -121,14 +120,4 @@ TEST_CASE("a control file is read whole, and what is no mount is told apart") {
   const std::string big(200'000, 'x');
   std::ofstream(at + "/.c/stats") << big;
   CHECK(Control(at, ".c").read("stats") == big);
-}
-
-TEST_CASE("the mount table knows what is mounted, and what is below") {
-  CHECK(type_mounted_at("/proc") == "proc");
-  CHECK(type_mounted_at("/proc/self").empty());
-  const auto below = mounts_below("/proc");
-  CHECK(std::find(below.begin(), below.end(), "/proc") != below.end());
-  CHECK(mounts_below("/proc/self").empty());
-  CHECK(resolved_mountpoint("/proc//") == "/proc");
-  CHECK(resolved_mountpoint("/") == "/");
 }

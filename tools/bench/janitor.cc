@@ -23,7 +23,7 @@
 #include <sstream>
 #include <vector>
 
-#include "ctl/mount_table.h"
+#include <larder/mount_table.h>
 
 namespace larder::bench {
 namespace {
@@ -100,14 +100,14 @@ bool all_ended_within(int wait_ms) {
 
 void clean_up(const std::string& directory) {
   // Daemons end when what they serve is unmounted, and whatever else is left when it is told to.
-  for (const std::string& path : ctl::mounts_below(directory)) unmount(path);
+  for (const std::string& path : mounts_below(directory)) unmount(path);
   for (const pid_t child : children()) ::kill(child, SIGTERM);
   if (!all_ended_within(kPatience_ms)) {
     for (const pid_t child : children()) ::kill(child, SIGKILL);
     all_ended_within(kPatience_ms);
   }
   // Never remove through a mount: the files behind it are not ours.
-  if (const auto left = ctl::mounts_below(directory); !left.empty()) {
+  if (const auto left = mounts_below(directory); !left.empty()) {
     fmt::print(stderr, "larder-bench: {} is still mounted; {} stays\n", left.front(), directory);
     return;
   }

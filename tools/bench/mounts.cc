@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <filesystem>
 
+#include <larder/mount_table.h>
 #include "ctl/control.h"
-#include "ctl/mount_table.h"
 
 namespace larder::bench {
 namespace {
@@ -53,7 +53,7 @@ SetUp<Mounted> Mounted::start(const std::vector<std::string>& argv, const std::s
   TRY(const std::string path, new_directory(mountpoint));
   TRY(Child process, Child::start(argv, log));
   for (int step = 0; step < kMountSteps; ++step) {
-    if (!ctl::type_mounted_at(path).empty()) return Mounted(std::move(process), path);
+    if (!type_mounted_at(path).empty()) return Mounted(std::move(process), path);
     if (process.wait(kMountStep)) {
       return complain(ErrorCode::kSystem,
                       fmt::format("{} did not mount {}: {}", argv[0], path, process.last_words()));

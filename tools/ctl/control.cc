@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "ctl/mount_table.h"
+#include <larder/mount_table.h>
 
 namespace larder::ctl {
 
