@@ -216,6 +216,8 @@ class FsCache {
   // only. Hold no lock that a check_aux takes.
   boost::intrusive_ptr<store::Object> index_of(const CookieRef& cookie);
   store::Store* store() const;
+  // Of the cookie's object, the short name as in `objects`; "none" where there is no object.
+  std::string_view state_of(const CookieRef& cookie) const;
 
   // The control files, in the kernel's layouts (docs/operating.md). They never block. Those that
   // may be long come in pieces, so that nobody waits while a million objects are shown.

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace larder::stats {
@@ -49,6 +50,9 @@ class Histogram {
   // are none.
   std::uint64_t percentile(double share) const;
 
+  std::uint64_t in_bucket(unsigned bucket) const {
+    return buckets_[bucket].load(std::memory_order_relaxed);
+  }
   static unsigned bucket_of(std::uint64_t value);
   static std::uint64_t upper_edge(unsigned bucket);
 
@@ -89,6 +93,34 @@ class Registry {
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
   std::vector<HistogramEntry> histograms_;
+};
+
+// Writes the text format 0.0.4 of Prometheus. Samples of one name follow each other.
+class PrometheusText {
+ public:
+  // `labels`: on each sample; made of label(), with commas between.
+  explicit PrometheusText(std::string labels) : labels_(std::move(labels)) {}
+  static std::string label(std::string_view name, std::string_view value);
+
+  // `extra`: labels of this sample alone.
+  void counter(std::string_view name, std::string_view help, std::uint64_t value,
+               std::string_view extra = {});
+  void gauge(std::string_view name, std::string_view help, std::uint64_t value,
+             std::string_view extra = {});
+  // Of nanoseconds, shown in seconds.
+  void histogram(std::string_view name, std::string_view help, const Histogram& histogram);
+  // All of it: "store.fill_bytes" becomes PREFIX_store_fill_bytes_total.
+  void registry(std::string_view prefix, const Registry& registry);
+
+  const std::string& text() const { return text_; }
+
+ private:
+  void head(std::string_view name, std::string_view type, std::string_view help);
+  std::string labels(std::string_view extra) const;
+
+  const std::string labels_;
+  std::string text_;
+  std::string last_;
 };
 
 }  // namespace larder::stats

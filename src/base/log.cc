@@ -4,12 +4,10 @@
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 
-#include <atomic>
+#include <array>
 
 namespace larder {
 namespace {
-
-std::atomic<std::uint32_t> mask{0};
 
 spdlog::level::level_enum level_of(LogLevel level) {
   switch (level) {
@@ -48,10 +46,14 @@ void log_to(LogTarget target, LogLevel least) {
   spdlog::default_logger_raw()->set_level(level_of(least));
 }
 
-void set_debug_mask(std::uint32_t bits) { mask.store(bits, std::memory_order_relaxed); }
-std::uint32_t debug_mask() { return mask.load(std::memory_order_relaxed); }
-
 bool log_enabled(LogLevel level) { return logger().should_log(level_of(level)); }
 void log_line(LogLevel level, std::string_view line) { logger().log(level_of(level), "{}", line); }
+
+void trace_line(Part part, Moment moment, std::string_view line) {
+  constexpr std::array<std::string_view, 4> kParts{"cache", "cookie", "page", "operation"};
+  constexpr std::array<std::string_view, 3> kArrows{"==> ", "<== ", "    "};
+  log_line(LogLevel::kInfo, fmt::format("[{}] {}{}", kParts[static_cast<std::size_t>(part) / 3],
+                                        kArrows[static_cast<std::size_t>(moment)], line));
+}
 
 }  // namespace larder

@@ -5,6 +5,8 @@
 // Where a cookie has no object though it could (it failed, or its cache was withdrawn), the next
 // operation or invalidation gives it one, but not before the pause that its failures earned: 1 s,
 // doubled with each failure in a row, 64 s at most.
+#include <larder/log.h>
+
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -61,9 +63,12 @@ CookieRef FsCache::acquire(const CookieRef& parent, const CookieDefinition& defi
     impl_->tree->counters.acquires_null.add();
     return nullptr;
   }
+  trace(Part::kCookie, Moment::kEnter, "acquire({}, {}, {})", NameOf{parent}, definition.name,
+        shown_as);
   CookieRef cookie =
       impl_->acquire(parent, definition, key, aux, size, netfs_data, shown_as, enable);
   if (cookie) impl_->tree->counters.acquires_ok.add();
+  trace(Part::kCookie, Moment::kLeave, "acquire() = {}", NameOf{cookie});
   return cookie;
 }
 
@@ -111,6 +116,8 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
   Tree& tree = *impl_->tree;
   tree.counters.relinquishes.add();
   if (!cookie) return tree.counters.relinquishes_null.add();
+  trace(Part::kCookie, Moment::kEnter, "relinquish({}, {})", NameOf{cookie},
+        retire == Retire::kYes ? "retire" : "keep");
   if (retire == Retire::kYes) tree.counters.relinquishes_retired.add();
   MutexLock tree_lock(tree.mutex);
   check(cookie->n_children == 0, "the children of a cookie are relinquished before it");
@@ -206,6 +213,7 @@ void FsCache::update(const CookieRef& cookie, std::span<const std::byte> aux, By
   Counters& counters = impl_->tree->counters;
   counters.updates.add();
   if (!cookie) return counters.updates_null.add();
+  trace(Part::kCookie, Moment::kEnter, "update({}, {} bytes)", NameOf{cookie}, size.value());
   {
     MutexLock lock(cookie->mutex);
     set_version(*cookie, aux, size);
@@ -216,6 +224,7 @@ void FsCache::update(const CookieRef& cookie, std::span<const std::byte> aux, By
 void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size) {
   impl_->tree->counters.invalidates.add();
   if (!cookie) return;
+  trace(Part::kCookie, Moment::kEnter, "invalidate({}, {} bytes)", NameOf{cookie}, size.value());
   ObjectPtr object;
   {
     MutexLock lock(cookie->mutex);
@@ -259,6 +268,7 @@ void FsCache::rename(const CookieRef& cookie, const CookieRef& new_parent,
                      std::span<const std::byte> new_key) {
   impl_->tree->counters.renames.add();
   if (!cookie || !new_parent || new_key.empty() || new_key.size() > ShortBytes::kMost) return;
+  trace(Part::kCookie, Moment::kEnter, "rename({}, {})", NameOf{cookie}, NameOf{new_parent});
   start_rename(
       impl_->tree, cookie, new_parent, new_key,
       [impl = impl_.get()](Cookie& index, Cache& cache) { return impl->bring_up(index, &cache); });

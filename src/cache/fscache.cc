@@ -13,6 +13,7 @@
 // per object still; a look-up that would have to wait (a dying holder of the key) is not waited
 // for: nothing can be cached there now.
 #include <fmt/format.h>
+#include <larder/log.h>
 
 #include <algorithm>
 #include <utility>
@@ -133,6 +134,8 @@ Result<CookieRef> FsCache::register_netfs(std::string_view name, std::uint32_t v
   CookieRef cookie =
       impl_->acquire(impl_->root, kNetfsDefinition, to_bytes(name), to_bytes(aux), ByteCount{0},
                      reinterpret_cast<void*>(std::uintptr_t{version}), 0, Enable::kYes);
+  trace(Part::kCache, Moment::kWithin, "netfs {} version {}: {}", name, version,
+        cookie ? "registered" : "refused");
   if (!cookie) return fail(ErrorCode::kInvalid);
   return cookie;
 }
@@ -211,6 +214,13 @@ store::Store* FsCache::store() const {
   MutexLock lock(impl_->tree->mutex);
   const auto& caches = impl_->tree->caches;
   return caches.empty() || caches.front()->withdrawing ? nullptr : caches.front()->backend->store();
+}
+
+std::string_view FsCache::state_of(const CookieRef& cookie) const {
+  if (!cookie) return "none";
+  MutexLock lock(cookie->mutex);
+  const Object* const object = cookie->object();
+  return object ? table_of(object->state()).short_name : "none";
 }
 
 std::string FsCache::stats_text() const {

@@ -2,6 +2,7 @@
 // What FsCache is made of: the tree and the root cookie.
 #pragma once
 
+#include <fmt/format.h>
 #include <larder/cookie.h>
 
 #include <functional>
@@ -37,9 +38,25 @@ struct FsCache::Impl {
   CookieRef root;
 };
 
+// For tracing: a cookie's definition and number, as `objects` shows them.
+struct NameOf {
+  const CookieRef& cookie;
+};
+
 // rename.cc. `bring_up` as Impl's.
 void start_rename(const std::shared_ptr<Tree>& tree, const CookieRef& cookie,
                   const CookieRef& new_parent, Bytes new_key,
                   const std::function<ObjectPtr(Cookie&, Cache&)>& bring_up);
 
 }  // namespace larder::cache
+
+template <>
+struct fmt::formatter<larder::cache::NameOf> {
+  static constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const larder::cache::NameOf& name, Context& context) const {
+    if (!name.cookie) return fmt::format_to(context.out(), "none");
+    return fmt::format_to(context.out(), "{} {}", name.cookie->definition.name,
+                          name.cookie->shown_as);
+  }
+};

@@ -53,6 +53,8 @@
 // "relinquished, delete".
 #include "cache/states.h"
 
+#include <larder/log.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -180,6 +182,7 @@ bool Object::step() {
 
 void Object::arrive(State state) {
   state_.store(state, std::memory_order_release);
+  larder::trace(Part::kCookie, Moment::kWithin, "object {:x}: {}", id_, to_text(state));
   if (table_of(state).arrive) table_of(state).arrive(*this);
   if (tree().trace) tree().trace(*this, state);
 }

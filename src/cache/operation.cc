@@ -35,6 +35,8 @@
 // barrier is needed; what is pending is cancelled, since it was meant for what is gone.
 #include "cache/operation.h"
 
+#include <larder/log.h>
+
 #include <cstddef>
 #include <type_traits>
 #include <utility>
@@ -145,6 +147,10 @@ Submitted Object::submit(Operation& operation) {
   operation.state.store(OperationState::kPending, std::memory_order_relaxed);
   ++n_ops_;
   if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
+  if (traces(Part::kOperation, Moment::kEnter)) [[unlikely]] {
+    trace(Part::kOperation, Moment::kEnter, "submit(object {:x}, operation {:x}: {} {}): {}", id_,
+          operation.id, to_text(operation.type), to_text(operation.kind), waits ? "waits" : "go");
+  }
   if (waits) {
     (gate_ == Gate::kQueue ? counters.waited_look_up : counters.waited_behind).add();
     append_locked(operation);
@@ -234,12 +240,14 @@ void Object::complete(Operation& operation) {
     cookie_->clear(kCookieNoDataYet);
   }
   tree().counters.ops_completed.add();
+  trace(Part::kOperation, Moment::kLeave, "complete(operation {:x})", operation.id);
   end(operation, OperationState::kComplete);
 }
 
 void Object::abort(Operation& operation) {
   tree().counters.of(operation.kind).cancelled.add();
   tree().counters.ops_aborted.add();
+  trace(Part::kOperation, Moment::kLeave, "abort(operation {:x})", operation.id);
   const ObjectPtr self(this);  // its owner may free the operation now
   end(operation, OperationState::kCancelled);
   raise(Event::kError);
@@ -307,6 +315,7 @@ void Object::cancel_pending_locked(Operation& operation) {
   take_first_locked();
   if (last != &operation) pending_last_ = last;
   tree().counters.of(operation.kind).taken_back.add();
+  trace(Part::kOperation, Moment::kWithin, "operation {:x} is taken back", operation.id);
   forget_locked(operation);
   operation.state.store(OperationState::kCancelled, std::memory_order_release);
   start_operations_locked();  // it may have been the barrier
@@ -317,6 +326,7 @@ void Object::cancel_pending_locked() {
     Operation& operation = *first_pending_locked();
     take_first_locked();
     tree().counters.of(operation.kind).cancelled.add();
+    trace(Part::kOperation, Moment::kWithin, "operation {:x} is cancelled", operation.id);
     forget_locked(operation);
     operation.state.store(OperationState::kCancelled, std::memory_order_release);
     if (operation.cancelled == nullptr) continue;

@@ -233,6 +233,7 @@ void Vfs::recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply,
 void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kShareAnswer, ENODATA});
   const InodeRef inode = inode_of(node);
+  if (is_own_xattr(name)) return get_own_xattr(inode, name, size, std::move(reply));
   // Each write(2) asks for this one: "has none" is believed as long as the attributes are.
   const bool capability = name == kCapability;
   if (capability) {
@@ -267,7 +268,8 @@ void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
       [](Netfs& netfs, const Target& target) -> Result<std::string> {
         TRY(const std::vector<std::string> names, netfs.list_xattr(target.path, target.file.get()));
         std::string list;
-        for (const std::string& name : names) list.append(name).push_back('\0');
+        for (const std::string& name : names)
+          if (!is_own_xattr(name)) list.append(name).push_back('\0');
         return list;
       },
       [size](const Text& text, Reply r) { answer_text(text, size, std::move(r)); });
@@ -275,7 +277,7 @@ void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
 
 void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value, int flags,
                     Reply reply) {
-  if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
+  if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
                [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](
                    Netfs& netfs, const Target& target) {
@@ -284,7 +286,7 @@ void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byt
 }
 
 void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
-  if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
+  if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
                [name = std::string(name)](Netfs& netfs, const Target& target) {
                  return netfs.remove_xattr(target.path, target.file.get(), name);

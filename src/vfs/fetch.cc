@@ -10,6 +10,7 @@
 // current when the flight began do the bytes count. Else there is a new version, and who waited
 // reads again.
 #include <fcntl.h>
+#include <larder/log.h>
 
 #include <larder/store.h>
 
@@ -225,6 +226,8 @@ struct Vfs::FillJob : cache::Operation {
       fill.generation = cache::FsCache::store_of(*this).generation(fill.object);
       fill.file_size = ByteCount{inode->attributes.size};
     }
+    trace(Part::kPage, Moment::kEnter, "fill(operation {:x}, page {}, {} pages){}", id,
+          flight->range.first.value(), flight->range.count.value(), still ? "" : ": stale");
     if (still) return cache::FsCache::store_of(*this).fill(fill);
     vfs.counters_.fills_skipped.add();
     vfs.parts_.cache.complete(*this);

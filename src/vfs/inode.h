@@ -135,6 +135,7 @@ class Inode {
 
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};
+  std::atomic<std::uint64_t> warm_reads{0};  // to show
 
   // Guarded by NameTree's lock.
   std::vector<Link> links;

@@ -15,6 +15,7 @@
 #include "io/thread_pool.h"
 #include "netfs/posix.h"
 #include "netfs/share_pool.h"
+#include "vfs/metrics.h"
 #include "vfs/store_path.h"
 #include "vfs/vfs.h"
 
@@ -59,6 +60,7 @@ struct Mount::Impl {
   void add_control_files();
   std::string stats_text() const;
   std::string stats_json() const;
+  std::string metrics() const;
   std::string status_text() const;
   std::string transport_name() const {
     MutexLock lock(transport_mutex);
@@ -128,7 +130,8 @@ SetUp<std::monostate> Mount::Impl::open() {
   memo::set_size_factor(options.cache_factor);
   vfs = std::make_unique<Vfs>(
       VfsParts{*share, *cache, share_cookie, answer, timers, clock, policy, *control},
-      VfsOptions{.share_slow_ns = options.share_slow_ns,
+      VfsOptions{.share = options.share,
+                 .share_slow_ns = options.share_slow_ns,
                  .direct_io = options.direct_io,
                  .gives_files_away = ::geteuid() == 0},
       at_mount.root, at_mount.figures);
@@ -258,6 +261,7 @@ void Mount::Impl::add_control_files() {
   control->add_filtered("objects", 0400,
                         [this](std::string_view letters) { return cache->objects(letters); });
   control->add_paged("ops", 0400, [this] { return cache->operations(); });
+  control->add("metrics", 0444, [this] { return metrics(); });
   control->add("netfs", 0400, [this] { return cache->netfs_text(); });
 }
 
@@ -298,6 +302,15 @@ std::string Mount::Impl::stats_json() const {
   json["store"] = {
       {"path", store_path}, {"state", to_text(store->state())}, {"uuid", store->uuid()}};
   return json.dump(1) + "\n";
+}
+
+std::string Mount::Impl::metrics() const {
+  return metrics_text({.mountpoint = options.mountpoint,
+                       .version = kVersion,
+                       .uptime_ns = clock.mono_ns() - began_mono_ns,
+                       .share_state = larder::to_text(share->state()),
+                       .store_state = to_text(store->state())},
+                      registry);
 }
 
 std::string Mount::Impl::status_text() const {

@@ -387,7 +387,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {"Running", "log", "debug|info|warn|error", "info", "The least level that is logged.",
      "debug, info, warn or error", [](Out o, Text v) { return set_word(kLogLevels, v, o.log); },
      [](In o) { return word_text(kLogLevels, o.log); }},
-    {"Running", "debug", "MASK", "0", "Which parts of larder trace what they do; decimal or 0x.",
+    {"Running", "debug", "MASK", "0",
+     "Which parts of larder trace what they do, with the bits of FS-Cache: cache 1 2 4, cookie 8 "
+     "16 32, page 64 128 256, operation 512 1024 2048 (enter, leave, within); decimal or 0x.",
      "a number of 32 bits, decimal or with 0x", set_debug,
      [](In o) { return o.debug == 0 ? std::string("0") : fmt::format("{:#x}", o.debug); }},
     {"Running", "direct_io", "", "no",

@@ -13,6 +13,7 @@
 //   1. A reply holds bytes of one generation, and that is the current one when it is sent. When it
 //      has passed, the read runs again; after kAttemptsMax it is answered straight from the share.
 //   2. A failure of the cache is never the reader's: it makes a flight.
+#include <larder/log.h>
 #include <larder/store.h>
 
 #include <algorithm>
@@ -44,8 +45,13 @@ Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
 // REQUIRES: `operation` is in progress. How many pages from the first were served.
 PageCount Vfs::read_store(const cache::Operation& operation, PageRange pages,
                           std::span<std::byte> into) {
-  return cache::FsCache::store_of(operation).read_now(cache::FsCache::data_of(operation), pages,
-                                                      into);
+  trace(Part::kPage, Moment::kEnter, "read(operation {:x}, page {}, {} pages)", operation.id,
+        pages.first.value(), pages.count.value());
+  const PageCount served =
+      cache::FsCache::store_of(operation).read_now(cache::FsCache::data_of(operation), pages, into);
+  trace(Part::kPage, Moment::kLeave, "read(operation {:x}) = {} pages", operation.id,
+        served.value());
+  return served;
 }
 
 void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) {
@@ -69,6 +75,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
       parts_.cache.complete(operation);
       if (served == span.pages.count && span.generation == inode.generation.load()) {
         counters_.warm_reads.add();
+        inode.warm_reads.fetch_add(1, std::memory_order_relaxed);
         counters_.warm_bytes.add(span.count.value());
         counters_.read_bytes.add(span.count.value());
         counters_.warm_read_ns.record(static_cast<std::uint64_t>(parts_.clock.mono_ns() - began));

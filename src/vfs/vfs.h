@@ -16,6 +16,7 @@
 //   ranges.cc      fallocate, copy_file_range, lseek
 //   sessions.cc    the sessions around writes
 //   directory.cc   listings
+//   own_xattrs.cc  user.larder.*
 //   control.cc     .larder
 #pragma once
 
@@ -58,6 +59,7 @@ struct VfsCounters {
 };
 
 struct VfsOptions {
+  std::string share;  // its path, to show
   Nanoseconds share_slow_ns = 2 * kSecond;
   bool direct_io = false;         // every read reaches larder: for measuring
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
@@ -150,6 +152,7 @@ class Vfs final : public Filesystem {
   struct SessionJob;    // write.cc
   struct LateSettling;  // write.cc
   struct Listing;       // directory.cc
+  struct OwnXattr;      // own_xattrs.cc
 
   // When a question was asked, and of which state of ours: an answer is believed only if no change
   // of our own came in between, and trusted from then on.
@@ -218,6 +221,12 @@ class Vfs final : public Filesystem {
   // result.
   template <class Work>
   void change_share(Inode& inode, Reply reply, Work work);
+
+  // -- own_xattrs.cc
+  static bool is_own_xattr(std::string_view name);
+  void get_own_xattr(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
+  void ask_store(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
+  std::string validated_text(const Inode& inode) const;
 
   // -- names_ops.cc
   struct NewOwner {

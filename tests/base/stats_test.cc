@@ -14,6 +14,7 @@
 using namespace larder;
 using stats::Counter;
 using stats::Histogram;
+using stats::PrometheusText;
 using stats::Registry;
 using stats::Unit;
 
@@ -83,6 +84,45 @@ TEST_CASE("counters and histograms lose nothing under many threads") {
   for (std::thread& thread : threads) thread.join();
   CHECK(counter.value() == 40000);
   CHECK(histogram.count() == 40000);
+}
+
+TEST_CASE("Prometheus gets base units, totals, and buckets that add up") {
+  Counter fills, held;
+  Histogram wait;
+  fills.add(3);
+  held.set(4096);
+  for (int i = 0; i < 10; ++i) wait.record(3000);
+  wait.record(std::uint64_t{1} << 40);  // above the last edge shown
+  Registry registry;
+  registry.add("store.fills", Unit::kCount, "fills that were \\kept", fills);
+  registry.add("store.held_bytes", Unit::kGauge, "bytes \"held\"", held);
+  registry.add("io.wait_ns", Unit::kNanoseconds, "wait for the device", wait);
+  PrometheusText text(PrometheusText::label("mountpoint", "/a \"b\"\\"));
+  text.counter("x_ops_total", "Requests", 1, "op=\"read\"");
+  text.counter("x_ops_total", "Requests", 2, "op=\"write\"");
+  text.registry("larder", registry);
+  const std::string& all = text.text();
+  const std::string mount = R"(mountpoint="/a \"b\"\\")";
+  CHECK(all.starts_with("# HELP x_ops_total Requests\n# TYPE x_ops_total counter\nx_ops_total{" +
+                        mount + ",op=\"read\"} 1\nx_ops_total{" + mount +
+                        ",op=\"write\"} 2\n# HELP larder_store_fills_total "));
+  const auto has = [&](const std::string& line) {
+    return all.find(line + "\n") != std::string::npos;
+  };
+  CHECK(has("# HELP larder_store_fills_total fills that were \\\\kept"));
+  CHECK(has("# TYPE larder_store_held_bytes gauge"));
+  CHECK(has("larder_store_held_bytes{" + mount + "} 4096"));
+  CHECK(has("# TYPE larder_io_wait_seconds histogram"));
+  CHECK(has("larder_io_wait_seconds_bucket{" + mount + ",le=\"2.048e-06\"} 0"));
+  CHECK(has("larder_io_wait_seconds_bucket{" + mount + ",le=\"4.096e-06\"} 10"));
+  CHECK(has("larder_io_wait_seconds_bucket{" + mount + ",le=\"68.7194767\"} 10"));
+  CHECK(has("larder_io_wait_seconds_bucket{" + mount + ",le=\"+Inf\"} 11"));
+  CHECK(has("larder_io_wait_seconds_count{" + mount + "} 11"));
+  const std::size_t at = all.find("larder_io_wait_seconds_sum{" + mount + "} ");
+  REQUIRE(at != std::string::npos);
+  const double sum = std::stod(all.substr(at + 29 + mount.size()));
+  CHECK(sum > 0.94 * 1099.5);
+  CHECK(sum < 1.07 * 1099.6);
 }
 
 TEST_CASE("the registry renders every figure by name, with its unit and sentence") {
