@@ -14,6 +14,7 @@ int to_errno(Error error) {
     case ErrorCode::kShareDeadline:
       return ETIMEDOUT;
     case ErrorCode::kShareBusy:
+    case ErrorCode::kConflict:
       return EAGAIN;
     case ErrorCode::kShareStale:
     case ErrorCode::kStale:

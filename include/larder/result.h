@@ -33,6 +33,7 @@ namespace larder {
   X(kNoBufs, "the object cannot cache")                                    \
   X(kNoData, "nothing is cached there yet")                                \
   X(kStale, "the content changed")                                         \
+  X(kConflict, "it ran into another change; to be tried again")            \
   X(kCancelled, "cancelled")                                               \
   X(kInvalid, "invalid argument")                                          \
   X(kNotFound, "no such name")                                             \

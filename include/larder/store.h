@@ -62,6 +62,9 @@ struct Culling {
   bool makes_sense() const { return stop < cull && cull < run && run < 100; }
 };
 
+// Whether a commit waits for its interval to pass, or goes at once and takes along who waits.
+enum class Urgency : std::uint8_t { kLazy, kEager };
+
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
   Culling culling = {};
@@ -171,8 +174,9 @@ class Store {
   // One line per fact, for `status`.
   std::string to_text() const;
 
-  // Makes everything of before this call durable. Blocks; never on a request thread.
-  Status sync();
+  // Makes everything of before this call durable. Lazy: with the next commit that comes about,
+  // after `commit_ns` at the latest. Blocks; never on a request thread.
+  Status sync(Urgency urgency = Urgency::kEager);
 
   // -- objects ----------------------------------------------------------------------------------
   ObjectRef root();

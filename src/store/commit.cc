@@ -32,7 +32,24 @@ std::uint64_t Store::Impl::append_locked(const Record& record) {
   return number;
 }
 
-StepResult Store::Impl::commit_step() {
+// All records that wait, into the journal; where it has no room for them, into a checkpoint.
+Status Store::Impl::commit_records() {
+  const Journal::Batch batch = journal.take();
+  if (batch.bytes.empty()) return {};
+  // They are in the index, from which the checkpoint is made.
+  if (!journal.fits(batch)) return write_checkpoint(Ending::kGoesOn);
+  const ByteCount before = journal.written();
+  Status status = journal.write(batch);
+  if (status) status = flush_and_wait(engine, device.fd.get());
+  if (status) durable.store(batch.last);
+  counters.commits.add();
+  counters.flushes.add();
+  counters.journal_bytes.add((journal.written() - before).value());
+  if (status && journal.wants_checkpoint()) status = write_checkpoint(Ending::kGoesOn);
+  return status;
+}
+
+StepResult Store::Impl::commit_step(Access access) {
   if (state.load() == State::kBypass) return return_step();
   if (!is_open()) return StepResult::kDone;
   if (closing.load()) {
@@ -41,24 +58,11 @@ StepResult Store::Impl::commit_step() {
     if (status) state.store(State::kClosed);
     return StepResult::kDone;
   }
-  const Journal::Batch batch = journal.take();
-  Status status;
-  if (!batch.bytes.empty() && journal.fits(batch)) {
-    const ByteCount before = journal.written();
-    status = journal.write(batch);
-    if (status) status = flush_and_wait(engine, device.fd.get());
-    if (status) durable.store(batch.last);
-    counters.commits.add();
-    counters.flushes.add();
-    counters.journal_bytes.add((journal.written() - before).value());
-    if (status && journal.wants_checkpoint()) status = write_checkpoint(Ending::kGoesOn);
-  } else if (!batch.bytes.empty()) {
-    // They are in the index, from which the checkpoint is made.
-    status = write_checkpoint(Ending::kGoesOn);
-  }
-  if (!status) {
-    enter_bypass(status.error(), "a commit");
-    return StepResult::kAgainLater;
+  if (access == Access::kReadWrite) {
+    if (const Status status = commit_records(); !status) {
+      enter_bypass(status.error(), "a commit");
+      return StepResult::kAgainLater;
+    }
   }
   const bool none_waits = allocator.sweep(durable.load(), pins);
   const MutexLock lock(mutex);
@@ -104,13 +108,13 @@ Status Store::Impl::write_checkpoint(Ending ending) {
   return {};
 }
 
-Status Store::Impl::sync() {
+Status Store::Impl::sync(Urgency urgency) {
   if (return_is_due()) {
     bool tried = false;
-    committer.run_until([&] { return std::exchange(tried, true) || !return_is_due(); });
+    committer.run_until(urgency, [&] { return std::exchange(tried, true) || !return_is_due(); });
   }
   const std::uint64_t target = journal.appended();
-  committer.run_until([&] { return !is_open() || durable.load() >= target; });
+  committer.run_until(urgency, [&] { return !is_open() || durable.load() >= target; });
   if (durable.load() < target) return fail(ErrorCode::kStoreIo);
   if (!is_open()) return state.load() == State::kClosed ? Status{} : fail(ErrorCode::kStoreIo);
   allocator.sweep(durable.load(), pins);

@@ -3,79 +3,68 @@
 
 #include <larder/result.h>
 
-#include <chrono>
-
 namespace larder::store {
+namespace {
+
+class Step final : public Transaction {
+ public:
+  explicit Step(absl::AnyInvocable<void()>& make) : make_(make) {}
+  Status commit() override {
+    make_();
+    return {};  // what fails in a step is the store's own matter: it goes to bypass
+  }
+
+ private:
+  absl::AnyInvocable<void()>& make_;
+};
+
+}  // namespace
 
 Committer::Committer(const Clock& clock, Nanoseconds interval_ns,
-                     absl::AnyInvocable<StepResult()> step)
-    : clock_(clock), interval_ns_(interval_ns), step_(std::move(step)) {}
+                     absl::AnyInvocable<StepResult(Access)> step)
+    : step_(std::move(step)), scheduler_(clock, *this, {.interval_ns = interval_ns}) {}
 
-Committer::~Committer() { check(thread_ == nullptr, "a committer is stopped before it goes"); }
-
-void Committer::start() {
-  thread_ = std::make_unique<Thread>("larder-commit", [this] { thread_main(); });
+Result<std::unique_ptr<Transaction>> Committer::begin(Access access) {
+  access_ = access;
+  return std::make_unique<Step>(make_step_);
 }
 
-void Committer::stop() {
-  {
-    const MutexLock lock(mutex_);
-    stopping_ = true;
-    wake_.notify_all();
+void Committer::make_step() {
+  if (step_(access_) == StepResult::kAgainLater) sweep_.wake();
+}
+
+void Committer::run_until(Urgency urgency, absl::FunctionRef<bool()> done) {
+  while (!done()) {
+    CommitRequest request;
+    request.urgency = urgency;
+    request.run = [](Transaction&) { return Status{}; };
+    (void)scheduler_.execute(request);
   }
-  if (thread_) thread_->join();
-  thread_.reset();
 }
 
-void Committer::wake_soon() {
-  const MutexLock lock(mutex_);
-  if (due_ns_ != 0) return;
-  due_ns_ = clock_.mono_ns() + interval_ns_;
-  wake_.notify_one();
+Committer::Tick::Tick(CommitScheduler& scheduler, Access access, Urgency urgency)
+    : scheduler_(scheduler) {
+  request_.access = access;
+  request_.urgency = urgency;
+  request_.run = [this](Transaction&) {
+    state_ = State::kRuns;
+    return Status{};
+  };
+  request_.done = [this](Status) {
+    State runs = State::kRuns;
+    if (state_.compare_exchange_strong(runs, State::kIdle)) return;
+    state_ = State::kWaits;
+    scheduler_.submit(request_);
+  };
 }
 
-void Committer::wake_now() {
-  const MutexLock lock(mutex_);
-  if (now_) return;
-  now_ = true;
-  wake_.notify_one();
-}
-
-void Committer::step_or_wait_locked() {
-  if (running_) {
-    finished_.wait(mutex_);
-    return;
-  }
-  running_ = true;
-  now_ = false;
-  due_ns_ = 0;
-  mutex_.unlock();
-  const StepResult result = step_();
-  mutex_.lock();
-  running_ = false;
-  if (result == StepResult::kAgainLater && due_ns_ == 0) due_ns_ = clock_.mono_ns() + interval_ns_;
-  finished_.notify_all();
-}
-
-void Committer::run_until(absl::FunctionRef<bool()> done) {
-  const MutexLock lock(mutex_);
-  while (!done()) step_or_wait_locked();
-}
-
-void Committer::thread_main() {
-  const MutexLock lock(mutex_);
-  while (!stopping_) {
-    if (!now_ && due_ns_ == 0) {
-      wake_.wait(mutex_);
-      continue;
-    }
-    const Nanoseconds left_ns = due_ns_ - clock_.mono_ns();
-    if (!now_ && left_ns > 0) {
-      wake_.wait_for(mutex_, std::chrono::nanoseconds(left_ns));
-      continue;
-    }
-    step_or_wait_locked();
-  }
+void Committer::Tick::wake() {
+  State idle = State::kIdle;
+  if (state_.compare_exchange_strong(idle, State::kWaits)) return scheduler_.submit(request_);
+  // Its batch may have passed by what this is about.
+  State runs = State::kRuns;
+  if (state_.compare_exchange_strong(runs, State::kRunsAgain)) return;
+  if (runs == State::kIdle) wake();
 }
 
 }  // namespace larder::store

@@ -1,56 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-// Committer: when a commit happens and who does it; what it does is the step that it is given.
+// Committer: the store's commits, scheduled. The transaction is a step of the store's: all records
+// that wait, in one journal entry, and one flush (commit.cc). A record joins the next batch lazily
+// as it is appended, a sync eagerly; a batch in which blocks are only to be freed is read-only, and
+// its step writes nothing.
 //
-// One step runs at a time. Whoever needs one now runs it himself, or waits for the one that is
-// under way and looks again (leader and follower): so sync() needs no thread, and a test without
-// threads drives a whole store by calling it. A thread, where one is wanted, only waits for the
-// interval to pass and then does the same.
-//
-// Thread: any. The step runs without the lock.
+// Without start() there is no thread: steps are made by whoever calls run_until().
+// Thread: any. One step runs at a time, without a lock.
 #pragma once
 
 #include <absl/functional/any_invocable.h>
 #include <absl/functional/function_ref.h>
 #include <larder/clock.h>
 
-#include <memory>
+#include <atomic>
 
-#include "base/mutex.h"
-#include "io/thread.h"
+#include "store/commit_scheduler.h"
 
 namespace larder::store {
 
 // Whether something is left that another step would look at again.
 enum class StepResult : std::uint8_t { kDone, kAgainLater };
 
-class Committer {
+class Committer final : private TransactionSource {
  public:
-  Committer(const Clock& clock, Nanoseconds interval_ns, absl::AnyInvocable<StepResult()> step);
-  ~Committer();  // REQUIRES: stop() was called if start() was
+  Committer(const Clock& clock, Nanoseconds interval_ns,
+            absl::AnyInvocable<StepResult(Access)> step);
 
-  void start();
-  void stop();  // no step runs any more afterwards, except through run_until
+  void start() { scheduler_.start(); }
+  void stop() { scheduler_.stop(); }  // no step runs any more afterwards, except through run_until
 
-  void wake_soon();  // a step when the interval has passed
-  void wake_now();   // as soon as the thread gets there
-  // Steps until `done`. Blocks.
-  void run_until(absl::FunctionRef<bool()> done);
+  void wake_soon() { soon_.wake(); }  // a step when the interval has passed
+  void wake_now() { now_.wake(); }    // as soon as the thread gets there
+  // Steps until `done`, asked for with this urgency. Blocks.
+  void run_until(Urgency urgency, absl::FunctionRef<bool()> done);
 
  private:
-  void thread_main();
-  void step_or_wait_locked() REQUIRES(mutex_);  // lets go of the lock for the step
+  // A request that waits at most once.
+  class Tick {
+   public:
+    Tick(CommitScheduler& scheduler, Access access, Urgency urgency);
+    void wake();
 
-  const Clock& clock_;
-  const Nanoseconds interval_ns_;
-  absl::AnyInvocable<StepResult()> step_;  // called by one at a time
+   private:
+    enum class State : std::uint8_t { kIdle, kWaits, kRuns, kRunsAgain };
+    CommitScheduler& scheduler_;
+    CommitRequest request_;
+    std::atomic<State> state_{State::kIdle};
+  };
 
-  Mutex mutex_{Rank::kStoreJournal};
-  CondVar wake_, finished_;
-  bool running_ GUARDED_BY(mutex_) = false;
-  bool stopping_ GUARDED_BY(mutex_) = false;
-  bool now_ GUARDED_BY(mutex_) = false;
-  Nanoseconds due_ns_ GUARDED_BY(mutex_) = 0;  // 0: nothing to do
-  std::unique_ptr<Thread> thread_;
+  Result<std::unique_ptr<Transaction>> begin(Access access) override;
+  void make_step();
+
+  absl::AnyInvocable<StepResult(Access)> step_;  // called by one at a time
+  Access access_ = Access::kReadWrite;           // of the step that is being made
+  absl::AnyInvocable<void()> make_step_ = [this] { make_step(); };
+  CommitScheduler scheduler_;
+  Tick soon_{scheduler_, Access::kReadWrite, Urgency::kLazy};
+  Tick now_{scheduler_, Access::kReadWrite, Urgency::kEager};
+  Tick sweep_{scheduler_, Access::kReadOnly, Urgency::kLazy};
 };
 
 }  // namespace larder::store

@@ -77,7 +77,7 @@ Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, Work
       marks(marks_of(options.culling, layout.data_blocks)),
       allocator(layout.data_blocks),
       journal(engine, device.fd.get(), layout, uuid, loaded.cursor),
-      committer(clock, options.commit_ns, [this] { return commit_step(); }),
+      committer(clock, options.commit_ns, [this](Access access) { return commit_step(access); }),
       superblock(loaded.superblock),
       index(std::move(loaded.index)) {
   counters.replayed_records.add(loaded.replayed);
@@ -194,14 +194,14 @@ Store::~Store() { check(impl_->closing.load(), "a store is closed before it goes
 void Store::close() {
   if (impl_->closing.exchange(true)) return;
   impl_->committer.stop();
-  impl_->committer.run_until([this] { return !impl_->is_open(); });
+  impl_->committer.run_until(Urgency::kEager, [this] { return !impl_->is_open(); });
 }
 
 State Store::state() const { return impl_->state.load(); }
 Counters& Store::counters() { return impl_->counters; }
 std::string Store::uuid() const { return store::to_text(impl_->uuid); }
 ByteCount Store::capacity() const { return impl_->layout.capacity(); }
-Status Store::sync() { return impl_->sync(); }
+Status Store::sync(Urgency urgency) { return impl_->sync(urgency); }
 
 std::string Store::to_text() const {
   const Counters& c = impl_->counters;

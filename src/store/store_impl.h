@@ -66,8 +66,9 @@ struct Store::Impl {
 
   // -- commit.cc
   std::uint64_t append_locked(const Record& record) REQUIRES(mutex);  // its number
-  StepResult commit_step();
-  Status sync();
+  StepResult commit_step(Access access);
+  Status commit_records();
+  Status sync(Urgency urgency);
   enum class Ending : std::uint8_t { kGoesOn, kIsClosed };
   Status write_checkpoint(Ending ending) EXCLUDES(mutex);
 
