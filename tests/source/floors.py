@@ -44,7 +44,7 @@ EXTRA_HEADERS = {
 
 # Libraries with one home, by the start of the path in <...>. A path may be a folder or a file.
 HOMES = {
-    "liburing": ("src/io/",),
+    "liburing": ("src/io/", "tools/bench/raw_ring"),
     "fuse": ("fuse/", "tools/slowshare/"),
     "linux/fuse.h": ("fuse/", "tools/slowshare/"),
     "catch2": ("tests/",),

@@ -12,6 +12,7 @@
 
 #include "bench/janitor.h"
 #include "bench/rows.h"
+#include "bench/rows_store.h"
 
 namespace larder::bench {
 namespace {
@@ -57,11 +58,21 @@ int main_of(int argc, char** argv) {
   add("cold", "Reads of what is not in the store, against cp from the same slow share.",
       measure_cold);
   add("cache", "What the cache floor costs by itself: operations, objects, memory.", measure_cache);
+  add("store", "The store without a mount, against raw I/O, LMDB, RocksDB and exact LRU.",
+      measure_store);
+  ProbeOptions probe;
+  CLI::App* prober = app.add_subcommand("store-probe", "Opens a large store.")->group("");
+  prober->add_option("store", probe.store)->required();
+  prober->add_option("what", probe.what)->required();
+  prober->add_option("objects", probe.objects)->required();
+  prober->add_option("memory", probe.memory_mib)->required();
+  prober->add_option("from", probe.from)->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
+  if (*prober) return store_probe(probe);
   plan.seconds = quick ? 0.3 : 2;
   plan.file_mib = quick ? 128 : 512;
   plan.cold_mib = quick ? 24 : 128;

@@ -55,6 +55,7 @@ struct Outcome {
 SetUp<Outcome> measure_fuse(const Plan& plan);
 SetUp<Outcome> measure_cold(const Plan& plan);
 SetUp<Outcome> measure_cache(const Plan& plan);
+SetUp<Outcome> measure_store(const Plan& plan);
 
 // The table and the lines of the marks.
 std::string to_text(const Outcome& outcome);
