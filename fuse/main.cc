@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // larder: mounts a share through a cache. See command_line.h for how it is called.
+#include <larder/host.h>
 #include <larder/log.h>
-#include <larder/mount.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 
 #include "command_line.h"
+#include "commands.h"
 #include "daemon.h"
+#include "hand_over.h"
+#include "mounts.h"
 #include "session.h"
 
 namespace larder::fuse {
@@ -26,12 +27,26 @@ sigset_t ending_signals() {
   return set;
 }
 
-void wait_for_the_end(int ended_fd) {
+// The mount is another larder's by now. What is left to do here is to stay, if that was asked for.
+[[noreturn]] void end_handed_over(const CommandLine& line, Starter& starter, HandedOver& handed) {
+  for (const std::string& note : handed.notes()) starter.note(note);
+  log(LogLevel::kInfo, "{} is mounted at {}", line.options.share, line.options.mountpoint);
+  starter.succeeded();
+  if (!line.foreground) ::_exit(kExitOk);
   const sigset_t set = ending_signals();
   const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC));
-  std::array<pollfd, 2> waiting{pollfd{ended_fd, POLLIN, 0}, pollfd{signals.get(), POLLIN, 0}};
-  while (::poll(waiting.data(), waiting.size(), -1) < 0) {
-  }
+  if (!handed.wait_for_the_end(signals.get()))
+    starter.failed(kExitMount, "the larder that served this mount has died");
+  log(LogLevel::kInfo, "{} is unmounted", line.options.mountpoint);
+  ::_exit(kExitOk);
+}
+
+// Gives the mount to the larder that has the store, if one has. Returns if none has.
+void try_to_hand_over(const CommandLine& line, Starter& starter) {
+  const auto stay = line.foreground ? HandedOver::Stay::kYes : HandedOver::Stay::kNo;
+  auto handed = HandedOver::offer(line.options, stay);
+  if (!handed) starter.failed(kExitMount, handed.error().line);
+  if (*handed) end_handed_over(line, starter, **handed);
 }
 
 int run(const CommandLine& line) {
@@ -50,23 +65,28 @@ int run(const CommandLine& line) {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(0);  // the kernel has applied the caller's
 
-  auto mount = Mount::open(options);
-  if (!mount) starter.failed(kExitMount, mount.error().line);
-  auto session = Session::mount(options, **mount);
-  if (!session) {
-    (*mount)->close();
-    starter.failed(kExitMount, session.error().line);
+  try_to_hand_over(line, starter);
+  Host host;
+  Mounts mounts(host);
+  const SetUp<MountRef> mount = mounts.add(options);
+  if (!mount) {
+    // Somebody may have opened the store just now.
+    if (mount.error().error.code == ErrorCode::kStoreLocked) try_to_hand_over(line, starter);
+    host.close();
+    starter.failed(kExitMount, mount.error().line);
   }
+  auto commands = Commands::start(host, mounts);
   // Behind all that can fail: a failure is one line.
-  for (const std::string& note : (*mount)->notes()) starter.note(note);
-  starter.note((*session)->note());
+  for (const std::string& note : (*mount)->mount->notes()) starter.note(note);
+  starter.note((*mount)->session->note());
+  if (!commands) starter.note(commands.error().line);
   log(LogLevel::kInfo, "{} is mounted at {}", options.share, options.mountpoint);
   starter.succeeded();
 
-  wait_for_the_end((*session)->ended_fd());
-  (*session)->end();
-  (*mount)->close();
-  log(LogLevel::kInfo, "{} is unmounted", options.mountpoint);
+  const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC));
+  mounts.run(signals.get());
+  if (commands) (*commands)->stop();
+  host.close();
   // Threads of a share that hangs may be left: the end of the process is theirs, without tearing
   // down.
   std::fflush(nullptr);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <larder/log.h>
 #include <larder/mount_table.h>
+#include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -51,16 +54,7 @@ class Arguments {
   fuse_args args_ = FUSE_ARGS_INIT(0, nullptr);
 };
 
-}  // namespace
-
-void clear_dead_mount(const std::string& mountpoint) {
-  if (type_mounted_at(mountpoint) != "fuse.larder") return;
-  // Not stat(2): the kernel may still trust the attributes that the dead one gave it. ECONNABORTED:
-  // it died over this very question.
-  struct statvfs figures {};
-  if (::statvfs(mountpoint.c_str(), &figures) == 0) return;
-  if (errno != ENOTCONN && errno != ECONNABORTED) return;
-  log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
+void unmount_lazily(const std::string& mountpoint) {
   const pid_t child = ::fork();
   if (child == 0) {
     if (::geteuid() == 0)
@@ -71,6 +65,19 @@ void clear_dead_mount(const std::string& mountpoint) {
   }
   int status = 0;
   if (child > 0) ::waitpid(child, &status, 0);
+}
+
+}  // namespace
+
+void clear_dead_mount(const std::string& mountpoint) {
+  if (type_mounted_at(mountpoint) != "fuse.larder") return;
+  // Not stat(2): the kernel may still trust the attributes that the dead one gave it. ECONNABORTED:
+  // it died over this very question.
+  struct statvfs figures {};
+  if (::statvfs(mountpoint.c_str(), &figures) == 0) return;
+  if (errno != ENOTCONN && errno != ECONNABORTED) return;
+  log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
+  unmount_lazily(mountpoint);
 }
 
 SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
@@ -100,7 +107,50 @@ Session::Session(const MountOptions& options, Mount& mount)
 
 Session::~Session() { check(session_ == nullptr, "a session is ended before it goes"); }
 
-SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Mount& mount) {
+namespace {
+
+tl::unexpected<Complaint> refused(const MountOptions& options, int number) {
+  return complain(
+      ErrorCode::kSystem,
+      fmt::format("mounting at {} was refused; is /dev/fuse there, and allowed?{}",
+                  options.mountpoint,
+                  options.allow_other ? " (allow_other needs root or user_allow_other in "
+                                        "/etc/fuse.conf)"
+                                      : ""),
+      number);
+}
+
+// What another process mounted libfuse does not unmount. Not where the kernel has ended it: by now
+// something else may be mounted there.
+void unmount_of_another(const std::string& mountpoint, int device) {
+  pollfd ended{device, 0, 0};
+  if (::poll(&ended, 1, 0) == 1 && (ended.revents & POLLERR) != 0) return;
+  if (::geteuid() == 0) {
+    ::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    return;
+  }
+  unmount_lazily(mountpoint);
+}
+
+}  // namespace
+
+SetUp<Fd> mount_device(const MountOptions& options) {
+  Arguments arguments(options);
+  fuse_session* session =
+      fuse_session_new(arguments.get(), &operations(), sizeof(fuse_lowlevel_ops), nullptr);
+  if (!session) return complain(ErrorCode::kSystem, "libfuse refused the mount options");
+  if (fuse_session_mount(session, options.mountpoint.c_str()) != 0) {
+    const int number = errno;
+    fuse_session_destroy(session);
+    return refused(options, number);
+  }
+  Fd device(::fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 3));
+  fuse_session_destroy(session);  // lets the mount be
+  return device;
+}
+
+SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Mount& mount,
+                                               Fd device) {
   std::unique_ptr<Session> self(new Session(options, mount));
   mount.set_kernel_cache(self->notifier_);
   Arguments arguments(options);
@@ -109,19 +159,19 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
   if (!self->session_) return complain(ErrorCode::kSystem, "libfuse refused the mount options");
   const auto give_up = [&](const std::string& line, int number) {
     if (self->transport_) self->transport_->stop();
-    fuse_session_unmount(self->session_);
+    self->unmount();
     fuse_session_destroy(self->session_);
     self->session_ = nullptr;
     return complain(ErrorCode::kSystem, line, number);
   };
-  if (fuse_session_mount(self->session_, options.mountpoint.c_str()) != 0)
-    return give_up(
-        fmt::format("mounting at {} was refused; is /dev/fuse there, and allowed?{}",
-                    options.mountpoint,
-                    options.allow_other ? " (allow_other needs root or user_allow_other in "
-                                          "/etc/fuse.conf)"
-                                        : ""),
-        errno);
+  self->mounted_by_another_ = device.valid();
+  const std::string place =
+      device.valid() ? fmt::format("/dev/fd/{}", device.get()) : options.mountpoint;
+  if (fuse_session_mount(self->session_, place.c_str()) != 0) {
+    const auto complaint = refused(options, errno);
+    return give_up(complaint.value().line, complaint.value().error.sys_errno);
+  }
+  static_cast<void>(device.release());  // libfuse closes it
   self->transport_ =
       std::make_unique<Transport>(self->session_, self->options_, mount, self->ended_fd_.get());
   self->served_.transport = self->transport_.get();
@@ -135,9 +185,14 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
   return self;
 }
 
+void Session::unmount() {
+  fuse_session_unmount(session_);
+  if (mounted_by_another_) unmount_of_another(mount_.mountpoint(), fuse_session_fd(session_));
+}
+
 void Session::end() {
   // First the name goes, so that nobody new comes in; requests that are being served go on.
-  fuse_session_unmount(session_);
+  unmount();
   transport_->stop();
   mount_.stop_answering_later();
   notifier_.stop();

@@ -23,10 +23,15 @@ void clear_dead_mount(const std::string& mountpoint);
 // line.
 SetUp<std::monostate> check_mountpoint(const MountOptions& options);
 
+// Mounts, and leaves the serving to whoever gets the device. Errors: kSystem, with a line.
+SetUp<Fd> mount_device(const MountOptions& options);
+
 class Session {
  public:
-  // Mounts and answers INIT; requests are served from here on. Errors: kSystem, with a line.
-  static SetUp<std::unique_ptr<Session>> mount(const MountOptions& options, Mount& mount);
+  // Mounts and answers INIT; requests are served from here on. `device`: of what another process
+  // has mounted already (mount_device); else invalid. Errors: kSystem, with a line.
+  static SetUp<std::unique_ptr<Session>> mount(const MountOptions& options, Mount& mount,
+                                               Fd device);
   ~Session();  // REQUIRES: end() was called
 
   // Readable when the kernel has ended the session (unmounted, aborted).
@@ -39,6 +44,7 @@ class Session {
 
  private:
   Session(const MountOptions& options, Mount& mount);
+  void unmount();
 
   Mount& mount_;
   const MountOptions options_;
@@ -46,6 +52,7 @@ class Session {
   Fd ended_fd_;
   Notifier notifier_;
   fuse_session* session_ = nullptr;
+  bool mounted_by_another_ = false;
   std::unique_ptr<Transport> transport_;
 };
 

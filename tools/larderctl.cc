@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// larderctl: shows what a running mount says of itself. It only reads the control files, so
-// whatever it shows can be had with cat as well, and it needs no right beyond reading them.
+// larderctl: shows what a running mount says of itself. It asks the larder that serves it over the
+// control socket, and where it may not or cannot, reads the control files, which anyone can with
+// cat as well.
 //
 // Exit code: 0 shown, 1 not; then one line on standard error says why.
 #include <fmt/format.h>
@@ -84,13 +85,18 @@ SetUp<std::string> version(const Request& request) {
   return dump(nlohmann::json{{"version", text}});
 }
 
+SetUp<std::string> histogram(const Request& r) { return r.control().read("histogram"); }
+SetUp<std::string> ops(const Request& r) { return r.control().read("ops"); }
+SetUp<std::string> netfs(const Request& r) { return r.control().read("netfs"); }
+SetUp<std::string> metrics(const Request& r) { return r.control().read("metrics"); }
+
 using Show = SetUp<std::string> (*)(const Request&);
 
 struct Command {
   const char* name;
   const char* description;
   Show show;
-  enum class Extra { kJson, kFilter } extra;
+  enum class Extra { kNone, kJson, kFilter } extra;
 };
 constexpr Command kCommands[] = {
     {"status", "How the mount does: share, store, hits, calls, errors.", status,
@@ -98,6 +104,12 @@ constexpr Command kCommands[] = {
     {"stats", "All counters, in the layout of FS-Cache and larder's own below.", stats,
      Command::Extra::kJson},
     {"objects", "The cache's objects, one per line.", objects, Command::Extra::kFilter},
+    {"ops", "The operations that are under way, and what each waits for.", ops,
+     Command::Extra::kNone},
+    {"netfs", "The netfses and their shares.", netfs, Command::Extra::kNone},
+    {"histogram", "How long look-ups, operations and reads took.", histogram,
+     Command::Extra::kNone},
+    {"metrics", "The counters for Prometheus.", metrics, Command::Extra::kNone},
     {"options", "The options that the mount runs with.", options, Command::Extra::kJson},
     {"version", "The version of the larder that is mounted.", version, Command::Extra::kJson},
 };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Mount: a share, a cache and the file system over both, put together. What fuse/ runs.
+// Mount: a share and the file system over it and the host's caches, put together. What fuse/ runs.
 //
 // Everything that can fail fails in open(), before anything is mounted, with a line for the user.
 #pragma once
 
 #include <larder/filesystem.h>
+#include <larder/host.h>
 #include <larder/options.h>
 #include <larder/result.h>
 #include <larder/transport_stats.h>
@@ -19,9 +20,8 @@ inline constexpr std::string_view kVersion = "0.1.0";
 
 class Mount {
  public:
-  // REQUIRES: the process will not fork any more; its signals are blocked. Starts threads. Blocks,
-  // at most as long as share_deadline.
-  static SetUp<std::unique_ptr<Mount>> open(const MountOptions& options);
+  // Starts threads. Blocks, at most as long as share_deadline. `host` outlives it.
+  static SetUp<std::unique_ptr<Mount>> open(Host& host, const MountOptions& options);
   ~Mount();  // REQUIRES: close() was called
 
   Filesystem& filesystem();
@@ -33,9 +33,13 @@ class Mount {
   // Lines that the user should see: where the store is, how large, what differs from what was
   // asked.
   const std::vector<std::string>& notes() const;
+  const std::string& mountpoint() const;
+  // A control file by its name ("objects:KB"); null: there is none of that name. Never waits for
+  // the share nor for the kernel.
+  Pager control_file(std::string_view name) const;
   // Answers everything that still waits. From here on every call to the share fails at once.
   void stop_answering_later();
-  // Behind the last request: writes the store's checkpoint and ends all threads.
+  // Behind the last request: lets go of the cache and ends the mount's threads.
   void close();
 
  private:

@@ -274,6 +274,7 @@ def test_a_store_in_a_name_that_is_too_long(workspace, refuse):
 
 def test_a_second_larder_on_the_same_store_is_told_who_has_it(workspace, share, refuse):
     first = Larder(workspace, share)
+    os.environ["LARDER_RUN"] = str(workspace / "elsewhere")  # it does not find the first
     line = refuse(f"store={first.store},size=64M", codes=(32,))
     assert str(first.pid) in line and "in use" in line
     assert hash_tree(first.path) == hash_tree(share.source)

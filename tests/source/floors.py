@@ -33,6 +33,7 @@ HEADER_FLOOR = {
     "device": "store", "records": "store", "store": "store",
     "backend": "cache", "cookie": "cache", "pages": "cache",
     "transport_stats": "vfs", "settings": "vfs", "options": "vfs", "reply": "vfs", "filesystem": "vfs", "mount": "vfs",
+    "host": "vfs", "local_socket": "vfs",
 }
 
 # The store keeps what a share says of its files, so its records are made of the netfs' data types:

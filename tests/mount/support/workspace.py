@@ -62,6 +62,8 @@ class Workspace:
     def __init__(self):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="larder-mount-")).resolve()
         os.chmod(self.path, 0o755)  # tests as another user come in
+        # A run directory of its own: nobody is handed another test's mount.
+        os.environ["LARDER_RUN"] = str(self.path / "run")
         self.on_leave = []     # called first, newest first
         self.complaints = []   # what went wrong beside the test's own assertions
         self._children = []

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host: what the mounts of one process share: the work queues, the I/O engine, the store and the
+// cache floor. A mount has a share, a share pool, inodes and a FUSE session of its own; its objects
+// lie in the host's caches, side by side with those of the other mounts.
+//
+// The first mount decides how the host runs; a later one fits, or is refused with a line.
+// Thread: any.
+#pragma once
+
+#include <larder/options.h>
+#include <larder/pager.h>
+#include <larder/result.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace larder {
+
+class Host {
+ public:
+  // Starts threads. REQUIRES: the process will not fork any more; its signals are blocked.
+  Host();
+  ~Host();  // REQUIRES: close() was called; no mount is open
+
+  // Behind the last mount: withdraws the caches, writes the stores' checkpoints, ends all threads.
+  void close();
+
+  // The files of the stores; empty before the first mount.
+  std::vector<std::string> stores() const;
+  // The path of the store that a mount with these options would use. Touches no file system.
+  // Errors: kStorePlace.
+  static SetUp<std::string> store_of(const MountOptions& options);
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace larder
