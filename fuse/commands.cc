@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -43,6 +44,7 @@ struct Context {
   const Json& request;
   std::string_view packet;
   int stop_fd;
+  const std::string& socket_path;
 
   std::string text(const char* name) const {
     const auto found = request.find(name);
@@ -81,6 +83,36 @@ void debug(Context& c) {
     set_debug_mask(mask->get<std::uint32_t>());
   }
   say(c.socket, {{"ok", true}, {"mask", debug_mask()}});
+}
+
+void answer_with(Context& c, const SetUp<std::string>& done) {
+  if (!done) return say_no(c.socket, done.error().line);
+  say(c.socket, {{"ok", true}, {"line", *done}});
+}
+
+void add_cache(Context& c) {
+  const std::string text = c.text("cache");
+  const std::optional<CacheSpec> wanted = parse_cache(text);
+  if (!wanted)
+    return say_no(c.socket, fmt::format("`{}` is no cache; it is TAG:STORE or TAG:STORE:SIZE, such "
+                                        "as disk:/var/cache/big.store:100G",
+                                        text));
+  const SetUp<std::string> added = c.host.add_cache(*wanted);
+  const std::string link = added ? link_of_store(wanted->store) : "";
+  if (!link.empty() && !make_link(link, c.socket_path))
+    log(LogLevel::kWarn, "{} has no link to it: no other mount can share the store", wanted->store);
+  answer_with(c, added);
+}
+
+void withdraw_cache(Context& c) {
+  const std::vector<std::string> before = c.host.stores();
+  const SetUp<std::string> done = c.host.withdraw_cache(c.text("tag"));
+  const std::vector<std::string> after = c.host.stores();
+  for (const std::string& store : before) {
+    if (std::find(after.begin(), after.end(), store) == after.end())
+      drop_link(link_of_store(store), c.socket_path);
+  }
+  answer_with(c, done);
 }
 
 // Behind the answer: with a client that stays, the mount lasts as long as the connection.
@@ -128,6 +160,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"mounts", mounts},
     {"debug", debug},
     {"mount", mount},
+    {"add cache", add_cache},
+    {"withdraw cache", withdraw_cache},
 });
 
 }  // namespace
@@ -197,7 +231,7 @@ void Commands::answer(LocalSocket socket) {
   if (!packet || !*packet) return;
   const std::string& text = (*packet)->text;
   const Json request = Json::parse(text, nullptr, false);
-  Context context{host_, mounts_, socket, request, text, stop_fd_.get()};
+  Context context{host_, mounts_, socket, request, text, stop_fd_.get(), listener_.path()};
   if (!request.is_object()) return say_no(socket, "a request is a JSON object");
   const std::string wanted = context.text("do");
   for (const Command& command : kCommands)

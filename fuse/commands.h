@@ -5,6 +5,7 @@
 //   mounts  the mount points that are served here
 //   debug   sets the mask of what is traced, or tells it
 //   mount   takes over a mount (hand_over.h)
+//   add cache, withdraw cache   to and from under all of the mounts
 //
 // A thread for each connection, a bounded number of them; none holds anything up that a mount
 // needs.

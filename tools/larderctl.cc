@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// larderctl: shows what a running mount says of itself. It asks the larder that serves it over the
-// control socket, and where it may not or cannot, reads the control files, which anyone can with
-// cat as well.
+// larderctl: shows what a running mount says of itself, and changes what can be changed. It asks
+// the larder that serves it over the control socket, and where it may not or cannot, reads the
+// control files, which anyone can with cat as well.
 //
 // Exit code: 0 shown, 1 not; then one line on standard error says why.
 #include <fmt/format.h>
@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "ctl/changes.h"
 #include "ctl/control.h"
 #include "ctl/figures.h"
 #include "ctl/status.h"
@@ -87,6 +88,7 @@ SetUp<std::string> version(const Request& request) {
 
 SetUp<std::string> histogram(const Request& r) { return r.control().read("histogram"); }
 SetUp<std::string> ops(const Request& r) { return r.control().read("ops"); }
+SetUp<std::string> caches(const Request& r) { return r.control().read("caches"); }
 SetUp<std::string> netfs(const Request& r) { return r.control().read("netfs"); }
 SetUp<std::string> metrics(const Request& r) { return r.control().read("metrics"); }
 
@@ -106,6 +108,7 @@ constexpr Command kCommands[] = {
     {"objects", "The cache's objects, one per line.", objects, Command::Extra::kFilter},
     {"ops", "The operations that are under way, and what each waits for.", ops,
      Command::Extra::kNone},
+    {"caches", "The caches: state, objects, how full.", caches, Command::Extra::kNone},
     {"netfs", "The netfses and their shares.", netfs, Command::Extra::kNone},
     {"histogram", "How long look-ups, operations and reads took.", histogram,
      Command::Extra::kNone},
@@ -119,6 +122,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   Request request;
   Show show = nullptr;
+  Change change;
   bool json = false;
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.description);
@@ -132,13 +136,14 @@ int run(int argc, char** argv) {
     }
     sub->callback([&show, &command] { show = command.show; });
   }
+  add_changes(app, change);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
   request.form = json ? Form::kJson : Form::kText;
-  const SetUp<std::string> shown = show(request);
+  const SetUp<std::string> shown = change ? change() : show(request);
   if (!shown) {
     fmt::print(stderr, "larderctl: {}\n", shown.error().line);
     return 1;

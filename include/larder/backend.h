@@ -48,8 +48,10 @@ class Backend {
   virtual Pages pages() const = 0;
   // Null where there is none.
   virtual store::Store* store() = 0;
+  // The same, for who may go on using it when the cache was withdrawn. Null where there is none.
+  virtual std::shared_ptr<store::Store> keep_store() { return nullptr; }
 };
 
-std::unique_ptr<Backend> backend_on(store::Store& store);
+std::unique_ptr<Backend> backend_on(std::shared_ptr<store::Store> store);
 
 }  // namespace larder::cache

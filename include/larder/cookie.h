@@ -37,6 +37,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace larder::store {
 class Store;
@@ -129,6 +130,22 @@ enum class Consistency : std::uint8_t {
   kUnknown,     // nothing is cached, or it cannot be told without waiting
 };
 
+// An index in a store, for names. The store stays in memory as long as this does: closed, if its
+// cache was withdrawn meanwhile.
+struct IndexPlace {
+  std::shared_ptr<store::Store> store;
+  boost::intrusive_ptr<store::Object> object;
+  explicit operator bool() const { return object != nullptr; }
+  friend bool operator==(const IndexPlace&, const IndexPlace&) = default;
+};
+
+// A cache at one moment, to show.
+struct CacheFigures {
+  std::string tag;
+  std::uint32_t objects = 0;
+  bool withdrawing = false;
+};
+
 struct FsCacheOptions {
   std::string tag = "larder";
   // Operations that wait or are on a queue's thread. Above, what would have to wait or to be posted
@@ -147,7 +164,8 @@ class FsCache {
   // Any number of caches, each with a tag of its own; no tag is FsCacheOptions::tag. Cookies
   // acquired before are bound to one when something below them is acquired or they are invalidated.
   // Errors: kInvalid when there is a cache of this tag.
-  Status add_cache(store::Store& store, std::string_view tag = {});
+  Status add_cache(store::Store& store, std::string_view tag = {});  // which outlives the cache
+  Status add_cache(std::shared_ptr<store::Store> store, std::string_view tag = {});
   // The same for tests of this floor alone.
   Status add_backend(std::unique_ptr<Backend> backend, std::string_view tag = {});
   // Takes a cache, or all, away from under all cookies: every object goes to WITHDRAWING and is
@@ -157,6 +175,12 @@ class FsCache {
   // Errors: kNotFound.
   void withdraw();
   Status withdraw(std::string_view tag);
+  // What lies below `index` is cached in the cache of this tag, unless what it lies below has an
+  // object in another one already. The tag may be asked for before there is such a cache: until
+  // then nothing is cached there. Empty: in the first cache, as without a call.
+  void select_cache(const CookieRef& index, std::string_view tag);
+  // In the order in which they were added.
+  std::vector<CacheFigures> caches() const;
 
   // Errors: kInvalid when the name is registered. A version found different on the store discards
   // the subtree.
@@ -211,11 +235,15 @@ class FsCache {
   static store::Store& store_of(const Operation& operation);
   static const boost::intrusive_ptr<store::Object>& data_of(const Operation& operation);
 
+  // Which of the cookie's objects an operation is on; which it has now, 0: none. The numbers of
+  // `objects`, never used twice.
+  static std::uint32_t object_number(const Operation& operation);
+  static std::uint32_t object_number(const CookieRef& cookie);
+
   // An index object of the store for `cookie`'s directory or share, created now if need be: for
   // names. Null when nothing can be cached. Blocks on the store at most; machine and answer threads
   // only. Hold no lock that a check_aux takes.
-  boost::intrusive_ptr<store::Object> index_of(const CookieRef& cookie);
-  store::Store* store() const;
+  IndexPlace index_of(const CookieRef& cookie);
   // Of the cookie's object, the short name as in `objects`; "none" where there is no object.
   std::string_view state_of(const CookieRef& cookie) const;
 

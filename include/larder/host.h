@@ -32,6 +32,13 @@ class Host {
   // Errors: kStorePlace.
   static SetUp<std::string> store_of(const MountOptions& options);
 
+  // While mounted. Cookies without an object are bound to what is added at their next use; those
+  // whose cache is withdrawn go without until then, and their readers to the share. What is stored
+  // stays. Returns a line for the user. Blocks: until what is under way in the cache is done. Not
+  // on a thread that a mount needs.
+  SetUp<std::string> add_cache(const CacheSpec& wanted);
+  SetUp<std::string> withdraw_cache(const std::string& tag);
+
   struct Impl;
   Impl& impl() { return *impl_; }
 

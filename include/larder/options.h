@@ -32,6 +32,14 @@ enum class TransportChoice : std::uint8_t {
   kClassic,  // /dev/fuse
 };
 
+// One of the caches of a mount: "TAG:STORE:SIZE", the size optional.
+struct CacheSpec {
+  std::string tag;
+  std::string store;  // absolute
+  ByteCount size{0};  // 0: the default
+  friend bool operator==(const CacheSpec&, const CacheSpec&) = default;
+};
+
 struct MountOptions {
   std::string share;       // absolute
   std::string mountpoint;  // absolute
@@ -39,6 +47,8 @@ struct MountOptions {
   std::string store;  // empty: below the user's or the system's cache directory
   ByteCount size{0};  // 0: the default
   std::string tag = "larder";
+  // Others besides store=; instead of it where that is not set.
+  std::vector<CacheSpec> caches;
   Settings
       settings;  // attr_timeout, entry_timeout, negative_timeout, coherency, ro, uid, gid, umask
   bool allow_other = false;
@@ -93,6 +103,8 @@ SetUp<std::monostate> parse_options(std::string_view list, MountOptions& options
 // "1T", bytes.
 std::optional<Nanoseconds> parse_duration(std::string_view text);
 std::optional<ByteCount> parse_size(std::string_view text);
+std::optional<CacheSpec> parse_cache(std::string_view text);
+std::string cache_text(const CacheSpec& cache);
 std::string duration_text(Nanoseconds time);
 std::string size_text(ByteCount size);
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace larder {
 
@@ -29,6 +30,7 @@ struct Settings {
   // Overrides what the share says of every file.
   std::optional<std::uint32_t> uid, gid;
   std::uint32_t umask = 0;
+  std::string select_cache;  // the tag of the cache to use; empty: the first
 };
 
 class Inode;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <larder/backend.h>
 
+#include <utility>
+
 namespace larder::cache {
 namespace {
 
 class OnStore final : public Backend {
  public:
-  explicit OnStore(store::Store& store) : store_(store) {}
+  explicit OnStore(std::shared_ptr<store::Store> store) : keep_(std::move(store)), store_(*keep_) {}
 
   store::ObjectRef root() override { return store_.root(); }
   Result<store::ObjectRef> find(const store::ObjectRef& parent, Bytes key) override {
@@ -38,15 +40,17 @@ class OnStore final : public Backend {
             (counters.evicted_bytes.value() + counters.quarantined_bytes.value()) / kPageSize};
   }
   store::Store* store() override { return &store_; }
+  std::shared_ptr<store::Store> keep_store() override { return keep_; }
 
  private:
+  const std::shared_ptr<store::Store> keep_;
   store::Store& store_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> backend_on(store::Store& store) {
-  return std::make_unique<OnStore>(store);
+std::unique_ptr<Backend> backend_on(std::shared_ptr<store::Store> store) {
+  return std::make_unique<OnStore>(std::move(store));
 }
 
 }  // namespace larder::cache

@@ -124,6 +124,7 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
   check(!cookie->has(kCookieRelinquished), "a cookie is relinquished once");
   if (!cookie->has(kCookieReplaced)) tree.cookies.erase(cookie);
   if (impl_->is_registered_locked(*cookie)) std::erase(tree.registered, cookie);
+  tree.selected.erase(cookie.get());
   --cookie->parent->n_children;
   tree.counters.cookies_live.sub();
   impl_->disable_locked(*cookie, retire, kCookieRelinquished);
@@ -197,7 +198,10 @@ bool FsCache::Impl::retry(Cookie& cookie) {
     MutexLock tree_lock(tree->mutex);
     object = tree->attach_locked(cookie);
     if (!object) {
+      // One whose cache is not there yet has not failed.
+      const bool waits = tree->choose_locked(cookie) == nullptr;
       MutexLock lock(cookie.mutex);
+      if (waits) cookie.failures = 0;
       cookie.pause_from(mono_ms(*tree));
       return false;
     }

@@ -62,7 +62,11 @@ FsCache::~FsCache() {
 }
 
 Status FsCache::add_cache(store::Store& store, std::string_view tag) {
-  return add_backend(backend_on(store), tag);
+  return add_cache(std::shared_ptr<store::Store>(std::shared_ptr<void>(), &store), tag);
+}
+
+Status FsCache::add_cache(std::shared_ptr<store::Store> store, std::string_view tag) {
+  return add_backend(backend_on(std::move(store)), tag);
 }
 
 Status FsCache::add_backend(std::unique_ptr<Backend> backend, std::string_view tag) {
@@ -73,7 +77,27 @@ Status FsCache::add_backend(std::unique_ptr<Backend> backend, std::string_view t
   }
   impl_->tree->caches.emplace_back(new Cache(impl_->tree, name, std::move(backend)));
   impl_->tree->n_caches.fetch_add(1);
+  trace(Part::kCache, Moment::kWithin, "cache {}: added", name);
   return {};
+}
+
+void FsCache::select_cache(const CookieRef& index, std::string_view tag) {
+  if (!index) return;
+  MutexLock lock(impl_->tree->mutex);
+  if (tag.empty()) {
+    impl_->tree->selected.erase(index.get());
+  } else if (!index->has(kCookieRelinquished)) {
+    impl_->tree->selected[index.get()] = tag;
+  }
+}
+
+std::vector<CacheFigures> FsCache::caches() const {
+  std::vector<CacheFigures> all;
+  MutexLock lock(impl_->tree->mutex);
+  for (const CachePtr& cache : impl_->tree->caches) {
+    all.push_back({cache->tag, cache->n_objects, cache->withdrawing});
+  }
+  return all;
 }
 
 void FsCache::withdraw() {
@@ -104,6 +128,7 @@ Status FsCache::withdraw(std::string_view tag) {
 void FsCache::Impl::withdraw(Cache& cache) {
   {
     MutexLock lock(tree->mutex);
+    check(!cache.withdrawing, "a cache is withdrawn once");
     cache.withdrawing = true;  // no object is made any more
     tree->n_caches.fetch_sub(1);
   }
@@ -121,6 +146,7 @@ void FsCache::Impl::withdraw(Cache& cache) {
   backend = std::move(cache.backend);
   std::erase_if(tree->caches, [&](const CachePtr& at) { return at.get() == &cache; });
   tree->changed.notify_all();
+  trace(Part::kCache, Moment::kWithin, "cache {}: withdrawn", cache.tag);
 }
 
 // A netfs, or a share below one.
@@ -198,22 +224,29 @@ ObjectPtr FsCache::Impl::bring_up(Cookie& cookie, Cache* cache) {
   return chain.empty() ? nullptr : chain.front();
 }
 
-boost::intrusive_ptr<store::Object> FsCache::index_of(const CookieRef& cookie) {
-  if (!cookie) return nullptr;
-  {
-    MutexLock lock(cookie->mutex);
-    if (Object* const object = cookie->object()) {
-      if (store::ObjectRef handle = object->handle_if_up()) return handle;
-    }
-  }
-  const ObjectPtr object = impl_->bring_up(*cookie);
-  return object ? object->handle_if_up() : nullptr;
+std::uint32_t FsCache::object_number(const Operation& operation) { return operation.object->id(); }
+
+std::uint32_t FsCache::object_number(const CookieRef& cookie) {
+  if (!cookie) return 0;
+  MutexLock lock(cookie->mutex);
+  const Object* const object = cookie->object();
+  return object ? object->id() : 0;
 }
 
-store::Store* FsCache::store() const {
+IndexPlace FsCache::index_of(const CookieRef& cookie) {
+  if (!cookie) return {};
+  ObjectPtr object;
+  {
+    MutexLock lock(cookie->mutex);
+    object = cookie->object();
+  }
+  if (!object || !object->handle_if_up()) object = impl_->bring_up(*cookie);
+  if (!object) return {};
+  // Under the lock, since a withdrawal takes the backend away.
   MutexLock lock(impl_->tree->mutex);
-  const auto& caches = impl_->tree->caches;
-  return caches.empty() || caches.front()->withdrawing ? nullptr : caches.front()->backend->store();
+  const Cache& cache = object->cache();
+  if (!cache.backend) return {};
+  return {cache.backend->keep_store(), object->handle_if_up()};
 }
 
 std::string_view FsCache::state_of(const CookieRef& cookie) const {

@@ -89,6 +89,7 @@ class Object : private Work, public Pooled<Object> {
   bool cancel(Operation& operation, Cancel what);
 
   State state() const { return state_.load(std::memory_order_acquire); }
+  std::uint32_t id() const { return id_; }
   bool is_up();
   bool is_dead() const { return state() == State::kDead; }
   // The store's object where this one is up, else null.

@@ -20,8 +20,14 @@ Cache* Tree::choose_locked(Cookie& cookie) {
       if (!at->cache().withdrawing) return &at->cache();
     }
   }
+  const std::string* tag = nullptr;
+  for (const Cookie* at = &cookie; !selected.empty() && !tag && at != nullptr;
+       at = at->parent.get()) {
+    const auto found = selected.find(at);
+    if (found != selected.end()) tag = &found->second;
+  }
   for (const CachePtr& cache : caches) {
-    if (!cache->withdrawing) return cache.get();
+    if (!cache->withdrawing && (!tag || cache->tag == *tag)) return cache.get();
   }
   return nullptr;
 }

@@ -17,6 +17,7 @@
 #include <larder/cookie.h>
 
 #include <absl/container/btree_map.h>
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
 #include <functional>
@@ -89,8 +90,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
   Tree(WorkQueue& machine_queue, WorkQueue& answer_queue, const Clock& the_clock, Limits the_limits)
       : machine(machine_queue), answer(answer_queue), clock(the_clock), limits(the_limits) {}
 
-  // The cache for something that has none yet: the first object's of its parent, then the first of
-  // all. Null: there is none.
+  // The cache for something that has none yet: the first object's of its parent, then what was
+  // selected for what it lies below, then the first of all. Null: there is none.
   Cache* choose_locked(Cookie& cookie) REQUIRES(mutex);
   // The object that `cookie` has; else one in the cache that is chosen for it.
   ObjectPtr attach_locked(Cookie& cookie) REQUIRES(mutex);
@@ -120,6 +121,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
   absl::flat_hash_set<Object*, ObjectHash, ObjectEqual> lingering GUARDED_BY(mutex);
   absl::btree_map<std::uint32_t, Object*> objects GUARDED_BY(mutex);  // not dead, by id
   std::vector<CachePtr> caches GUARDED_BY(mutex);  // in the order in which they were added
+  // Index -> the tag of the cache for what lies below it. Of few.
+  absl::flat_hash_map<const Cookie*, std::string> selected GUARDED_BY(mutex);
   std::uint32_t last_object_id GUARDED_BY(mutex) = 0;
 
   std::atomic<std::uint32_t> n_caches{0};  // that are not being withdrawn

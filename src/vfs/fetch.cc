@@ -221,8 +221,10 @@ struct Vfs::FillJob : cache::Operation {
       // Under the inode's lock: from a version that is current here the store's generation follows,
       // since every later one counts up here before it does there.
       MutexLock lock(inode->mutex);
-      still =
-          flight->keep && flight->version == inode->generation.load() && inode->session.may_fill();
+      still = flight->keep && flight->version == inode->generation.load() &&
+              inode->session.may_fill() &&
+              (!inode->session.open() ||
+               inode->session_object.load() == cache::FsCache::object_number(*this));
       fill.generation = cache::FsCache::store_of(*this).generation(fill.object);
       fill.file_size = ByteCount{inode->attributes.size};
     }

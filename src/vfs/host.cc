@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <larder/host.h>
-
 #include <fmt/format.h>
+#include <larder/host.h>
 #include <larder/log.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -23,11 +23,42 @@ constexpr unsigned kMachineThreads = 4;
 constexpr unsigned kAnswerThreads = 2;
 
 // Options that are the process's: a later mount cannot have its own.
-constexpr auto kOfHost = std::to_array<std::string_view>({"tag", "commit", "engine", "preallocate",
-                                                          "brun", "bcull", "bstop", "index_memory",
-                                                          "store_deadline", "cache_factor", "log"});
+constexpr auto kOfHost = std::to_array<std::string_view>(
+    {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "index_memory",
+     "store_deadline", "cache_factor", "log"});
+
+// The caches that these options ask for, the first first.
+SetUp<std::vector<CacheSpec>> wanted_caches(const MountOptions& options) {
+  std::vector<CacheSpec> all;
+  if (!options.store.empty() || options.caches.empty()) {
+    TRY(const std::string path, Host::store_of(options));
+    all.push_back({options.tag, path, options.size});
+  }
+  all.insert(all.end(), options.caches.begin(), options.caches.end());
+  return all;
+}
+
+std::vector<stats::Registry::Entry> figures_of(store::Counters& counters) {
+  stats::Registry registry;
+  counters.register_in(registry);
+  return registry.entries();
+}
+
+bool is_sum(const stats::Registry::Entry& entry) { return entry.unit != stats::Unit::kGauge; }
 
 }  // namespace
+
+std::string_view to_text(store::State state) {
+  switch (state) {
+    case store::State::kOpen:
+      return "open";
+    case store::State::kBypass:
+      return "bypass";
+    case store::State::kClosed:
+      return "closed";
+  }
+  return "";
+}
 
 Host::Host() : impl_(std::make_unique<Impl>()) {}
 Host::~Host() = default;
@@ -40,18 +71,27 @@ Host::Impl::Impl()
 
 SetUp<std::string> Host::store_of(const MountOptions& options) {
   if (!options.store.empty()) return options.store;
+  if (!options.caches.empty()) return options.caches.front().store;
   return default_store_path(options.share);
 }
 
 std::vector<std::string> Host::stores() const {
-  if (!impl_->store) return {};
-  return {impl_->store_path};
+  std::vector<std::string> paths;
+  for (const HostCache& cache : impl_->caches()) paths.push_back(cache.path);
+  return paths;
+}
+
+SetUp<std::string> Host::add_cache(const CacheSpec& wanted) { return impl_->add_cache(wanted); }
+SetUp<std::string> Host::withdraw_cache(const std::string& tag) {
+  return impl_->withdraw_cache(tag);
 }
 
 void Host::close() {
   Impl& host = *impl_;
-  if (host.cache) host.cache->withdraw();
-  if (host.store) host.store->close();
+  {
+    MutexLock lock(host.mutex_);
+    for (const HostCache& cache : host.caches()) host.close_locked(cache.tag);
+  }
   host.answer.stop();
   host.machine.stop();
   host.timers.stop();
@@ -62,16 +102,16 @@ void Host::close() {
 
 SetUp<std::vector<std::string>> Host::Impl::join(const MountOptions& wanted) {
   MutexLock lock(mutex_);
-  return store ? fit_locked(wanted) : open_locked(wanted);
+  return cache ? fit_locked(wanted) : open_locked(wanted);
 }
 
 // The last mount on this store may be on its way out: umount(8) returns before its daemon has
 // ended.
-SetUp<store::Device> Host::Impl::open_device(const MountOptions& wanted) {
-  const store::DeviceOptions device_options{.path = store_path,
+SetUp<store::Device> Host::Impl::open_device_locked(const CacheSpec& wanted) {
+  const store::DeviceOptions device_options{.path = wanted.store,
                                             .size = wanted.size,
-                                            .preallocate = wanted.preallocate,
-                                            .forbidden = {wanted.share, wanted.mountpoint}};
+                                            .preallocate = options.preallocate,
+                                            .forbidden = forbidden_};
   const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
   while (true) {
     SetUp<store::Device> device = store::open_device(device_options);
@@ -82,26 +122,21 @@ SetUp<store::Device> Host::Impl::open_device(const MountOptions& wanted) {
 }
 
 SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& wanted) {
-  std::vector<std::string> notes;
-  TRY(store_path, store_of(wanted));
-  TRY(store::Device device, open_device(wanted));
+  TRY(const std::vector<CacheSpec> all, wanted_caches(wanted));
+  forbidden_ = {wanted.share, wanted.mountpoint};
+  options = wanted;
   TRY(engine, open_engine({.choice = wanted.engine}));
-  notes.push_back(fmt::format("the store is {}, {}", device.path, size_text(device.size)));
-  if (!device.note.empty()) notes.push_back(device.note);
-  notes.push_back("reads and writes it through " + engine.reason);
-  TRY(store, store::Store::open(std::move(device),
-                                {.commit_ns = wanted.commit_ns,
-                                 .culling = wanted.culling,
-                                 .deadline_ns = wanted.store_deadline_ns,
-                                 .index_memory = wanted.index_memory},
-                                *engine.engine, machine, clock, Seed{}));
   memo::set_size_factor(wanted.cache_factor);
+  set_debug_mask(wanted.debug);
   cache = std::make_unique<cache::FsCache>(machine, answer, clock,
                                            cache::FsCacheOptions{.tag = wanted.tag});
-  const Status added = cache->add_cache(*store);
-  check(bool(added), "a new host has no cache yet");
-  options = wanted;
-  set_debug_mask(wanted.debug);
+  std::vector<std::string> notes;
+  for (const CacheSpec& spec : all) {
+    SetUp<std::string> note = add_locked(spec);
+    if (!note) return tl::make_unexpected(note.error());
+    notes.push_back(std::move(*note));
+  }
+  notes.push_back("reads and writes it through " + engine.reason);
   return notes;
 }
 
@@ -113,16 +148,20 @@ SetUp<std::vector<std::string>> Host::Impl::fit_locked(const MountOptions& wante
     if (value == spec.get(options) || value == spec.get(defaults)) continue;
     return complain(
         ErrorCode::kInvalid,
-        fmt::format("the store {} is open already, by the larder that mounts {}, with {}={}: leave "
+        fmt::format("the store is open already, by the larder that mounts {}, with {}={}: leave "
                     "{}={} out, or give this mount a store of its own",
-                    store_path, options.mountpoint, spec.name, spec.get(options), spec.name,
-                    value));
+                    options.mountpoint, spec.name, spec.get(options), spec.name, value));
+  }
+  for (const HostCache& open : caches()) {
+    TRY(const std::string place, store::real_place(open.path));
+    TRY_OK(store::check_forbidden(place, {wanted.share, wanted.mountpoint}));
   }
   if (wanted.debug != 0) set_debug_mask(wanted.debug);
-  TRY(const std::string place, store::real_place(store_path));
-  TRY_OK(store::check_forbidden(place, {wanted.share, wanted.mountpoint}));
+  forbidden_.push_back(wanted.share);
+  forbidden_.push_back(wanted.mountpoint);
+  TRY(const std::string path, Host::store_of(wanted));
   return std::vector<std::string>{
-      fmt::format("shares the store {} with the mount at {}", store_path, options.mountpoint)};
+      fmt::format("shares the store {} with the mount at {}", path, options.mountpoint)};
 }
 
 Result<cache::CookieRef> Host::Impl::enter_netfs(const std::string& name, std::uint32_t version) {
@@ -160,6 +199,117 @@ SetUp<std::monostate> Host::Impl::enter_share(const std::string& key,
 void Host::Impl::leave_share(const std::string& key) {
   MutexLock lock(mutex_);
   shares_.erase(key);
+}
+
+// -- caches
+// ------------------------------------------------------------------------------------------------
+
+std::vector<HostCache> Host::Impl::caches() const {
+  MutexLock lock(list_mutex_);
+  return caches_;
+}
+
+SetUp<std::string> Host::Impl::add_cache(const CacheSpec& wanted) {
+  MutexLock lock(mutex_);
+  if (!cache) return complain(ErrorCode::kInvalid, "nothing is mounted yet");
+  return add_locked(wanted);
+}
+
+SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
+  for (const HostCache& open : caches()) {
+    if (open.tag != wanted.tag) continue;
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("there is a cache {} already, {}: choose another tag, or withdraw "
+                                "that one first",
+                                open.tag, open.path));
+  }
+  TRY(store::Device device, open_device_locked(wanted));
+  std::string note = fmt::format("the store is {}, {}", device.path, size_text(device.size));
+  if (!device.note.empty()) note += "; " + device.note;
+  TRY(std::shared_ptr<store::Store> opened,
+      store::Store::open(std::move(device),
+                         {.commit_ns = options.commit_ns,
+                          .culling = options.culling,
+                          .deadline_ns = options.store_deadline_ns,
+                          .index_memory = options.index_memory},
+                         *engine.engine, machine, clock, Seed{}));
+  {
+    MutexLock lock(list_mutex_);
+    caches_.push_back({wanted.tag, wanted.store, opened, figures_of(opened->counters())});
+  }
+  const Status added = cache->add_cache(opened, wanted.tag);
+  check(added.has_value(), "a tag that the host does not have is free");
+  log(LogLevel::kInfo, "cache {}: {}", wanted.tag, note);
+  return note;
+}
+
+SetUp<std::string> Host::Impl::withdraw_cache(const std::string& tag) {
+  MutexLock lock(mutex_);
+  const std::vector<HostCache> all = caches();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const HostCache& c) { return c.tag == tag; });
+  if (found == all.end()) {
+    std::string tags;
+    for (const HostCache& open : all) tags += (tags.empty() ? "" : ", ") + open.tag;
+    return complain(ErrorCode::kInvalid, fmt::format("there is no cache {}; there is {}", tag,
+                                                     tags.empty() ? "none" : tags));
+  }
+  close_locked(tag);
+  log(LogLevel::kInfo, "cache {} is withdrawn", tag);
+  return fmt::format("{} is withdrawn; its store {} keeps what is cached", tag, found->path);
+}
+
+// Its objects go first, then its store is written out.
+void Host::Impl::close_locked(const std::string& tag) {
+  const Status withdrawn = cache->withdraw(tag);
+  check(withdrawn.has_value(), "the host's caches are the floor's");
+  HostCache gone;
+  {
+    MutexLock lock(list_mutex_);
+    const auto found = std::find_if(caches_.begin(), caches_.end(),
+                                    [&](const HostCache& c) { return c.tag == tag; });
+    gone = std::move(*found);
+    caches_.erase(found);
+    gone_.resize(gone.figures.size());
+    for (std::size_t i = 0; i < gone.figures.size(); ++i)
+      if (is_sum(gone.figures[i])) gone_[i] += gone.figures[i].read();
+  }
+  gone.store->close();
+}
+
+std::uint64_t Host::Impl::figure(std::size_t index) const {
+  MutexLock lock(list_mutex_);
+  std::uint64_t sum = index < gone_.size() ? gone_[index] : 0;
+  for (const HostCache& open : caches_) sum += open.figures[index].read();
+  return sum;
+}
+
+void Host::Impl::register_stores(stats::Registry& registry) {
+  store::Counters names;
+  const std::vector<stats::Registry::Entry> entries = figures_of(names);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    registry.add(entries[i].name, entries[i].unit, entries[i].description,
+                 [this, i] { return figure(i); });
+  }
+}
+
+std::string Host::Impl::caches_text() const {
+  std::string text =
+      "TAG              STATE       OBJECTS STORED       USED       SIZE STORE\n"
+      "================ ========== ======== ======== ========== ========== =====\n";
+  const std::vector<HostCache> open = caches();
+  for (const cache::CacheFigures& figures : cache->caches()) {
+    const auto found = std::find_if(open.begin(), open.end(),
+                                    [&](const HostCache& c) { return c.tag == figures.tag; });
+    if (found == open.end()) continue;  // it comes or goes just now
+    const store::Counters& counters = found->store->counters();
+    fmt::format_to(
+        std::back_inserter(text), "{:<16} {:<10} {:8} {:8} {:10} {:10} {}\n", figures.tag,
+        figures.withdrawing ? "withdrawing" : to_text(found->store->state()), figures.objects,
+        counters.objects.value(), size_text(ByteCount{counters.used_bytes.value()}),
+        size_text(ByteCount{counters.capacity_bytes.value()}), found->path);
+  }
+  return text;
 }
 
 }  // namespace larder

@@ -4,12 +4,14 @@
 
 #include <larder/cookie.h>
 #include <larder/host.h>
+#include <larder/stats.h>
 #include <larder/store.h>
 #include <larder/timers.h>
 
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/mutex.h"
@@ -17,9 +19,20 @@
 
 namespace larder {
 
+std::string_view to_text(store::State state);
+
+// One of the host's caches.
+struct HostCache {
+  std::string tag, path;
+  std::shared_ptr<store::Store> store;
+  std::vector<stats::Registry::Entry> figures;  // of the store's counters, the same for each store
+};
+
 struct Host::Impl {
-  // Opens the store and the cache for the first mount; sees that a later one fits. Returns what the
-  // user should be told. Errors: with a line; nothing has changed.
+  Impl();
+
+  // Opens the stores and the cache for the first mount; sees that a later one fits. Returns what
+  // the user should be told. Errors: with a line; nothing has changed.
   SetUp<std::vector<std::string>> join(const MountOptions& options);
   // A netfs's cookie, registered at its first mount. Errors: kInvalid.
   Result<cache::CookieRef> enter_netfs(const std::string& name, std::uint32_t version);
@@ -27,6 +40,17 @@ struct Host::Impl {
   // One mount at a time has a share: two would not see each other's writes. Errors: kInvalid.
   SetUp<std::monostate> enter_share(const std::string& key, const std::string& mountpoint);
   void leave_share(const std::string& key);
+
+  // While mounted. Returns what the user should be told. Blocks; never on a queue's thread.
+  SetUp<std::string> add_cache(const CacheSpec& wanted);
+  SetUp<std::string> withdraw_cache(const std::string& tag);
+
+  // The caches of this moment, those that are being withdrawn not among them. Thread: any.
+  std::vector<HostCache> caches() const;
+  // One line per cache, for the control file.
+  std::string caches_text() const;
+  // The counters of all stores together, of those that went too. The host outlives the registry.
+  void register_stores(stats::Registry& registry);
 
   const Clock& clock = system_clock();
   ThreadPool machine;
@@ -36,13 +60,10 @@ struct Host::Impl {
   // Set by the first mount, and constant from then on.
   MountOptions options;
   OpenedEngine engine;
-  std::string store_path;
-  std::unique_ptr<store::Store> store;
   std::unique_ptr<cache::FsCache> cache;
 
-  Impl();
-
  private:
+  friend class Host;
   struct Registered {
     cache::CookieRef cookie;
     std::uint32_t version = 0;
@@ -50,11 +71,19 @@ struct Host::Impl {
   };
   SetUp<std::vector<std::string>> open_locked(const MountOptions& options) REQUIRES(mutex_);
   SetUp<std::vector<std::string>> fit_locked(const MountOptions& options) REQUIRES(mutex_);
-  SetUp<store::Device> open_device(const MountOptions& options);
+  SetUp<std::string> add_locked(const CacheSpec& wanted) REQUIRES(mutex_);
+  SetUp<store::Device> open_device_locked(const CacheSpec& wanted) REQUIRES(mutex_);
+  void close_locked(const std::string& tag) REQUIRES(mutex_);
+  std::uint64_t figure(std::size_t index) const;
 
   Mutex mutex_{Rank::kMount};
   std::map<std::string, Registered> netfses_ GUARDED_BY(mutex_);
   std::map<std::string, std::string> shares_ GUARDED_BY(mutex_);  // key -> mount point
+  std::vector<std::string> forbidden_ GUARDED_BY(mutex_);         // places where no store may lie
+
+  mutable Mutex list_mutex_{Rank::kLeaf};
+  std::vector<HostCache> caches_ GUARDED_BY(list_mutex_);
+  std::vector<std::uint64_t> gone_ GUARDED_BY(list_mutex_);  // figures of stores that went
 };
 
 }  // namespace larder

@@ -136,6 +136,9 @@ class Inode {
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};
   std::atomic<std::uint64_t> warm_reads{0};  // to show
+  // The number of the cache object on which the last session was begun in the store. Another one
+  // that the cookie was given since (its cache failed and came back) knows nothing of the session.
+  std::atomic<std::uint32_t> session_object{0};
 
   // Guarded by NameTree's lock.
   std::vector<Link> links;

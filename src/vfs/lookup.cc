@@ -65,7 +65,7 @@ void Vfs::probe() {
       [](Netfs& netfs) { return netfs.stat("", Freshness::kServer); }, [](Result<Attributes>) {});
 }
 
-boost::intrusive_ptr<store::Object> Vfs::names_object(Inode& directory) {
+cache::IndexPlace Vfs::names_object(Inode& directory) {
   cache::CookieRef cookie;
   {
     MutexLock lock(directory.mutex);
@@ -82,13 +82,12 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
   MutexLock one_giver(given_mutex_);
   if (const InodeRef known = names_.find(directory, name).inode; known && known->type_bits == type)
     return known->file_id;
-  const auto object = names_object(directory);
-  if (!object) return give_file_id();
-  store::Store& store = *parts_.cache.store();
-  const auto record = store.find_name(object, name);
+  const cache::IndexPlace place = names_object(directory);
+  if (!place) return give_file_id();
+  const auto record = place.store->find_name(place.object, name);
   if (record && (record->attributes.mode & 0170000) == type) return record->file;
   const FileId given = give_file_id();
-  store.put_name(object, name, {given, attributes});
+  place.store->put_name(place.object, name, {given, attributes});
   return given;
 }
 
@@ -154,7 +153,7 @@ void Vfs::forget_name(Inode& directory, std::string_view name) {
 
 void Vfs::forget_given(Inode& directory, std::string_view name) {
   if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
-  if (const auto object = names_object(directory)) parts_.cache.store()->remove_name(object, name);
+  if (const auto place = names_object(directory)) place.store->remove_name(place.object, name);
 }
 
 void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {

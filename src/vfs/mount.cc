@@ -55,6 +55,7 @@ struct Mount::Impl {
   std::string stats_text() const;
   std::string stats_json() const;
   std::string metrics() const;
+  std::string_view store_state() const;
   std::string status_text() const;
   std::string transport_name() const {
     MutexLock lock(transport_mutex);
@@ -119,7 +120,7 @@ SetUp<std::monostate> Mount::Impl::open() {
   vfs->register_in(registry);
   transport_stats.register_in(registry);
   share->counters().register_in(registry);
-  host.store->counters().register_in(registry);
+  host.register_stores(registry);
   host.cache->register_in(registry);
   add_control_files();
   return std::monostate{};
@@ -177,6 +178,7 @@ SetUp<std::monostate> Mount::Impl::enter_cache() {
   netfs_entered = traits.netfs;
   share_cookie = host.cache->acquire(*netfs, kShareDefinition, std::as_bytes(std::span(key)), {},
                                      ByteCount{0}, nullptr, at_mount.root.inode);
+  host.cache->select_cache(share_cookie, policy.root().select_cache);
   return std::monostate{};
 }
 
@@ -215,28 +217,13 @@ void Mount::Impl::add_control_files() {
   control->add_paged("ops", 0400, [this] { return host.cache->operations(); });
   control->add("metrics", 0444, [this] { return metrics(); });
   control->add("netfs", 0400, [this] { return host.cache->netfs_text(); });
+  control->add("caches", 0400, [this] { return host.caches_text(); });
 }
 
 // The kernel's lines first, then ours.
 std::string Mount::Impl::stats_text() const {
   return host.cache->stats_text() + "\n" + registry.to_text();
 }
-
-namespace {
-
-std::string_view to_text(store::State state) {
-  switch (state) {
-    case store::State::kOpen:
-      return "open";
-    case store::State::kBypass:
-      return "bypass";
-    case store::State::kClosed:
-      return "closed";
-  }
-  return "";
-}
-
-}  // namespace
 
 std::string Mount::Impl::stats_json() const {
   const ShareIdentity& identity = share->traits().share;
@@ -251,10 +238,21 @@ std::string Mount::Impl::stats_json() const {
                                             identity.below.empty() ? "" : " ", identity.below)},
                    {"state", larder::to_text(share->state())},
                    {"netfs", share->traits().netfs}};
-  json["store"] = {{"path", host.store_path},
-                   {"state", to_text(host.store->state())},
-                   {"uuid", host.store->uuid()}};
+  for (const HostCache& open : host.caches()) {
+    const nlohmann::json one = {{"tag", open.tag},
+                                {"path", open.path},
+                                {"state", to_text(open.store->state())},
+                                {"uuid", open.store->uuid()}};
+    if (json["store"].is_null()) json["store"] = one;
+    json["caches"].push_back(one);
+  }
   return json.dump(1) + "\n";
+}
+
+// Of the first cache.
+std::string_view Mount::Impl::store_state() const {
+  const std::vector<HostCache> open = host.caches();
+  return open.empty() ? "withdrawn" : to_text(open.front().store->state());
 }
 
 std::string Mount::Impl::metrics() const {
@@ -262,14 +260,19 @@ std::string Mount::Impl::metrics() const {
                        .version = kVersion,
                        .uptime_ns = clock.mono_ns() - began_mono_ns,
                        .share_state = larder::to_text(share->state()),
-                       .store_state = to_text(host.store->state())},
+                       .store_state = store_state()},
                       registry);
 }
 
 std::string Mount::Impl::status_text() const {
-  return fmt::format("share {} is {}\nstore {} is {}\ntransport {}\nengine {}\n{}", options.share,
-                     larder::to_text(share->state()), host.store_path, to_text(host.store->state()),
-                     transport_name(), host.engine.reason, host.store->to_text());
+  std::string text =
+      fmt::format("share {} is {}\ntransport {}\nengine {}\n", options.share,
+                  larder::to_text(share->state()), transport_name(), host.engine.reason);
+  for (const HostCache& open : host.caches()) {
+    text += fmt::format("store {} is {}\n{}", open.path, to_text(open.store->state()),
+                        open.store->to_text());
+  }
+  return text;
 }
 
 }  // namespace larder

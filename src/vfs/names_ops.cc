@@ -117,8 +117,8 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
         const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode);
         names_.put(*directory, name, *inode, until);
         if (inode->file_id.given()) {
-          if (const auto object = names_object(*directory))
-            parts_.cache.store()->put_name(object, name, {inode->file_id, *result});
+          if (const auto place = names_object(*directory))
+            place.store->put_name(place.object, name, {inode->file_id, *result});
         }
         answer_entry(*inode, until, std::move(reply));
       });
@@ -250,17 +250,19 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
 void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                        bool exchange) {
   if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
-  const auto from_object = names_object(from);
-  const auto to_object = names_object(to);
-  if (!from_object || !to_object) return;
-  store::Store& store = *parts_.cache.store();
-  if (!exchange) return store.move_name(from_object, name, to_object, new_name);
-  const auto first = store.find_name(from_object, name);
-  const auto second = store.find_name(to_object, new_name);
+  const cache::IndexPlace here = names_object(from);
+  const cache::IndexPlace there = names_object(to);
+  if (!here || !there) return;
+  if (!exchange && here.store == there.store) {
+    return here.store->move_name(here.object, name, there.object, new_name);
+  }
+  const auto first = here.store->find_name(here.object, name);
+  const auto second = there.store->find_name(there.object, new_name);
+  if (!exchange) here.store->remove_name(here.object, name);
   // Between the two records a crash may leave one file id under both names; both are looked up
   // anew, and content is told by its identity, so at worst one is fetched again.
-  if (first) store.put_name(to_object, new_name, *first);
-  if (second) store.put_name(from_object, name, *second);
+  if (first) there.store->put_name(there.object, new_name, *first);
+  if (second && exchange) here.store->put_name(here.object, name, *second);
 }
 
 void Vfs::inode_gone(void* context, Inode& inode) {

@@ -136,15 +136,43 @@ std::string get_size(const MountOptions& options) {
   return options.size == ByteCount{0} ? "auto" : size_text(options.size);
 }
 
-// A tag stands in the columns of `objects` and in log lines.
 bool set_tag(MountOptions& options, std::string_view value) {
-  const bool plain = std::all_of(value.begin(), value.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  });
-  if (value.empty() || value.size() > 32 || !plain) return false;
+  if (!is_tag(value)) return false;
   options.tag = value;
   return true;
+}
+
+bool set_select_cache(MountOptions& options, std::string_view value) {
+  if (value != "first" && !is_tag(value)) return false;
+  options.settings.select_cache = value == "first" ? "" : value;
+  return true;
+}
+
+// Any number of times; several at once as cache_text() joins them.
+bool set_cache(MountOptions& options, std::string_view value) {
+  if (value == "none") {
+    options.caches.clear();
+    return true;
+  }
+  while (!value.empty()) {
+    const std::size_t end = value.find(';');
+    std::optional<CacheSpec> cache = parse_cache(value.substr(0, end));
+    if (!cache) return false;
+    for (const CacheSpec& other : options.caches)
+      if (other.tag == cache->tag && other != *cache) return false;
+    if (std::find(options.caches.begin(), options.caches.end(), *cache) == options.caches.end())
+      options.caches.push_back(std::move(*cache));
+    if (end == value.npos) return true;
+    value.remove_prefix(end + 1);
+  }
+  return false;
+}
+
+std::string get_caches(const MountOptions& options) {
+  std::string text;
+  for (const CacheSpec& cache : options.caches)
+    text += (text.empty() ? "" : ";") + cache_text(cache);
+  return text.empty() ? "none" : text;
 }
 
 bool set_coherency(MountOptions& options, std::string_view value) {
@@ -258,6 +286,15 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "a size of 16M or more, such as 512M, 10G or 1T, or `auto`", set_size, get_size},
     {"Store", "tag", "NAME", "larder", "The name of the cache in the statistics.",
      "1 to 32 letters, digits, dots, dashes and underscores", set_tag, [](In o) { return o.tag; }},
+    {"Store", "cache", "TAG:STORE[:SIZE]", "none",
+     "A cache besides that of `store=`, or instead of it where that is not given; any number of "
+     "times. Each has a tag and a store of its own.",
+     "TAG:STORE or TAG:STORE:SIZE, such as disk:/var/cache/big.store:100G, each tag once",
+     set_cache, get_caches},
+    {"Store", "select_cache", "TAG", "first",
+     "Which of several caches keeps this share; it may be added later.",
+     "the tag of a cache, or `first`", set_select_cache,
+     [](In o) { return o.settings.select_cache.empty() ? "first" : o.settings.select_cache; }},
     {"Store", "commit", "MS", "500ms",
      "What was cached longer ago than this survives a crash; a bare number is milliseconds.",
      "a time from 1 ms to 60 s, such as 500 (milliseconds) or 2s", set_commit,

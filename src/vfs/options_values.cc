@@ -6,10 +6,14 @@
 #include "vfs/options_values.h"
 
 #include <fmt/format.h>
+#include <larder/device.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
+#include <filesystem>
+#include <system_error>
 
 namespace larder {
 namespace {
@@ -130,6 +134,42 @@ std::string size_text(ByteCount size) {
     }
   }
   return fmt::format("{}", size.value());
+}
+
+// It stands in the columns of `caches` and in log lines.
+bool is_tag(std::string_view text) {
+  return !text.empty() && text.size() <= 32 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+// A path may hold colons, a size does not.
+std::optional<CacheSpec> parse_cache(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == text.npos || !is_tag(text.substr(0, colon))) return std::nullopt;
+  CacheSpec cache;
+  cache.tag = text.substr(0, colon);
+  text.remove_prefix(colon + 1);
+  const std::size_t last = text.rfind(':');
+  if (last != text.npos) {
+    const std::optional<ByteCount> size = parse_size(text.substr(last + 1));
+    if (!size || *size < store::kSmallestStore) return std::nullopt;
+    cache.size = *size;
+    text = text.substr(0, last);
+  }
+  if (text.empty() || text.back() == '/') return std::nullopt;
+  std::error_code error;
+  const auto path = std::filesystem::absolute(std::filesystem::path(text), error);
+  if (error) return std::nullopt;
+  cache.store = path.string();
+  return cache;
+}
+
+std::string cache_text(const CacheSpec& cache) {
+  std::string text = cache.tag + ":" + cache.store;
+  if (cache.size.value() != 0) text += ":" + size_text(cache.size);
+  return text;
 }
 
 }  // namespace larder

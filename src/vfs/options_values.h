@@ -19,4 +19,7 @@ std::optional<std::uint64_t> parse_number_within(std::string_view text, std::uin
 // As parse_duration(); a number without a unit counts `bare`.
 std::optional<Nanoseconds> parse_duration_in(std::string_view text, Nanoseconds bare);
 
+// The name of a cache: 1 to 32 letters, digits, dots, dashes and underscores.
+bool is_tag(std::string_view text);
+
 }  // namespace larder

@@ -39,6 +39,7 @@ Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
       ByteCount{offset.value() >= size ? 0 : std::min(count.value(), size - offset.value())};
   span.pages = pages_touching(span.offset, span.count);
   span.from_store = !inode.session.covers(span.pages);
+  span.in_session = inode.session.open();
   return span;
 }
 
@@ -71,7 +72,10 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
     cache::Operation operation;  // from the stack: one that would have to wait is not taken
     operation.kind = cache::OperationKind::kRead;
     if (parts_.cache.submit(inode.cookie_now(), operation) == cache::Submitted::kNow) {
-      const PageCount served = read_store(operation, span.pages, reply.payload());
+      const bool is_its = !span.in_session ||
+                          inode.session_object.load() == cache::FsCache::object_number(operation);
+      const PageCount served =
+          is_its ? read_store(operation, span.pages, reply.payload()) : PageCount{0};
       parts_.cache.complete(operation);
       if (served == span.pages.count && span.generation == inode.generation.load()) {
         counters_.warm_reads.add();
@@ -85,6 +89,13 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
   }
   if (!park(reply)) return;
   resume_read(std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
+}
+
+// In a session, what another object holds may be of before it.
+bool Vfs::is_of_session(Inode& inode, const cache::Operation& operation) const {
+  MutexLock lock(inode.mutex);
+  return !inode.session.open() ||
+         inode.session_object.load() == cache::FsCache::object_number(operation);
 }
 
 // -- parked
@@ -148,6 +159,10 @@ void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
 // the store is not to be asked.
 void Vfs::fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
   Inode& inode = read->inode();
+  if (operation && !is_of_session(inode, *operation)) {
+    parts_.cache.complete(*operation);
+    operation = nullptr;
+  }
   std::vector<PageRange> missing{read->pages};
   if (operation) {
     store::Store& store = cache::FsCache::store_of(*operation);
@@ -191,6 +206,10 @@ void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
 // Reads from the store what no flight brought.
 void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
   if (!operation) return resume_read(std::move(read));
+  if (!is_of_session(read->inode(), *operation)) {
+    parts_.cache.complete(*operation);
+    return resume_read(std::move(read));
+  }
   bool whole = true;
   for (const PageRange& range : read->not_in_flights()) {
     const PageCount served = read_store(*operation, range, read->payload_of(range));

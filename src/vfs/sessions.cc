@@ -157,7 +157,8 @@ void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint6
     }
     const Identity version = inode.identity;
     bool ended = false;
-    if (keep) {
+    // Behind the new identity: an object that is looked up from here on is measured against it.
+    if (keep && cache::FsCache::object_number(inode.cookie) == inode.session_object.load()) {
       parts_.cache.update(inode.cookie, version.encode(), ByteCount{version.size});
       ended = submit_locked(
           inode, std::make_unique<SessionJob>(*this, inode, SessionJob::What::kEnd, version));

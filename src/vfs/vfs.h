@@ -249,7 +249,7 @@ class Vfs final : public Filesystem {
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
                                               const InodeRef& inode);
-  boost::intrusive_ptr<store::Object> names_object(Inode& directory);
+  cache::IndexPlace names_object(Inode& directory);
   static Result<Attributes> hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
                                       const Attributes& made, const std::optional<NewOwner>& owner);
   std::optional<NewOwner> owner_of_new(const Inode& directory, Caller caller) const;
@@ -289,7 +289,9 @@ class Vfs final : public Filesystem {
     PageRange pages;
     std::uint64_t generation = 0;
     bool from_store = true;
+    bool in_session = false;
   };
+  bool is_of_session(Inode& inode, const cache::Operation& operation) const;
   Span span_of(Inode& inode, ByteOffset offset, ByteCount count);
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
   static PageCount read_store(const cache::Operation& operation, PageRange pages,

@@ -37,7 +37,7 @@ struct Vfs::WrittenJob : cache::Operation {
     } else {
       store.drop(data, pages);
     }
-    if (!bytes) return finish();
+    if (!bytes || !vfs.is_of_session(*inode, *this)) return finish();
     filling.job = this;
     filling.object = data;
     filling.generation = store.generation(data);
@@ -105,9 +105,16 @@ struct Vfs::SessionJob : cache::Operation {
     const auto& data = cache::FsCache::data_of(*this);
     switch (what) {
       case What::kBegin:
+        inode->session_object.store(cache::FsCache::object_number(*this));
         return store.begin_session(data);
-      case What::kEnd:
-        return store.end_session(data, identity.encode(), ByteCount{identity.size});
+      case What::kEnd: {
+        const ByteCount size{identity.size};
+        if (inode->session_object.load() == cache::FsCache::object_number(*this)) {
+          return store.end_session(data, identity.encode(), size);
+        }
+        // Not the object on which it began: what this one holds is of before.
+        return store.invalidate(data, identity.encode(), size);
+      }
     }
   }
 

@@ -176,6 +176,53 @@ TEST_CASE("a cookie has an object in each of several caches for an index, in one
   CHECK(World::object_of(share)->figures().n_children == 1);
 }
 
+TEST_CASE("a cache is selected by its tag, also before it is there") {
+  World world;
+  const CookieRef share = world.index(world.netfs, "share");
+  world.fs.select_cache(share, "late");
+  const CookieRef file = world.data(share, "f");
+  world.settle();
+  CHECK_FALSE(World::object_of(file));
+  NotedOperation early;
+  CHECK(world.fs.submit(file, early) == Submitted::kNever);
+
+  auto made = std::make_unique<ScriptedBackend>();
+  ScriptedBackend* late = made.get();
+  REQUIRE(world.fs.add_backend(std::move(made), "late"));
+  world.clock.advance(2 * kSecond);
+  NotedOperation operation;
+  CHECK(world.fs.submit(file, operation) == Submitted::kLater);
+  world.settle();
+  CHECK(operation.runs == 1);
+  world.fs.complete(operation);
+  CHECK(late->kept.contains("f"));
+  CHECK_FALSE(world.backend->kept.contains("f"));
+  const std::vector<CacheFigures> caches = world.fs.caches();
+  REQUIRE(caches.size() == 2);
+  CHECK(caches[1].tag == "late");
+  CHECK(caches[1].objects >= 3);
+  CHECK(caches[0].objects == 0);
+}
+
+TEST_CASE("an object's number is never that of another") {
+  World world;
+  const CookieRef share = world.index(world.netfs, "share");
+  const CookieRef file = world.data(share, "f");
+  world.settle();
+  const std::uint32_t first = FsCache::object_number(file);
+  CHECK(first != 0);
+  world.fs.withdraw();
+  CHECK(FsCache::object_number(file) == 0);
+  CHECK(FsCache::object_number(CookieRef()) == 0);
+  REQUIRE(world.fs.add_backend(std::make_unique<ScriptedBackend>()));
+  NotedOperation operation;
+  CHECK(world.fs.submit(file, operation) == Submitted::kLater);
+  world.settle();
+  CHECK(FsCache::object_number(operation) == FsCache::object_number(file));
+  CHECK(FsCache::object_number(file) > first);
+  world.fs.complete(operation);
+}
+
 TEST_CASE("a rename moves the objects of an index in all caches") {
   World world;
   auto made = std::make_unique<ScriptedBackend>();

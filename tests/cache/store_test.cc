@@ -81,9 +81,9 @@ TEST_CASE("a directory's object is there at once, and its names stay") {
   CHECK(rig.fs->index_of(rig.share) == directory);
   NameRecord record;
   record.file.inode = 42;
-  rig.store->put_name(directory, "name", record);
+  rig.store->put_name(directory.object, "name", record);
   rig.restart();
-  const auto found = rig.store->find_name(rig.fs->index_of(rig.share), "name");
+  const auto found = rig.store->find_name(rig.fs->index_of(rig.share).object, "name");
   REQUIRE(found);
   CHECK(found->file.inode == 42);
 }
