@@ -75,6 +75,8 @@ struct Options {
   // Bytes of fills in flight; above, a fill is dropped and counted.
   ByteCount fill_limit{64u << 20};
   CommitBy commit_by = CommitBy::kThread;
+  // Bytes of a checkpoint that are written before the next commit has its turn.
+  ByteCount checkpoint_step{8u << 20};
 };
 
 enum class State : std::uint8_t {
@@ -86,7 +88,7 @@ enum class State : std::uint8_t {
 };
 
 struct Counters {
-  stats::Counter reads, read_bytes, misses, sum_errors, read_errors;
+  stats::Counter reads, read_bytes, misses, sum_errors, sum_reads, read_errors;
   stats::Counter fills, fill_bytes, fills_dropped_full, fills_dropped_stale, fill_errors,
       fill_in_flight_bytes;
   stats::Counter zero_pages, evicted_extents, evicted_bytes, evicted_names, quarantined_bytes;

@@ -4,51 +4,159 @@
 #include <algorithm>
 
 namespace larder::store {
+namespace {
+
+constexpr std::uint64_t kSumsAtOnce = 256;  // chunks in one write
+
+}  // namespace
 
 std::size_t longest_chunk(const Layout& layout) {
   return std::min<std::size_t>(1u << 20, layout.checkpoint_blocks * kBlockSize);
 }
 
+// Totals count an object as its journal record, which is 8 bytes less than it takes here, and an
+// extent as one with its sums, which is more.
 std::uint64_t checkpoint_limit(const Layout& layout) {
   // A chunk ends before the first record that does not fit, and is padded to a block.
   const std::uint64_t chunk = longest_chunk(layout);
   const std::uint64_t usable = chunk - sizeof(EntryDisk) - kLongestRecord;
-  return layout.checkpoint_bytes().value() / chunk * usable;
+  const std::uint64_t homes = layout.sum_chunks * 2 * sizeof(HomeDisk);
+  return layout.checkpoint_bytes().value() / chunk * usable / 8 * 7 - homes;
 }
 
-Checkpoint::Checkpoint(const Layout& layout, Index& index) : layout_(layout) {
-  const std::size_t most = longest_chunk(layout);
-  index.for_each_record([&](const Record& record) {
-    if (chunks_.empty() || chunks_.back().bytes.size() + kLongestRecord > most) {
-      chunks_.emplace_back();
-      chunks_.back().bytes.reserve(
-          std::min<std::size_t>(most, index.totals().bytes() + kBlockSize));
-      chunks_.back().bytes.resize(sizeof(EntryDisk));
+Checkpoint::Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index)
+    : engine_(engine),
+      layout_(layout),
+      where_(where),
+      index_(index),
+      chunk_(longest_chunk(layout)),
+      sums_(kSumsAtOnce * kBlockSize) {
+  index_.begin_image();
+}
+
+void Checkpoint::settle() {
+  index_.end_image();
+  index_.sums().settle(written_);
+}
+
+void Checkpoint::abandon() {
+  index_.end_image();
+  index_.sums().take_back(written_);
+}
+
+Status Checkpoint::step(Mutex& index_mutex, std::uint64_t budget) {
+  const std::uint64_t until = bytes_.value() + budget;
+  while (stage_ != Stage::kDone && bytes_.value() < until) {
+    switch (stage_) {
+      case Stage::kIndex:
+        TRY_OK(encode_index(index_mutex));
+        break;
+      case Stage::kSums:
+        TRY_OK(write_sums());
+        break;
+      case Stage::kHomes:
+        TRY_OK(write_homes());
+        break;
+      case Stage::kDone:
+        break;
     }
-    encode(record, chunks_.back().bytes);
-    ++chunks_.back().records;
-  });
-}
-
-ByteCount Checkpoint::bytes() const {
-  std::uint64_t blocks = 0;
-  for (const Chunk& chunk : chunks_) blocks += entry_blocks(chunk.bytes.size() - sizeof(EntryDisk));
-  return ByteCount{blocks * kBlockSize};
-}
-
-Status Checkpoint::write(IoEngine& engine, int fd, const Uuid& uuid, std::uint64_t generation,
-                         unsigned slot) {
-  check(bytes() <= layout_.checkpoint_bytes(), "a checkpoint fits in its area");
-  ByteOffset place = layout_.checkpoint[slot];
-  for (std::size_t i = 0; i < chunks_.size(); ++i) {
-    std::vector<std::byte>& chunk = chunks_[i].bytes;
-    const std::size_t length = chunk.size() - sizeof(EntryDisk);
-    chunk.resize(entry_blocks(length) * kBlockSize);
-    const EntryName name{uuid, generation, i, place, EntryKind::kCheckpoint, 0};
-    seal_entry(name, length, chunks_[i].records, chunk);
-    TRY_OK(write_and_wait(engine, fd, place, chunk));
-    place += ByteCount{chunk.size()};
   }
+  return {};
+}
+
+Status Checkpoint::encode_index(Mutex& index_mutex) {
+  std::vector<std::byte> records;
+  bool more = false;
+  {
+    const MutexLock lock(index_mutex);
+    more = index_.image_step();
+    records = index_.take_image();
+  }
+  TRY_OK(add(records));
+  if (!more) stage_ = Stage::kSums;
+  return {};
+}
+
+Status Checkpoint::add(Bytes records) {
+  while (!records.empty()) {
+    const std::size_t length = record_length(records);
+    check(length != 0, "an image is whole records");
+    if (sizeof(EntryDisk) + used_ + length > chunk_.size()) {
+      TRY_OK(write_chunk());
+    }
+    std::copy_n(records.begin(), length, chunk_.data() + sizeof(EntryDisk) + used_);
+    used_ += length;
+    ++records_;
+    records = records.subspan(length);
+  }
+  return {};
+}
+
+Status Checkpoint::write_chunk() {
+  const std::uint64_t blocks = entry_blocks(used_);
+  if (blocks_ + blocks > layout_.checkpoint_blocks) return fail(ErrorCode::kStoreFull);
+  const ByteOffset place = layout_.checkpoint[where_.slot] + ByteCount{blocks_ * kBlockSize};
+  const EntryName name{where_.uuid, where_.generation, chunks_, place, EntryKind::kCheckpoint, 0};
+  seal_entry(name, used_, records_, chunk_.span());
+  TRY_OK(write_and_wait(engine_, where_.fd, place, chunk_.span().first(blocks * kBlockSize)));
+  ++chunks_;
+  blocks_ += blocks;
+  bytes_ += ByteCount{blocks * kBlockSize};
+  used_ = records_ = 0;
+  return {};
+}
+
+// Neighbours that go to neighbouring homes are one write.
+Status Checkpoint::write_sums() {
+  SumTable& table = index_.sums();
+  next_sums_ = table.next_dirty(next_sums_);
+  if (next_sums_ == table.chunks()) {
+    stage_ = Stage::kHomes;
+    return {};
+  }
+  SumTable::Sums sums;
+  std::uint64_t count = 0;
+  const std::uint64_t first = next_sums_;
+  unsigned place = 0;
+  while (count < kSumsAtOnce && table.next_dirty(next_sums_) == next_sums_) {
+    const unsigned its = table.home(next_sums_).place == 1 ? 2 : 1;
+    if (place != 0 && its != place) break;
+    place = its;
+    written_.push_back(table.begin_write(next_sums_, sums));
+    std::memcpy(sums_.data() + count * kBlockSize, sums.data(), sizeof sums);
+    ++count;
+    if (++next_sums_ == table.chunks()) break;
+  }
+  TRY_OK(write_and_wait(engine_, where_.fd, layout_.home_of_sums(first, place),
+                        sums_.span().first(count * kBlockSize)));
+  bytes_ += ByteCount{count * kBlockSize};
+  return {};
+}
+
+// Where each chunk of sums lies, once this checkpoint counts.
+Status Checkpoint::write_homes() {
+  SumTable& table = index_.sums();
+  auto moved = written_.begin();
+  for (std::uint64_t first = 0; first < table.chunks(); first += kManyInRecord) {
+    const std::uint64_t count = std::min<std::uint64_t>(table.chunks() - first, kManyInRecord);
+    ImageSumsDisk disk{};
+    disk.header.kind = static_cast<std::uint8_t>(RecordKind::kImageSums);
+    disk.header.length.set(static_cast<std::uint16_t>(sizeof disk + count * sizeof(HomeDisk)));
+    disk.count.set(static_cast<std::uint32_t>(count));
+    disk.first.set(first);
+    const Bytes fixed = bytes_of(disk);
+    std::vector<std::byte> record(fixed.begin(), fixed.end());
+    for (std::uint64_t chunk = first; chunk < first + count; ++chunk) {
+      SumTable::Home home = table.home(chunk);
+      if (moved != written_.end() && moved->chunk == chunk) home = (moved++)->home;
+      const HomeDisk one{Le32::of(home.sum), Le32::of(home.place)};
+      const Bytes bytes = bytes_of(one);
+      record.insert(record.end(), bytes.begin(), bytes.end());
+    }
+    TRY_OK(add(record));
+  }
+  TRY_OK(write_chunk());
+  stage_ = Stage::kDone;
   return {};
 }
 

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint: the whole index as records, in sealed chunks. Made in memory in one go (the index
-// stands still for that long), written afterwards, without any lock.
+// Checkpoint: the index's image, on its way to the device a stretch at a time, while the index goes
+// on changing.
+//
+// Begun under the index's lock, it is of that moment (index_image.cc). Its chunks go to its area,
+// the chunks of sums that have changed to their other homes (sum_table.h). What is written is
+// believed only when a superblock names it.
+//
+// Thread: whoever commits.
 #pragma once
 
+#include <larder/buffer.h>
 #include <larder/io_engine.h>
 #include <larder/result.h>
 
 #include <cstdint>
 #include <vector>
 
+#include "base/mutex.h"
 #include "store/entry.h"
 #include "store/index.h"
 #include "store/layout.h"
@@ -21,20 +29,47 @@ std::uint64_t checkpoint_limit(const Layout& layout);
 
 class Checkpoint {
  public:
-  Checkpoint(const Layout& layout, Index& index);
+  struct Where {
+    int fd;
+    Uuid uuid;
+    std::uint64_t generation;
+    unsigned slot;
+  };
+  // REQUIRES: the index's lock; no other checkpoint of it is under way.
+  Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index);
 
-  std::uint64_t chunks() const { return chunks_.size(); }
-  ByteCount bytes() const;  // on the device
-  // Writes the chunks into the area of `slot`; no flush.
-  Status write(IoEngine& engine, int fd, const Uuid& uuid, std::uint64_t generation, unsigned slot);
+  // Writes `budget` bytes or a little more; no flush. Takes the index's lock for a fraction of a
+  // millisecond at a time. Errors: kStoreIo; kStoreFull where it does not fit in its area.
+  Status step(Mutex& index_mutex, std::uint64_t budget);
+  bool done() const { return stage_ == Stage::kDone; }
+  // It is durable and a superblock names it, or else it is given up. REQUIRES: the index's lock.
+  void settle();
+  void abandon();
+
+  std::uint64_t chunks() const { return chunks_; }
+  ByteCount bytes() const { return bytes_; }  // written so far
 
  private:
-  struct Chunk {
-    std::vector<std::byte> bytes;  // room for the header, then records
-    std::uint32_t records = 0;
-  };
+  enum class Stage : std::uint8_t { kIndex, kSums, kHomes, kDone };
+  Status encode_index(Mutex& index_mutex);
+  Status write_sums();
+  Status write_homes();
+  Status add(Bytes records);
+  Status write_chunk();
+
+  IoEngine& engine_;
   const Layout layout_;
-  std::vector<Chunk> chunks_;
+  const Where where_;
+  Index& index_;
+  Stage stage_ = Stage::kIndex;
+  AlignedBuffer chunk_;   // room for the header, then records
+  std::size_t used_ = 0;  // of it, without the header
+  std::uint32_t records_ = 0;
+  std::uint64_t chunks_ = 0, blocks_ = 0;
+  ByteCount bytes_{};
+  std::uint64_t next_sums_ = 0;
+  AlignedBuffer sums_;
+  std::vector<SumTable::Written> written_;
 };
 
 }  // namespace larder::store

@@ -6,10 +6,15 @@
 // the device lose them all the same, their sums tell (a record whose data did not arrive is a
 // miss).
 //
-// A checkpoint: the index as it stands, into the area that the last superblock does not use; flush;
-// a superblock that names it, in the other slot; flush. Up to the second flush the old superblock
-// leads to the old checkpoint and its journal, to which nothing is added meanwhile. Records that a
-// checkpoint took up on the way are in no journal entry: hence the journal behind it has a
+// A checkpoint: the index as it stands at one moment, a stretch with each step (checkpoint.h), into
+// the area that the last superblock does not use, while commits go on; flush; a superblock that
+// names it, in the other slot; flush. Up to the second flush the old superblock leads to the old
+// checkpoint and its journal. The journal just goes on: the superblock names the entry that follows
+// the moment. No block becomes free meanwhile: what the image says of it has to stay true until its
+// sums are written.
+//
+// One that takes up records that are in no journal entry (they did not fit, or the store was
+// bypassed, or is closed) is made in one go, and the journal behind it is begun anew, with a
 // generation of its own.
 //
 // Any failed write or flush here ends it: after a failed flush nobody knows what the device has,
@@ -21,6 +26,11 @@
 #include "store/store_impl.h"
 
 namespace larder::store {
+namespace {
+
+constexpr std::uint64_t kAllBytes = ~std::uint64_t{0} / 2;
+
+}  // namespace
 
 std::uint64_t Store::Impl::append_locked(const Record& record) {
   if (state.load() == State::kClosed) return 0;
@@ -32,12 +42,8 @@ std::uint64_t Store::Impl::append_locked(const Record& record) {
   return number;
 }
 
-// All records that wait, into the journal; where it has no room for them, into a checkpoint.
-Status Store::Impl::commit_records() {
-  const Journal::Batch batch = journal.take();
+Status Store::Impl::commit_batch(const Journal::Batch& batch) {
   if (batch.bytes.empty()) return {};
-  // They are in the index, from which the checkpoint is made.
-  if (!journal.fits(batch)) return write_checkpoint(Ending::kGoesOn);
   const ByteCount before = journal.written();
   Status status = journal.write(batch);
   if (status) status = flush_and_wait(engine, device.fd.get());
@@ -45,8 +51,22 @@ Status Store::Impl::commit_records() {
   counters.commits.add();
   counters.flushes.add();
   counters.journal_bytes.add((journal.written() - before).value());
-  if (status && journal.wants_checkpoint()) status = write_checkpoint(Ending::kGoesOn);
   return status;
+}
+
+// All records that wait, into the journal; where it has no room for them, into a checkpoint.
+Status Store::Impl::commit_records() {
+  const Journal::Batch batch = journal.take();
+  if (batch.bytes.empty()) return {};
+  // They are in the index, from which the checkpoint is made.
+  if (!journal.fits(batch)) return write_checkpoint(Ending::kGoesOn);
+  TRY_OK(commit_batch(batch));
+  return checkpoint || !wants_checkpoint() ? Status{} : begin_checkpoint();
+}
+
+bool Store::Impl::wants_checkpoint() {
+  const std::uint64_t most = sum_limit.load();
+  return journal.wants_checkpoint() || (most != 0 && index->sums().dirty_bytes() > most / 2);
 }
 
 StepResult Store::Impl::commit_step(Access access) {
@@ -58,54 +78,114 @@ StepResult Store::Impl::commit_step(Access access) {
     if (status) state.store(State::kClosed);
     return StepResult::kDone;
   }
-  if (access == Access::kReadWrite) {
-    if (const Status status = commit_records(); !status) {
-      enter_bypass(status.error(), "a commit");
-      return StepResult::kAgainLater;
-    }
+  Status status;
+  if (access == Access::kReadWrite) status = commit_records();
+  if (status && checkpoint) status = go_on_with_checkpoint(options.checkpoint_step.value());
+  if (!status) {
+    abandon_checkpoint();
+    enter_bypass(status.error(), "a commit");
+    return StepResult::kAgainLater;
   }
-  const bool none_waits = allocator.sweep(durable.load(), pins);
+  if (checkpoint) committer.wake_now();
+  const bool none_waits = sweep();
   const MutexLock lock(mutex);
   gauges_locked();
-  return none_waits && !cull_locked() ? StepResult::kDone : StepResult::kAgainLater;
+  return none_waits && !cull_locked() && !checkpoint ? StepResult::kDone : StepResult::kAgainLater;
 }
 
-Status Store::Impl::write_checkpoint(Ending ending) {
-  Superblock next = superblock;
+// What the durable records let go. False: something still waits.
+bool Store::Impl::sweep() {
+  // In this order: what became durable under a checkpoint waits for it.
+  const std::uint64_t up_to = durable.load();
+  return !checkpointing.load() && allocator.sweep(up_to, pins);
+}
+
+// The image of this moment, with all that waits in the journal before it.
+Status Store::Impl::begin_checkpoint() {
+  Journal::Batch batch = start_image(Ending::kGoesOn);
+  if (!journal.fits(batch)) return write_checkpoint(Ending::kGoesOn);
+  TRY_OK(commit_batch(batch));
+  const JournalCursor& cursor = journal.cursor();
+  next_superblock.first_sequence = cursor.sequence;
+  next_superblock.journal_position = cursor.position;
+  next_superblock.journal_generation = cursor.generation;
+  next_superblock.journal_previous = cursor.previous;
+  used_before_image = cursor.used;
+  return {};
+}
+
+Journal::Batch Store::Impl::start_image(Ending ending) {
+  abandon_checkpoint();
+  Superblock& next = next_superblock;
+  next = superblock;
   // Never one that was begun before: its chunks may be half there.
   tried_generation = std::max(tried_generation, superblock.generation) + 1;
   next.generation = tried_generation;
   next.slot = 1 - superblock.slot;
   next.clean = ending == Ending::kIsClosed;
   next.written_wall_ns = clock.wall_ns();
-  std::uint64_t last = 0;
-  std::unique_ptr<Checkpoint> image;
-  {
-    const MutexLock lock(mutex);
-    extent_room_locked(0);
-    image = std::make_unique<Checkpoint>(layout, *index);
-    next.next_object = index->next_id();
-    last = journal.take().last;
+  const MutexLock lock(mutex);
+  extent_room_locked(0);
+  checkpointing.store(true);
+  checkpoint = std::make_unique<Checkpoint>(
+      engine, layout, Checkpoint::Where{device.fd.get(), uuid, next.generation, next.slot}, *index);
+  next.next_object = index->next_id();
+  return journal.take();
+}
+
+Status Store::Impl::go_on_with_checkpoint(std::uint64_t budget) {
+  TRY_OK(checkpoint->step(mutex, budget));
+  if (!checkpoint->done()) return {};
+  TRY_OK(write_superblock());
+  journal.forget(used_before_image);
+  return {};
+}
+
+// Everything in one go, and the journal begun anew behind it.
+Status Store::Impl::write_checkpoint(Ending ending) {
+  const std::uint64_t last = start_image(ending).last;
+  Status status = checkpoint->step(mutex, kAllBytes);
+  next_superblock.first_sequence = journal.cursor().sequence;
+  next_superblock.journal_position = journal.cursor().position;
+  next_superblock.journal_generation = next_superblock.generation;
+  next_superblock.journal_previous = 0;
+  if (status) status = write_superblock();
+  if (!status) {
+    abandon_checkpoint();
+    return status;
   }
-  next.checkpoint_chunks = image->chunks();
-  next.first_sequence = journal.cursor().sequence;
-  next.journal_position = journal.cursor().position;
-  if (image->bytes() > layout.checkpoint_bytes()) return fail(ErrorCode::kStoreFull);
-  TRY_OK(image->write(engine, device.fd.get(), uuid, next.generation, next.slot));
+  journal.restart(next_superblock.generation);
+  durable.store(last);
+  return {};
+}
+
+// The checkpoint counts from here on.
+Status Store::Impl::write_superblock() {
   TRY_OK(flush_and_wait(engine, device.fd.get()));
-  const SuperblockDisk disk = encode(next);
+  next_superblock.checkpoint_chunks = checkpoint->chunks();
+  const SuperblockDisk disk = encode(next_superblock);
   AlignedBuffer block(sizeof disk);
   std::memcpy(block.data(), &disk, sizeof disk);
-  TRY_OK(write_and_wait(engine, device.fd.get(), ByteOffset{kSuperblockOffset[next.slot]},
-                        block.span()));
+  TRY_OK(write_and_wait(engine, device.fd.get(),
+                        ByteOffset{kSuperblockOffset[next_superblock.slot]}, block.span()));
   TRY_OK(flush_and_wait(engine, device.fd.get()));
-  superblock = next;
-  journal.restart(next.generation);
-  durable.store(last);
+  superblock = next_superblock;
   counters.checkpoints.add();
-  counters.checkpoint_bytes.add(image->bytes().value());
+  counters.checkpoint_bytes.add(checkpoint->bytes().value());
   counters.flushes.add(2);
+  const MutexLock lock(mutex);
+  checkpoint->settle();
+  checkpoint.reset();
+  checkpointing.store(false);
   return {};
+}
+
+void Store::Impl::abandon_checkpoint() {
+  if (!checkpoint) return;
+  const MutexLock lock(mutex);
+  checkpoint->abandon();
+  checkpoint.reset();
+  checkpointing.store(false);
 }
 
 Status Store::Impl::sync(Urgency urgency) {
@@ -117,7 +197,7 @@ Status Store::Impl::sync(Urgency urgency) {
   committer.run_until(urgency, [&] { return !is_open() || durable.load() >= target; });
   if (durable.load() < target) return fail(ErrorCode::kStoreIo);
   if (!is_open()) return state.load() == State::kClosed ? Status{} : fail(ErrorCode::kStoreIo);
-  allocator.sweep(durable.load(), pins);
+  sweep();
   return {};
 }
 

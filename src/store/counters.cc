@@ -13,6 +13,9 @@ void Counters::register_in(stats::Registry& registry) {
   add("read_bytes", Unit::kBytes, "Bytes that the store gave, sums checked", read_bytes);
   add("misses", Unit::kCount, "Reads whose first page was not in the store", misses);
   add("sum_errors", Unit::kCount, "Runs of pages that did not match their sums", sum_errors);
+  add("sum_reads", Unit::kCount,
+      "Reads of sums that had left memory, or were not asked for since the store was opened",
+      sum_reads);
   add("read_errors", Unit::kCount, "Reads that the device failed", read_errors);
   add("fills", Unit::kCount, "Fills that were put in place", fills);
   add("fill_bytes", Unit::kBytes, "Bytes of those fills", fill_bytes);

@@ -60,12 +60,17 @@ StepResult Store::Impl::return_step() {
     retry_ns.store(clock.mono_ns() + pause_ns.load());
     return StepResult::kAgainLater;
   }
-  reads_failed.store(0);
-  fills_failed.store(0);
-  back_at_ns.store(clock.mono_ns());
-  state.store(State::kOpen);
+  {
+    // What changed while it was written is in no record: once more.
+    const MutexLock lock(mutex);
+    if (journal.appended() != durable.load()) return StepResult::kAgainLater;
+    reads_failed.store(0);
+    fills_failed.store(0);
+    back_at_ns.store(clock.mono_ns());
+    state.store(State::kOpen);
+  }
   counters.returns.add();
-  allocator.sweep(durable.load(), pins);
+  sweep();
   log(LogLevel::kWarn, "store {}: it is in use again", device.path);
   return StepResult::kDone;
 }

@@ -94,15 +94,15 @@ bool Store::Impl::object_room_locked(std::uint64_t bytes) {
   return true;
 }
 
+// Sums may leave memory, but for those of the pages that are in use.
+std::uint64_t Store::Impl::least_sums() const { return options.index_memory.value() / 64; }
+
 bool Store::Impl::extent_room_locked(std::uint64_t bytes) {
   const std::uint64_t most = index_limit / 8 * 5;
   const std::uint64_t memory = options.index_memory.value();
-  const auto sum_bytes = [&] {
-    return (layout.data_blocks - allocator.totals().free) * sizeof(std::uint32_t);
-  };
   const auto over = [&] {
     return index->totals().extent_bytes + index->totals().object_bytes + bytes > most ||
-           (memory != 0 && index->memory_bytes() + sum_bytes() > memory);
+           (memory != 0 && index->memory_bytes() + least_sums() > memory);
   };
   for (std::uint64_t i = 0; i < kBurst && over(); ++i) {
     if (!evict_one_locked()) break;

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "store/format.h"
 
@@ -43,6 +44,8 @@ class Extent {
       : what_(range.first.value() | (range.count.value() - 1) << kFirstBits |
               std::uint64_t{uses} << kUsesShift),
         where_((block == kNoBlock ? kBlocks : block) | word(place)) {}
+  // As words() gave them.
+  Extent(std::uint64_t what, std::uint64_t where) : what_(what), where_(where) {}
   Extent(const Extent& other)
       : what_(other.what_.load(std::memory_order_relaxed)),
         where_(other.where_.load(std::memory_order_relaxed)) {}
@@ -65,6 +68,9 @@ class Extent {
   }
   bool zeros() const { return block() == kNoBlock; }
   std::uint64_t block_of(PageIndex page) const { return block() + (page - first()).value(); }
+
+  // Its pages and uses, and its block and place: as ImageExtentDisk has them.
+  std::pair<std::uint64_t, std::uint64_t> words() const { return {what(), where()}; }
 
   unsigned uses() const { return static_cast<unsigned>(what() >> kUsesShift) & kMostUses; }
   // It was read. REQUIRES: its object's lock.

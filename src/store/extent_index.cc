@@ -100,7 +100,8 @@ void Index::cut(Object& object, Object::Extents::const_iterator at, PageRange ra
 }
 
 void Index::drop(Object& object, PageRange range, DeadList& dead) {
-  if (range.empty()) return;
+  if (range.empty() || object.extents.empty()) return;
+  before_change(object.slot);
   const MutexLock lock(object.mutex());
   for (;;) {
     const auto at = object.find_from(range.first);
@@ -117,6 +118,7 @@ void Index::drop_all(Object& object, DeadList& dead) {
 void Index::insert(Object& object, const NewExtent& extent, DeadList& dead) {
   check(!object.retired && extent.pages != 0, "an extent has an object and pages");
   check((extent.block == kNoBlock) == extent.sums.empty(), "every page in a block has a sum");
+  before_change(object.slot);
   const PageRange range{extent.first, PageCount{extent.pages}};
   const bool behind_all = object.extents.empty() || object.extents.rbegin()->end() <= extent.first;
   if (!behind_all) drop(object, range, dead);

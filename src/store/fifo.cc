@@ -120,6 +120,32 @@ void Fifo::for_each(absl::FunctionRef<void(Whose)> visit) const {
   }
 }
 
+void Fifo::expect(std::uint64_t oldest, std::uint64_t next) {
+  if (next < oldest || next - oldest > Extent::kTickets - 8 * kChunk) return;
+  base_ = oldest / kChunk;
+  tail_ = next;
+  chunks_.resize((next + kChunk - 1) / kChunk - base_);
+  if (tail_ % kChunk == 0) return;
+  chunks_.back() = std::make_unique<Chunk>();  // will be appended to
+  ++held_;
+}
+
+bool Fifo::put_back(std::uint32_t ticket, Whose who) {
+  const std::uint64_t number = full(ticket);
+  if (number >= tail_ || number / kChunk < base_) return false;
+  std::unique_ptr<Chunk>& chunk = chunks_[number / kChunk - base_];
+  if (!chunk) {
+    chunk = std::make_unique<Chunk>();
+    ++held_;
+  }
+  std::uint64_t& place = chunk->words[number % kChunk];
+  if (place != 0) return false;
+  place = word(who);
+  ++chunk->live;
+  ++live_;
+  return true;
+}
+
 std::uint64_t Fifo::bytes() const { return held_ * sizeof(Chunk) + chunks_.size() * sizeof(void*); }
 
 void Fifo::tidy(Renumber renumber) {

@@ -48,6 +48,12 @@ class Fifo {
 
   std::uint64_t bytes() const;  // of memory
 
+  // For a checkpoint, and for loading it: tickets from `oldest` up to `next` have been given out.
+  std::uint64_t oldest() const { return base_ * kChunk; }
+  std::uint64_t next() const { return tail_; }
+  void expect(std::uint64_t oldest, std::uint64_t next);  // REQUIRES: it is empty
+  bool put_back(std::uint32_t ticket, Whose whose);  // false: no such ticket, or it is another's
+
  private:
   static constexpr std::uint64_t kChunk = 512;
   struct Chunk {

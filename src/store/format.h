@@ -9,13 +9,14 @@
 //   0        superblock 0
 //   32 KiB   superblock 1
 //   64 KiB   journal ring
-//   ...      checkpoint area 0, checkpoint area 1, then the data area, aligned to 64 KiB
+//   ...      checkpoint area 0, checkpoint area 1, two homes for each chunk of sums, then the data
+//            area, aligned to 64 KiB
 //
 // Metadata is told from other bytes by three things that its sum covers: the store's uuid, the
 // place where it lies, and the generation (of the checkpoint) or sequence (of the journal entry) to
 // which it belongs.
 //
-// Format number 0: metadata are a cache too. A store of another number is recreated with a line.
+// Metadata are a cache too: a store of another format number is recreated with a line.
 #pragma once
 
 #include <larder/records.h>
@@ -55,7 +56,7 @@ using Le64 = Le<std::uint64_t>;
 
 using Uuid = std::array<std::uint8_t, 16>;
 
-inline constexpr std::uint32_t kFormat = 0;
+inline constexpr std::uint32_t kFormat = 1;
 inline constexpr std::array<char, 8> kMagic{'l', 'a', 'r', 'd', 'e', 'r', '\n', '\x1a'};
 inline constexpr std::array<std::uint64_t, 2> kSuperblockOffset{0, 32u << 10};
 inline constexpr std::uint64_t kJournalOffset = 64u << 10;
@@ -80,7 +81,9 @@ struct SuperblockDisk {
   Le64 journal_position;   // its block in the ring
   Le64 next_object;        // no object of this id or above was ever recorded
   Le64 written_wall_ns;
-  std::array<std::uint8_t, 3964> reserved;  // zero
+  Le64 journal_generation;  // of the entries behind the checkpoint
+  Le32 journal_previous;    // the sum of the entry before the first of them; 0: none
+  std::array<std::uint8_t, 3952> reserved;  // zero
   Le32 sum;                                 // CRC32C of all before
 };
 inline constexpr std::uint32_t kClean = 1;
@@ -90,7 +93,7 @@ static_assert(std::has_unique_object_representations_v<SuperblockDisk>);
 static_assert(offsetof(SuperblockDisk, format) == 8);
 static_assert(offsetof(SuperblockDisk, generation) == 32);
 static_assert(offsetof(SuperblockDisk, area) == 88);
-static_assert(offsetof(SuperblockDisk, reserved) == 128);
+static_assert(offsetof(SuperblockDisk, reserved) == 140);
 static_assert(offsetof(SuperblockDisk, sum) == 4092);
 
 // -- entries: of the journal, and the chunks of a checkpoint ------------------------------------
@@ -100,13 +103,13 @@ struct EntryDisk {
   Le32 magic;  // kEntryMagic
   Le32 sum;    // CRC32C of this header with `sum` 0, and of the records
   Uuid uuid;
-  Le64 generation;  // of the checkpoint that this belongs to or follows
+  Le64 generation;  // checkpoint: its own; journal: it grows where the journal was begun anew
   Le64 sequence;    // journal: 1 more than the entry before; checkpoint: number of the chunk
   Le64 place;       // offset in the file
   Le32 length;
   Le32 records;
   Le32 kind;      // EntryKind
-  Le32 previous;  // journal: the sum of the entry before (0: first behind the checkpoint); else 0
+  Le32 previous;  // journal: the sum of the entry before (0: first of its generation); else 0
 };
 inline constexpr std::uint32_t kEntryMagic = 0x7972'6e65;  // "enry"
 enum class EntryKind : std::uint32_t { kJournal = 1, kCheckpoint = 2 };
@@ -129,6 +132,11 @@ enum class RecordKind : std::uint8_t {
   kMoveName = 8,
   kSessionMark = 9,
   kValue = 10,
+  // In a checkpoint only, beside names and values.
+  kImageStart = 11,
+  kImageObject = 12,
+  kImageExtents = 13,
+  kImageSums = 14,
 };
 
 struct RecordHeader {
@@ -137,8 +145,6 @@ struct RecordHeader {
   std::uint8_t flags;  // kFlagReset
 };
 inline constexpr std::uint8_t kFlagReset = 1;  // object: its pages are none
-inline constexpr std::uint8_t kUsesMask = 3;   // extent, in a checkpoint: how often it was read
-inline constexpr std::uint8_t kFlagMain = 4;   // extent, in a checkpoint: it is in the main queue
 
 struct ObjectDisk {
   RecordHeader header;
@@ -231,7 +237,59 @@ struct MoveNameDisk {
   // name, new name
 };
 
+// The first record of a checkpoint.
+struct ImageStartDisk {
+  RecordHeader header;
+  Le32 slots;                  // every object's slot is below this
+  std::array<Le64, 2> oldest;  // ticket of the oldest extent, in the small and the main queue
+  std::array<Le64, 2> next;    // ticket that is given out next
+};
+
+struct ImageObjectDisk {
+  RecordHeader header;
+  std::uint8_t type;
+  std::uint8_t key_length;
+  std::uint8_t aux_length;
+  std::uint8_t zero;
+  Le64 id;
+  Le64 parent;
+  Le64 size;
+  Le32 slot;
+  Le32 children;  // so many have it as their parent, or nearly
+  // key, aux
+};
+
+// Of the object before it, in the order of their pages. Without sums: those have homes.
+struct ImageExtentDisk {
+  Le64 pages;  // first page: 44 bits, pages - 1: 9 bits, how often read: 2 bits
+  Le64 place;  // block: 34 bits (all set: zeros), queue: 1 bit (set: main), ticket: 29 bits
+};
+struct ImageExtentsDisk {
+  RecordHeader header;
+  Le32 count;
+  Le64 object;
+  // ImageExtentDisk, `count` of them
+};
+
+// Where the sums of 1024 blocks lie, for chunks from `first` on.
+struct ImageSumsDisk {
+  RecordHeader header;
+  Le32 count;
+  Le64 first;
+  // HomeDisk, `count` of them
+};
+struct HomeDisk {
+  Le32 sum;    // CRC32C of the block
+  Le32 place;  // 1 or 2; 0: nowhere
+};
+inline constexpr std::uint64_t kSumsInBlock = 1024;
+inline constexpr std::uint32_t kManyInRecord = 512;  // extents or homes, at most
+
 static_assert(sizeof(RecordHeader) == 4);
+static_assert(sizeof(ImageStartDisk) == 40);
+static_assert(sizeof(ImageObjectDisk) == 40);
+static_assert(sizeof(ImageExtentDisk) == 16 && sizeof(ImageExtentsDisk) == 16);
+static_assert(sizeof(HomeDisk) == 8 && sizeof(ImageSumsDisk) == 16);
 static_assert(sizeof(ObjectDisk) == 32 && offsetof(ObjectDisk, id) == 8);
 static_assert(sizeof(ExtentDisk) == 32 && offsetof(ExtentDisk, block) == 24);
 static_assert(sizeof(DropDisk) == 32);
@@ -248,7 +306,8 @@ inline constexpr std::uint32_t kExtentPages = 256;  // the most in one extent: 1
 inline constexpr std::size_t kLongestRecord = sizeof(NameDisk) + kLongestKey + kLongestValue;
 static_assert(kLongestRecord < (1u << 16));
 static_assert(kLongestRecord >= sizeof(ExtentDisk) + kExtentPages * sizeof(Le32));
-static_assert(kLongestRecord >= sizeof(ObjectDisk) + 2 * kLongestKey);
+static_assert(kLongestRecord >= sizeof(ImageObjectDisk) + 2 * kLongestKey);
+static_assert(kLongestRecord >= sizeof(ImageExtentsDisk) + kManyInRecord * sizeof(ImageExtentDisk));
 
 // -- reading and writing structures -------------------------------------------------------------
 

@@ -100,12 +100,6 @@ void Index::for_each_object(absl::FunctionRef<void(Object&)> visit) {
   }
 }
 
-void Index::expect(std::uint64_t objects) {
-  slots_.reserve(objects);
-  ids_.reserve(objects);
-  if (ids_.empty()) ids_.emplace(root_->id.value(), root_.get());
-}
-
 std::uint64_t Index::memory_bytes() const {
   constexpr std::uint64_t kObject = sizeof(Object) + 16 + 2 * sizeof(void*);
   constexpr std::uint64_t kExtent = sizeof(Extent) + 4;
@@ -115,6 +109,7 @@ std::uint64_t Index::memory_bytes() const {
 }
 
 void Index::link(Object& object, Object& parent, std::string_view key) {
+  before_change(parent.slot);
   object.parent = &parent;
   object.labels.set(key, std::string(object.aux()));
   if (!parent.folder) parent.folder = std::make_unique<Object::Folder>();
@@ -124,6 +119,7 @@ void Index::link(Object& object, Object& parent, std::string_view key) {
 void Index::unlink(Object& object) {
   Object* parent = object.parent;
   if (parent == nullptr || !parent->folder) return;
+  before_change(parent->slot);
   parent->folder->children.erase(object.key());
   tidy_folder(*parent);
   object.parent = nullptr;
@@ -138,11 +134,13 @@ ObjectRef Index::add(Object& parent, ObjectType type, std::string_view key, Obje
   check(!parent.retired && child(parent, key) == nullptr, "a new object has a place");
   ObjectRef object(new Object(id, type));
   link(*object, parent, key);
+  before_change(parent.slot);
   if (free_slots_.empty()) {
     object->slot = static_cast<std::uint32_t>(slots_.size());
     slots_.push_back(object.get());
   } else {
     object->slot = free_slots_.back();
+    before_change(object->slot);
     free_slots_.pop_back();
     slots_[object->slot] = object.get();
   }
@@ -157,6 +155,7 @@ ObjectRef Index::add(Object& parent, ObjectType type, std::string_view key, Obje
 }
 
 void Index::set_identity(Object& object, std::string_view aux, ByteCount size) {
+  before_change(object.slot);
   totals_.object_bytes += aux.size();
   totals_.object_bytes -= object.aux().size();
   if (aux != object.aux()) object.labels.set(std::string(object.key()), std::string(aux));
@@ -169,6 +168,7 @@ void Index::retire(Object& object, DeadList& dead) {
   if (object.retired) return;
   // All of them stay until the last is forgotten: a child looks at its parent.
   std::vector<ObjectRef> subtree{ObjectRef(&object)};
+  before_change(object.slot);
   unlink(object);
   for (std::size_t i = 0; i < subtree.size(); ++i) {
     const ObjectRef next = subtree[i];
@@ -180,6 +180,7 @@ void Index::retire(Object& object, DeadList& dead) {
 }
 
 void Index::forget(Object& object, DeadList& dead) {
+  before_change(object.slot);
   drop_all(object, dead);
   if (object.folder) {
     for (const auto& [name, record] : object.folder->names) {
@@ -211,6 +212,7 @@ bool Index::rename(Object& object, Object& parent, std::string_view key, DeadLis
   }
   if (there != nullptr) retire(*there, dead);
   const ObjectRef keep(&object);
+  before_change(object.slot);
   totals_.object_bytes -= object.key().size();
   unlink(object);
   link(object, parent, key);
@@ -219,6 +221,7 @@ bool Index::rename(Object& object, Object& parent, std::string_view key, DeadLis
 }
 
 void Index::set_value(Object& object, std::uint16_t version, Bytes bytes) {
+  before_change(object.slot);
   totals_.name_bytes -= encoded_size(value_of(object));
   object.value.reset();
   if (bytes.empty()) return;
@@ -233,6 +236,7 @@ const NameRecord* Index::find_name(const Object& directory, std::string_view nam
 }
 
 void Index::put_name(Object& directory, std::string_view name, const NameRecord& record) {
+  before_change(directory.slot);
   remove_name(directory, name);
   if (!directory.folder) directory.folder = std::make_unique<Object::Folder>();
   directory.folder->names.emplace(std::string(name), record);
@@ -244,6 +248,7 @@ bool Index::remove_name(Object& directory, std::string_view name) {
   if (!directory.folder) return false;
   const auto found = directory.folder->names.find(name);
   if (found == directory.folder->names.end()) return false;
+  before_change(directory.slot);
   --totals_.names;
   totals_.name_bytes -= encoded_size(PutNameRecord{directory.id, name, found->second});
   directory.folder->names.erase(found);

@@ -5,6 +5,9 @@
 // come to mean different things. It does no I/O, keeps no journal and owns no free blocks: blocks
 // that an operation sets free are handed to the caller as a list.
 //
+// For a checkpoint it gives an image of itself as it stood at one moment, a section of slots at a
+// time, while it goes on changing: what is about to change goes into the image first.
+//
 // Objects lie in slots; a slot is reused when its object has gone. Ids are looked up while records
 // are replayed and hardly ever afterwards, so the table of them is made when it is first asked for.
 //
@@ -17,6 +20,7 @@
 #include <larder/records.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -58,8 +62,7 @@ class Index {
 
   Object& root() { return *root_; }
   Object* by_id(ObjectId id);
-  void expect(std::uint64_t objects);  // so many may come: for loading
-  void forget_ids();                   // the table of them; made anew when it is needed
+  void forget_ids();  // the table of them; made anew when it is needed
   Object* child(const Object& parent, std::string_view key);
   ObjectId next_id() const { return next_id_; }
   void set_next_id(ObjectId id) { next_id_ = id; }
@@ -107,10 +110,45 @@ class Index {
 
   // Replay: what the record says. False: it makes no sense here and did nothing.
   bool apply(const Record& record, std::uint64_t data_blocks, DeadList& dead);
-  // The records of a checkpoint. Pages of an open session are in none: its mark made them obsolete.
+  // The index as records. Pages of an open session are in none: its mark made them obsolete.
   void for_each_record(absl::FunctionRef<void(const Record&)> visit);
 
+  // -- its image, for a checkpoint (index_image.cc)
+  // ------------------------------------------------
+  void begin_image();
+  // Encodes one more section. False: all is encoded.
+  bool image_step();
+  // Whole records, behind those of before.
+  std::vector<std::byte> take_image();
+  void end_image();
+  // Loading: a record of an image. False: it makes no sense here.
+  bool restore(RecordKind kind, Bytes record, std::uint64_t data_blocks);
+  // All records were restored. How many objects had no place in the tree.
+  std::uint64_t end_restore();
+
  private:
+  struct Image {
+    std::size_t slots = 0, next = 0;  // slots that there were; the next section
+    std::vector<bool> done;           // sections
+    std::vector<std::byte> bytes;
+  };
+  struct Restoring {
+    std::vector<std::pair<Object*, ObjectId>> orphans;  // whose parents are not there yet
+    absl::flat_hash_map<std::uint64_t, Object*> folders;
+    Object* parent = nullptr;  // of the last one
+    Object* last = nullptr;
+  };
+  // Before anything that its records say of an object changes, and before it comes or goes.
+  void before_change(std::size_t slot);
+  void encode_section(std::size_t section);
+  void encode_object(const Object& object);
+  bool restore_start(Bytes record);
+  bool restore_object(Bytes record);
+  bool restore_extents(Bytes record, std::uint64_t data_blocks);
+  bool restore_sums(Bytes record);
+  Object* replayed(ObjectId id);
+  void adopt(Object& object, Object& parent);
+
   bool apply_object(const ObjectChange& change, DeadList& dead);
   bool apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead);
   void cut(Object& object, Object::Extents::const_iterator at, PageRange range, DeadList& dead);
@@ -136,8 +174,10 @@ class Index {
   SumTable sums_;
   Totals totals_;
   ObjectId next_id_{kRootObject.value() + 1};
-  std::size_t hand_ = 0;            // of next_idle_folder
-  std::size_t last_in_replay_ = 0;  // slot
+  std::size_t hand_ = 0;                  // of next_idle_folder
+  std::size_t last_in_replay_ = 0;        // slot
+  std::unique_ptr<Image> image_;          // while one is made
+  std::unique_ptr<Restoring> restoring_;  // while one is loaded
 };
 
 // The object as its record says it.

@@ -25,12 +25,17 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
   return true;
 }
 
-bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead) {
-  // Those of one object mostly come one behind the other.
+// Records of one object mostly come one behind the other.
+Object* Index::replayed(ObjectId id) {
   Object* object = last_in_replay_ < slots_.size() ? slots_[last_in_replay_] : nullptr;
-  if (object == nullptr || object->id != record.object) object = by_id(record.object);
+  if (object == nullptr || object->id != id) object = by_id(id);
+  if (object != nullptr) last_in_replay_ = object->slot;
+  return object;
+}
+
+bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead) {
+  Object* object = replayed(record.object);
   if (object == nullptr) return false;
-  last_in_replay_ = object->slot;
   if (record.count > Extent::kLongest || record.first.value() >= Extent::kPages - Extent::kLongest)
     return false;
   std::array<std::uint32_t, kExtentPages> sums;
@@ -40,8 +45,6 @@ bool Index::apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, 
   }
   NewExtent extent{record.first, record.count, record.block,
                    std::span{sums}.first(record.block == kNoBlock ? 0 : record.count)};
-  extent.uses = record.uses;
-  extent.queue = record.main ? QueueName::kMain : QueueName::kSmall;
   insert(*object, extent, dead);
   return true;
 }
@@ -75,7 +78,7 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
       return index.rename(*object, *parent, view(r.key), dead);
     }
     bool operator()(const PutNameRecord& r) const {
-      Object* directory = index.by_id(r.directory);
+      Object* directory = index.replayed(r.directory);
       if (directory == nullptr || r.name.empty()) return false;
       index.put_name(*directory, r.name, r.record);
       return true;
@@ -92,7 +95,7 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
       return true;
     }
     bool operator()(const ValueRecord& r) const {
-      Object* object = index.by_id(r.object);
+      Object* object = index.replayed(r.object);
       if (object == nullptr) return false;
       index.set_value(*object, r.version, r.bytes);
       return true;
@@ -123,11 +126,8 @@ void Index::for_each_record(absl::FunctionRef<void(const Record&)> visit) {
     const std::size_t count = extent.zeros() ? 0 : extent.pages();
     if (count != 0) sums_.get(extent.block(), std::span{sums}.first(count));
     for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
-    ExtentRecord record{object.id, extent.first(), extent.pages(), extent.block(),
-                        std::span{disk}.first(count)};
-    record.uses = static_cast<std::uint8_t>(extent.uses());
-    record.main = extent.place().queue == QueueName::kMain;
-    visit(record);
+    visit(ExtentRecord{object.id, extent.first(), extent.pages(), extent.block(),
+                       std::span{disk}.first(count)});
   });
 }
 

@@ -47,6 +47,11 @@ Journal::Batch Journal::take() {
 }
 
 // Counted as if every entry were the longest and had to skip the end of the ring once.
+bool Journal::idle() const {
+  const MutexLock lock(mutex_);
+  return waiting_.empty();
+}
+
 bool Journal::fits(const Batch& batch) const {
   const std::uint64_t entry = buffer_.size() / kBlockSize;
   const std::uint64_t room_in_entry = buffer_.size() - sizeof(EntryDisk) - kLongestRecord;

@@ -30,7 +30,7 @@ namespace larder::store {
 
 // Where the next entry goes and what it must follow.
 struct JournalCursor {
-  std::uint64_t generation = 0;
+  std::uint64_t generation = 0;  // since it was last begun anew
   std::uint64_t sequence = 1;
   std::uint64_t position = 0;  // block in the ring
   std::uint64_t used = 0;      // blocks since the checkpoint
@@ -51,14 +51,18 @@ class Journal {
     std::vector<std::byte> bytes;
     std::uint64_t last = 0;  // its last record's number
   };
-  Batch take();  // all that wait
+  Batch take();       // all that wait
+  bool idle() const;  // nothing waits
 
   bool fits(const Batch& batch) const;
   Status write(const Batch& batch);               // no flush
   ByteCount written() const { return written_; }  // in all
   bool wants_checkpoint() const;                  // half of the ring is used
   const JournalCursor& cursor() const { return cursor_; }
-  // A checkpoint of this generation is durable: all of the ring is free again.
+  // A checkpoint is durable that was begun when `used` blocks of the ring were: those are free.
+  void forget(std::uint64_t used) { cursor_.used -= used; }
+  // A checkpoint is durable that has taken up what was in no entry: begun anew under this
+  // generation, with all of the ring free.
   void restart(std::uint64_t generation);
 
   static std::size_t longest_entry(const Layout& layout);  // bytes, with its header

@@ -29,7 +29,7 @@ Layout layout_for(ByteCount size) {
   // runs are the rule, and trees are shared by neighbours that the file system placed side by side.
   const std::uint64_t slack = bytes / 512 + 64 * kKiB;
   const std::uint64_t journal = round_up(std::clamp(bytes / 64, 256 * kKiB, 64 * kMiB));
-  // Sums alone are 1/1024 of the data; small files need the rest for their objects and names.
+  // Small files need that much for their objects and names.
   const std::uint64_t area =
       round_up(std::clamp(bytes / 64, 512 * kKiB, std::max(4 * kGiB, bytes / 256)));
 
@@ -40,7 +40,9 @@ Layout layout_for(ByteCount size) {
   layout.checkpoint[0] = layout.journal + ByteCount{journal};
   layout.checkpoint[1] = layout.checkpoint[0] + ByteCount{area};
   layout.checkpoint_blocks = area / kBlockSize;
-  layout.data = layout.checkpoint[1] + ByteCount{area};
+  layout.sums = layout.checkpoint[1] + ByteCount{area};
+  layout.sum_chunks = (bytes / kBlockSize + kSumsInBlock - 1) / kSumsInBlock;
+  layout.data = layout.sums + ByteCount{round_up(2 * layout.sum_chunks * kBlockSize)};
   layout.data_blocks = (bytes - slack - layout.data.value()) / kBlockSize;
   return layout;
 }

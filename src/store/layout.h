@@ -18,12 +18,18 @@ struct Layout {
   std::uint64_t journal_blocks = 0;
   std::array<ByteOffset, 2> checkpoint;
   std::uint64_t checkpoint_blocks = 0;  // of one area
+  ByteOffset sums;                      // two homes for each chunk of sums (sum_table.h)
+  std::uint64_t sum_chunks = 0;         // one block each
   ByteOffset data;
   std::uint64_t data_blocks = 0;
 
   ByteCount file_bytes() const { return ByteCount{data.value() + data_blocks * kBlockSize}; }
   ByteCount capacity() const { return ByteCount{data_blocks * kBlockSize}; }
   ByteCount checkpoint_bytes() const { return ByteCount{checkpoint_blocks * kBlockSize}; }
+  // `place`: 1 or 2.
+  ByteOffset home_of_sums(std::uint64_t chunk, unsigned place) const {
+    return sums + ByteCount{((place - 1) * sum_chunks + chunk) * kBlockSize};
+  }
   ByteOffset at(BlockIndex block) const { return data + ByteCount{block.value() * kBlockSize}; }
 
   friend bool operator==(const Layout&, const Layout&) = default;

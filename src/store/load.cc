@@ -11,6 +11,34 @@
 namespace larder::store {
 namespace {
 
+// A record of a checkpoint: of an image, or a name or value.
+bool restore(Bytes record, Loaded& loaded) {
+  const auto kind = static_cast<RecordKind>(disk_from<RecordHeader>(record).kind);
+  const Layout& layout = loaded.superblock.layout;
+  // No more objects than the area has ever held.
+  if (kind == RecordKind::kImageStart &&
+      (record.size() < sizeof(ImageStartDisk) ||
+       disk_from<ImageStartDisk>(record).slots.get() >
+           layout.checkpoint_bytes().value() / sizeof(ObjectDisk)))
+    return false;
+  if (kind >= RecordKind::kImageStart)
+    return loaded.index->restore(kind, record, layout.data_blocks);
+  const auto decoded = decode_next(record);
+  DeadList dead;
+  return decoded && loaded.index->apply(*decoded, layout.data_blocks, dead);
+}
+
+bool restore_all(const Entry& entry, Loaded& loaded) {
+  Bytes rest = entry.records;
+  std::uint32_t seen = 0;
+  for (std::size_t length = 0; !rest.empty(); rest = rest.subspan(length), ++seen) {
+    length = record_length(rest);
+    if (length == 0) return false;
+    if (!restore(rest.first(length), loaded)) ++loaded.discarded;
+  }
+  return seen == entry.header.records.get();
+}
+
 // Applies an entry's records. False: they are not what the header says, though the sum is right.
 bool apply_all(const Entry& entry, Loaded& loaded, std::uint64_t& applied) {
   Bytes rest = entry.records;
@@ -34,9 +62,6 @@ bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
   AlignedBuffer buffer(longest_chunk(layout));
   const ByteOffset area = layout.checkpoint[superblock.slot];
   std::uint64_t block = 0;
-  std::uint64_t applied = 0;
-  // A guess, bounded by what there is to read: an object and its extents take half a KiB.
-  loaded.index->expect(superblock.checkpoint_chunks * longest_chunk(layout) / 512);
   for (std::uint64_t chunk = 0; chunk < superblock.checkpoint_chunks; ++chunk) {
     if (block >= layout.checkpoint_blocks) return false;
     const std::uint64_t room = (layout.checkpoint_blocks - block) * kBlockSize;
@@ -47,9 +72,10 @@ bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
       return false;
     if (entry->header.generation.get() != superblock.generation) return false;
     if (entry->header.sequence.get() != chunk) return false;
-    if (!apply_all(*entry, loaded, applied)) return false;
+    if (!restore_all(*entry, loaded)) return false;
     block += entry_blocks(entry->header.length.get());
   }
+  loaded.discarded += loaded.index->end_restore();
   return true;
 }
 
@@ -92,7 +118,9 @@ class Replay {
     const auto entry = read_entry(engine_, fd_, loaded_.superblock.uuid, place, into);
     if (!entry) return false;
     const EntryDisk& header = entry->header;
-    overtaken_ = overtaken_ || header.generation.get() > cursor.generation;
+    overtaken_ =
+        overtaken_ || header.generation.get() > cursor.generation ||
+        (header.generation.get() == cursor.generation && header.sequence.get() > cursor.sequence);
     if (header.kind.get() != static_cast<std::uint32_t>(EntryKind::kJournal)) return false;
     if (header.generation.get() != cursor.generation || header.sequence.get() != cursor.sequence)
       return false;
@@ -186,7 +214,15 @@ std::optional<Loaded> load(IoEngine& engine, int fd, const Superblock& superbloc
   Loaded loaded;
   loaded.superblock = superblock;
   loaded.index = std::make_unique<Index>(superblock.layout.data_blocks);
-  loaded.cursor.generation = superblock.generation;
+  const Layout layout = superblock.layout;
+  loaded.index->sums().set_source([&engine, fd, layout](std::uint64_t chunk, unsigned place,
+                                                        SumTable::Sums& into) {
+    return engine
+        .read_now(fd, layout.home_of_sums(chunk, place), std::as_writable_bytes(std::span{into}))
+        .has_value();
+  });
+  loaded.cursor.generation = superblock.journal_generation;
+  loaded.cursor.previous = superblock.journal_previous;
   loaded.cursor.sequence = superblock.first_sequence;
   loaded.cursor.position = superblock.journal_position;
   if (!load_checkpoint(engine, fd, loaded)) return std::nullopt;

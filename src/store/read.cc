@@ -25,7 +25,7 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
   plan.count_ = 0;
   plan.covered_ = PageCount{0};
   impl_->counters.reads.add();
-  if (impl_->is_open() && !impl_->hangs()) impl_->cover(*object, range, into, plan);
+  if (impl_->is_open() && !impl_->hangs()) impl_->cover_warm_or_cold(*object, range, into, plan);
   if (plan.covered_.value() == 0) {
     impl_->counters.misses.add();
     return;
@@ -34,8 +34,22 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
   intrusive_ptr_add_ref(plan.object_);
 }
 
-void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> into,
-                        ReadPlan& plan) {
+// Sums that have left memory are read first: one more read of the store.
+void Store::Impl::cover_warm_or_cold(Object& object, PageRange range, std::span<std::byte> into,
+                                     ReadPlan& plan) {
+  constexpr unsigned kTries = 4;  // they may leave it again meanwhile
+  std::array<std::uint32_t, ReadPlan::kMaxPages> sums;
+  for (unsigned i = 0; i < kTries; ++i) {
+    const BlockRun cold = cover(object, range, into, plan);
+    if (cold.count == 0 || plan.covered_.value() != 0) return;
+    const std::uint64_t before = index->sums().loads();
+    index->sums().get(cold.block, std::span{sums}.first(cold.count));
+    counters.sum_reads.add(index->sums().loads() - before);
+  }
+}
+
+BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> into,
+                            ReadPlan& plan) {
   std::size_t summed = 0;
   PageIndex page = range.first;
   const MutexLock lock(object.mutex());
@@ -44,19 +58,22 @@ void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> in
   object.read_up_to = range.end();
   for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {
     const Extent& extent = *at;
-    if (!extent.range().contains(page)) return;
+    if (!extent.range().contains(page)) return {};
     PageCount pages = std::min(extent.end(), range.end()) - page;
     const auto part = into.subspan(to_bytes(page - range.first).value(), to_bytes(pages).value());
     if (extent.zeros()) {
       std::memset(part.data(), 0, part.size());
     } else {
       pages = std::min(pages, PageCount{ReadPlan::kMaxPages - summed});
-      if (plan.count_ == ReadPlan::kMaxSegments || pages.value() == 0) return;
+      if (plan.count_ == ReadPlan::kMaxSegments || pages.value() == 0) return {};
       const std::uint64_t block = extent.block_of(page);
       const Pins::Pin pin =
           pins.pin({block, pages.value()}, now_ns.load(std::memory_order_relaxed));
-      if (pin == Pins::kNone) return;
-      index->sums().get(block, std::span{plan.sums_}.subspan(summed, pages.value()));
+      if (pin == Pins::kNone) return {};
+      if (!index->sums().try_get(block, std::span{plan.sums_}.subspan(summed, pages.value()))) {
+        pins.unpin(pin);
+        return {block, pages.value()};
+      }
       summed += pages.value();
       plan.segments_[plan.count_] = {layout.at(BlockIndex{block}),
                                      part.first(to_bytes(pages).value())};
@@ -69,6 +86,7 @@ void Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> in
     plan.covered_ += pages;
     page += pages;
   }
+  return {};
 }
 
 Status Store::finish_read(ReadPlan& plan, Status io) {

@@ -86,7 +86,6 @@ struct Encoder {
   }
   void operator()(const ExtentRecord& r) const {
     ExtentDisk d{};
-    d.header.flags = static_cast<std::uint8_t>((r.uses & kUsesMask) | (r.main ? kFlagMain : 0));
     d.pages.set(r.count);
     d.object.set(r.object.value());
     d.first_page.set(r.first.value());
@@ -182,8 +181,6 @@ std::optional<Record> decode_extent(Bytes record) {
   r.first = PageIndex{s->disk.first_page.get()};
   r.count = s->disk.pages.get();
   r.block = s->disk.block.get();
-  r.uses = s->disk.header.flags & kUsesMask;
-  r.main = (s->disk.header.flags & kFlagMain) != 0;
   if (r.count == 0 || r.first.value() > kNoBlock - r.count) return std::nullopt;
   const bool zeros = r.block == kNoBlock;
   if (!zeros && r.count > kExtentPages) return std::nullopt;
@@ -302,6 +299,11 @@ std::optional<Record> decode_next(Bytes& bytes) {
       return decode_value(record);
     case RecordKind::kSessionMark:
       return decode_one<SessionMarkRecord>(record);
+    case RecordKind::kImageStart:
+    case RecordKind::kImageObject:
+    case RecordKind::kImageExtents:
+    case RecordKind::kImageSums:
+      break;  // image.h
   }
   return std::nullopt;
 }

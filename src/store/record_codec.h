@@ -36,9 +36,6 @@ struct ExtentRecord {
   std::uint32_t count = 0;
   std::uint64_t block = kNoBlock;
   std::span<const Le32> sums;  // none for pages of zeros
-  // In a checkpoint: what eviction knows of it.
-  std::uint8_t uses = 0;
-  bool main = false;
 };
 struct DropRecord {
   ObjectId object;

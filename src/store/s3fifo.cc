@@ -70,6 +70,12 @@ Place S3Fifo::push(QueueName queue, Whose whose, std::uint64_t weight, Renumber 
   return {queue, queues_[index(queue)].push(whose, tell)};
 }
 
+bool S3Fifo::put_back(Place place, Whose whose, std::uint64_t weight) {
+  if (!queues_[index(place.queue)].put_back(place.ticket, whose)) return false;
+  weights_[index(place.queue)] += weight;
+  return true;
+}
+
 void S3Fifo::erase(Place place, std::uint64_t weight) {
   queues_[index(place.queue)].erase(place.ticket);
   weights_[index(place.queue)] -= weight;

@@ -63,6 +63,12 @@ class S3Fifo {
     queues_[index(queue)].for_each(visit);
   }
   Ghost& ghost() { return ghost_; }
+  const Fifo& queue(QueueName queue) const { return queues_[index(queue)]; }
+  // For loading; see fifo.h.
+  void expect(QueueName queue, std::uint64_t oldest, std::uint64_t next) {
+    queues_[index(queue)].expect(oldest, next);
+  }
+  bool put_back(Place place, Whose whose, std::uint64_t weight);
   std::uint64_t bytes() const;
 
  private:

@@ -35,7 +35,7 @@ SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64
   AlignedBuffer block(sizeof(SuperblockDisk));
   for (const unsigned slot : {1u, 0u}) {
     superblock.slot = slot;
-    superblock.generation = ++highest;
+    superblock.generation = superblock.journal_generation = ++highest;
     const SuperblockDisk disk = encode(superblock);
     std::memcpy(block.data(), &disk, sizeof disk);
     Status status = write_and_wait(engine, fd, ByteOffset{kSuperblockOffset[slot]}, block.span());
@@ -143,6 +143,11 @@ void Store::Impl::gauges_locked() {
   counters.free_runs.set(blocks.runs);
   counters.largest_free_bytes.set(blocks.longest * kBlockSize);
   counters.fragmentation_percent.set(blocks.fragmentation_percent());
+  if (const std::uint64_t memory = options.index_memory.value(); memory != 0) {
+    const std::uint64_t index_bytes = index->memory_bytes();
+    sum_limit.store(std::max(memory > index_bytes ? memory - index_bytes : 0, least_sums()));
+    index->sums().set_limit(sum_limit.load());
+  }
   counters.index_bytes.set(index->memory_bytes() + index->sums().bytes());
   counters.waiting_bytes.set(blocks.waiting * kBlockSize);
   counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) *

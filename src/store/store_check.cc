@@ -104,9 +104,6 @@ std::vector<std::string> records_of(Index& index, const std::vector<ObjectId>& b
     if (auto* extent = std::get_if<ExtentRecord>(&plain)) {
       const auto& skip = but_pages_of;
       if (std::find(skip.begin(), skip.end(), extent->object) != skip.end()) return;
-      // What eviction knows of it is in no journal.
-      extent->uses = 0;
-      extent->main = false;
     }
     std::vector<std::byte> bytes;
     encode(plain, bytes);

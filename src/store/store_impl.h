@@ -68,9 +68,17 @@ struct Store::Impl {
   std::uint64_t append_locked(const Record& record) REQUIRES(mutex);  // its number
   StepResult commit_step(Access access);
   Status commit_records();
+  Status commit_batch(const Journal::Batch& batch);
+  bool sweep();
+  bool wants_checkpoint();
   Status sync(Urgency urgency);
   enum class Ending : std::uint8_t { kGoesOn, kIsClosed };
+  Journal::Batch start_image(Ending ending) EXCLUDES(mutex);  // what was waiting
+  Status begin_checkpoint() EXCLUDES(mutex);
+  Status go_on_with_checkpoint(std::uint64_t budget) EXCLUDES(mutex);
   Status write_checkpoint(Ending ending) EXCLUDES(mutex);
+  Status write_superblock() EXCLUDES(mutex);
+  void abandon_checkpoint() EXCLUDES(mutex);
 
   // -- degraded.cc
   void enter_bypass(Error error, std::string_view what);
@@ -98,6 +106,7 @@ struct Store::Impl {
   // same kind. False: there is none.
   bool object_room_locked(std::uint64_t bytes) REQUIRES(mutex);
   bool extent_room_locked(std::uint64_t bytes) REQUIRES(mutex);
+  std::uint64_t least_sums() const;
   bool name_room_locked(std::uint64_t bytes, const Object& whose) REQUIRES(mutex);
   void forget_folder_locked(Object& object) REQUIRES(mutex);
 
@@ -111,8 +120,11 @@ struct Store::Impl {
   void revoke_fills_locked(Object& object, PageRange range) REQUIRES(mutex);
 
   // -- read.cc
-  // What of `range` the extents cover, pinned. No waiting, no lock but the object's.
-  void cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  // What of `range` the extents cover, pinned. No waiting, no lock but the object's. Blocks whose
+  // sums are not in memory end it, and are returned.
+  BlockRun cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  void cover_warm_or_cold(Object& object, PageRange range, std::span<std::byte> into,
+                          ReadPlan& plan);
   // The extent that has this page in this block, if it still has.
   void quarantine(Object& object, PageIndex page, std::uint64_t block, std::string_view why)
       EXCLUDES(mutex);
@@ -139,7 +151,9 @@ struct Store::Impl {
   Counters counters;
   std::atomic<State> state{State::kOpen};
   std::atomic<bool> closing{false};
-  std::atomic<std::uint64_t> durable{0};  // the last record that is
+  std::atomic<bool> checkpointing{false};   // no block becomes free
+  std::atomic<std::uint64_t> sum_limit{0};  // bytes of sums in memory; 0: no bound
+  std::atomic<std::uint64_t> durable{0};    // the last record that is
   // Of the clock's steady time, as the housekeeping last saw it: when a read began.
   std::atomic<Nanoseconds> now_ns{0};
   // See degraded.cc; all on the steady clock.
@@ -155,7 +169,10 @@ struct Store::Impl {
 
   // Whoever commits.
   Superblock superblock;
-  std::uint64_t tried_generation = 0;  // of the last checkpoint that was begun
+  std::unique_ptr<Checkpoint> checkpoint;  // under way
+  Superblock next_superblock;              // its own
+  std::uint64_t used_before_image = 0;     // of the ring
+  std::uint64_t tried_generation = 0;      // of the last checkpoint that was begun
 
   mutable Mutex mutex{Rank::kStoreIndex};
   // Extents and sums are read under their object's lock too.

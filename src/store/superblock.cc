@@ -45,6 +45,8 @@ SuperblockDisk encode(const Superblock& superblock) {
   disk.journal_position.set(superblock.journal_position);
   disk.next_object.set(superblock.next_object.value());
   disk.written_wall_ns.set(static_cast<std::uint64_t>(superblock.written_wall_ns));
+  disk.journal_generation.set(superblock.journal_generation);
+  disk.journal_previous.set(superblock.journal_previous);
   disk.sum.set(sum_of(disk));
   return disk;
 }
@@ -72,6 +74,8 @@ SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& su
   superblock.next_object = ObjectId{disk.next_object.get()};
   superblock.clean = (disk.flags.get() & kClean) != 0;
   superblock.written_wall_ns = static_cast<Nanoseconds>(disk.written_wall_ns.get());
+  superblock.journal_generation = disk.journal_generation.get();
+  superblock.journal_previous = disk.journal_previous.get();
   const bool makes_sense = superblock.journal_position < superblock.layout.journal_blocks &&
                            superblock.checkpoint_chunks <= superblock.layout.checkpoint_blocks &&
                            superblock.next_object > kRootObject;

@@ -24,6 +24,8 @@ struct Superblock {
   std::uint64_t first_sequence = 1;
   std::uint64_t journal_position = 0;
   ObjectId next_object{kRootObject.value() + 1};
+  std::uint64_t journal_generation = 0;
+  std::uint32_t journal_previous = 0;
   bool clean = false;  // closed in order: no journal follows
   Nanoseconds written_wall_ns = 0;
 };

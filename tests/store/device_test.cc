@@ -312,11 +312,14 @@ TEST_CASE(
     CHECK(layout.journal == ByteOffset{kJournalOffset});
     CHECK(layout.checkpoint[0] == layout.journal + ByteCount{layout.journal_blocks * kBlockSize});
     CHECK(layout.checkpoint[1] == layout.checkpoint[0] + layout.checkpoint_bytes());
-    CHECK(layout.data == layout.checkpoint[1] + layout.checkpoint_bytes());
+    CHECK(layout.sums == layout.checkpoint[1] + layout.checkpoint_bytes());
+    CHECK(layout.sum_chunks * 1024 >= layout.data_blocks);
+    CHECK(layout.home_of_sums(layout.sum_chunks, 2) <= layout.data);
+    CHECK(layout.home_of_sums(0, 2) == layout.home_of_sums(layout.sum_chunks, 1));
     CHECK(layout.data.value() % (64u << 10) == 0);
     CHECK(layout.file_bytes() < layout.size);
     CHECK(layout.capacity().value() > layout.size.value() * 9 / 10);
-    // The sums of a store full of 64 KiB extents fit.
+    // A store full of 64 KiB extents fits.
     CHECK(checkpoint_limit(layout) > layout.capacity().value() / 65536 * extent_size(16, 0));
   }
 }

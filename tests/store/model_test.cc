@@ -6,6 +6,17 @@ using namespace larder;
 using namespace larder::store;
 using namespace larder::store::test;
 
+namespace {
+
+// Checkpoints of many steps, with commits in between.
+Options small_steps() {
+  Options options;
+  options.checkpoint_step = ByteCount{kBlockSize};
+  return options;
+}
+
+}  // namespace
+
 TEST_CASE("random operations agree with the model, also after closing and opening") {
   const Seed seed = test_seed(GENERATE(1u, 2u, 3u));
   CAPTURE(seed.value);
@@ -75,7 +86,7 @@ TEST_CASE("a crash at any write or flush forgets at most what was not synced, an
   std::uint64_t stop = 1;
   for (; reached; ++stop) {
     CAPTURE(stop);
-    Rig rig;
+    Rig rig(kSmallestStore, pace == Workload::Pace::kEager ? small_steps() : Options());
     Workload workload(rig, seed, pace);
     reached = run_until_crash(rig, workload, stop, 160);
     checkpoints = std::max(checkpoints, rig.store->counters().checkpoints.value());

@@ -124,7 +124,7 @@ int store_probe(const ProbeOptions& options) {
     ::_exit(0);
   } else {
     fmt::print("good {}\n", read_objects(store, options.objects));
-    fmt::print("cold {}\n", store.counters().misses.value());
+    fmt::print("sum_reads {}\n", store.counters().sum_reads.value());
   }
   fmt::print("extents {}\nrss_mib {:.1f}\n", store.counters().extents.value(),
              static_cast<double>(status_kib("VmRSS")) / 1024);

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint's image is of one moment, and sums that left memory come back from their homes.
+#include <algorithm>
+
+#include "rig.h"
+#include "store/index.h"
+
+using namespace larder;
+using namespace larder::store;
+using namespace larder::store::test;
+
+namespace {
+
+constexpr std::uint64_t kBlocks = 1u << 16;
+
+// An index that changes at random. Blocks are never used twice.
+class Changing {
+ public:
+  explicit Changing(Seed seed) : random_(seed), index_(kBlocks) {
+    objects_.emplace_back(&index_.root());
+  }
+  Index& index() { return index_; }
+
+  void change() {
+    switch (random_.below(10)) {
+      case 0:
+        return retire();
+      case 1: {
+        const ObjectRef object = any(), parent = any();
+        index_.rename(*object, *parent, "r" + std::to_string(random_.below(50)), dead_);
+        return forget_retired();
+      }
+      case 2:
+        return index_.put_name(*any(), "n" + std::to_string(random_.below(20)), {});
+      case 3:
+        index_.remove_name(*any(), "n" + std::to_string(random_.below(20)));
+        return;
+      case 4:
+        index_.set_identity(*any(), "aux" + std::to_string(random_.below(100)),
+                            ByteCount{random_.below(1u << 20)});
+        return;
+      case 5:
+        index_.set_value(*any(), 1, view(std::string_view("value").substr(random_.below(5))));
+        return;
+      case 6:
+        index_.drop(*any(), {PageIndex{random_.below(64)}, PageCount{random_.below(20)}}, dead_);
+        return;
+      case 7:
+        return add();
+      default:
+        return fill();
+    }
+  }
+
+  std::vector<std::string> records() {
+    std::vector<std::string> all;
+    index_.for_each_record([&](const Record& record) {
+      std::vector<std::byte> bytes;
+      encode(record, bytes);
+      all.emplace_back(view(bytes));
+    });
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+
+ private:
+  ObjectRef any() { return objects_[random_.below(objects_.size())]; }
+  void add() {
+    const ObjectRef parent = any();
+    const std::string key = "k" + std::to_string(random_.below(100));
+    if (index_.child(*parent, key) != nullptr) return;
+    objects_.push_back(index_.add(*parent, ObjectType::kData, key, index_.next_id()));
+  }
+  void retire() {
+    const ObjectRef object = any();
+    if (object.get() == &index_.root()) return;
+    index_.retire(*object, dead_);
+    forget_retired();
+  }
+  void forget_retired() {
+    std::erase_if(objects_, [](const ObjectRef& object) { return object->retired.load(); });
+  }
+  void fill() {
+    const auto pages = static_cast<std::uint32_t>(1 + random_.below(8));
+    if (next_block_ + pages > kBlocks) return;
+    std::vector<std::uint32_t> sums(pages);
+    for (std::uint32_t& sum : sums) sum = static_cast<std::uint32_t>(random_.next());
+    index_.insert(*any(), {PageIndex{random_.below(64)}, pages, next_block_, sums, 0, {}}, dead_);
+    next_block_ += pages;
+  }
+
+  Random random_;
+  Index index_;
+  std::vector<ObjectRef> objects_;
+  DeadList dead_;
+  std::uint64_t next_block_ = 0;
+};
+
+void restore(Index& into, Index& from, Bytes records) {
+  while (!records.empty()) {
+    const std::size_t length = record_length(records);
+    REQUIRE(length != 0);
+    Bytes record = records.first(length);
+    records = records.subspan(length);
+    const auto kind = static_cast<RecordKind>(disk_from<RecordHeader>(record).kind);
+    DeadList dead;
+    if (kind >= RecordKind::kImageStart) {
+      REQUIRE(into.restore(kind, record, kBlocks));
+    } else {
+      REQUIRE(into.apply(*decode_next(record), kBlocks, dead));
+    }
+  }
+  CHECK(into.end_restore() == 0);
+  // Sums are no part of the image.
+  for (std::uint64_t block = 0; block < kBlocks; block += SumTable::kChunk) {
+    SumTable::Sums sums;
+    from.sums().get(block, sums);
+    into.sums().set(block, sums);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the image is of the moment at which it was begun, whatever changes meanwhile") {
+  const Seed seed = test_seed(GENERATE(range(1u, 30u)));
+  CAPTURE(seed.value);
+  Random random(seed);
+  Changing changing(seed);
+  for (int i = 0; i < 2000; ++i) changing.change();
+  const auto then = changing.records();
+  changing.index().begin_image();
+  std::vector<std::byte> image;
+  for (bool more = true; more;) {
+    for (std::uint64_t i = random.below(60); i > 0; --i) changing.change();
+    more = changing.index().image_step();
+    const auto part = changing.index().take_image();
+    image.insert(image.end(), part.begin(), part.end());
+  }
+  changing.index().end_image();
+  CHECK(changing.records() != then);
+
+  Index restored(kBlocks);
+  restore(restored, changing.index(), image);
+  std::vector<std::string> now;
+  restored.for_each_record([&](const Record& record) {
+    std::vector<std::byte> bytes;
+    encode(record, bytes);
+    now.emplace_back(view(bytes));
+  });
+  std::sort(now.begin(), now.end());
+  CHECK(now == then);
+}
+
+TEST_CASE("a restored index evicts in the same order") {
+  Changing changing(Seed{7});
+  for (int i = 0; i < 3000; ++i) changing.change();
+  changing.index().begin_image();
+  while (changing.index().image_step()) {
+  }
+  const auto image = changing.index().take_image();
+  changing.index().end_image();
+  Index restored(kBlocks);
+  restore(restored, changing.index(), image);
+  const auto order_of = [](Index& index) {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> order;
+    index.for_each_extent([&](Object& object, const Extent& extent) {
+      order.emplace_back(object.id.value(), extent.first().value());
+    });
+    return order;
+  };
+  CHECK(order_of(restored) == order_of(changing.index()));
+}
+
+TEST_CASE("sums come back from their homes, once, and pages whose sums are lost are misses") {
+  constexpr std::uint64_t kPages = 4096;
+  Rig rig(ByteCount{64u << 20});
+  const ByteCount size{kPages * kPageSize};
+  const ObjectRef file = rig.make("file", size);
+  for (std::uint64_t page = 0; page < kPages; page += 256)
+    REQUIRE(rig.fill(file, page, 256, 1, size));
+  CHECK(rig.good(file, 0, 16, 1) == 16);
+  CHECK(rig.store->counters().sum_reads.value() == 0);
+  rig.reopen();
+  const auto reads = rig.engine->reads();
+  CHECK(rig.good(rig.find("file"), 0, 1, 1) == 1);
+  CHECK(rig.engine->reads() == reads + 2);
+  CHECK(rig.good(rig.find("file"), 1, 1, 1) == 1);
+  CHECK(rig.engine->reads() == reads + 3);
+  CHECK(rig.store->counters().sum_reads.value() == 1);
+  rig.sound();
+
+  rig.reopen();
+  rig.engine->fail_read(1, EIO);
+  CHECK(rig.good(rig.find("file"), 0, 1, 1) == 0);
+  CHECK(rig.good(rig.find("file"), 2048, 16, 1) == 16);
+}
+
+TEST_CASE("with little memory for the index, sums leave it and everything can still be read") {
+  Options options;
+  options.index_memory = ByteCount{128u << 10};
+  Rig rig(ByteCount{256u << 20}, options);
+  constexpr std::uint64_t kFiles = 40, kPages = 1024;
+  const ByteCount size{kPages * kPageSize};
+  for (std::uint64_t i = 0; i < kFiles; ++i) {
+    const ObjectRef file = rig.make(std::to_string(i), size);
+    for (std::uint64_t page = 0; page < kPages; page += 256)
+      REQUIRE(rig.fill(file, page, 256, i + 1, size));
+    REQUIRE(rig.store->sync());
+  }
+  CHECK(rig.store->counters().checkpoints.value() > 0);
+  for (int pass = 0; pass < 2; ++pass) {
+    for (std::uint64_t i = 0; i < kFiles; ++i)
+      CHECK(rig.good(rig.find(std::to_string(i)), 7 * i, 64, i + 1) == 64);
+  }
+  CHECK(rig.store->counters().sum_reads.value() > 0);
+  CHECK(rig.store->counters().sum_errors.value() == 0);
+  rig.sound();
+}
