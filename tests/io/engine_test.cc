@@ -102,15 +102,15 @@ TEST_CASE("what an engine writes is in the file, and it reads it back") {
 
   std::vector<std::byte> seen(bytes.size());
   REQUIRE(::pread(file.get(), seen.data(), seen.size(), 3000) == static_cast<ssize_t>(seen.size()));
-  CHECK(seen == bytes);
+  CHECK((seen == bytes));  // in brackets: not to be printed
 
   std::fill(seen.begin(), seen.end(), std::byte{0});
   REQUIRE(run(*engine, IoRequest::Kind::kRead, file.get(), 3000, seen));
-  CHECK(seen == bytes);
+  CHECK((seen == bytes));  // in brackets: not to be printed
 
   std::fill(seen.begin(), seen.end(), std::byte{0});
   REQUIRE(engine->read_now(file.get(), ByteOffset{3000}, seen));
-  CHECK(seen == bytes);
+  CHECK((seen == bytes));  // in brackets: not to be printed
 }
 
 TEST_CASE("a read past the end of the file is an error, not a short answer") {
@@ -177,7 +177,7 @@ TEST_CASE("more requests than the device takes at once are all told once, from a
   }
   std::vector<std::byte> seen(requests.size() * kLength);
   REQUIRE(engine->read_now(file.get(), ByteOffset{0}, seen));
-  CHECK(seen == content(0, seen.size(), 5));
+  CHECK((seen == content(0, seen.size(), 5)));  // in brackets: not to be printed
 }
 
 namespace {
@@ -256,7 +256,8 @@ TEST_CASE("thousands of mixed requests move the right bytes to and from the righ
     REQUIRE(region.wrong == 0);
     seen.resize(region.size);
     REQUIRE(engine->read_now(file.get(), ByteOffset{region.first}, seen));
-    REQUIRE(seen == content(region.first, region.size, region.version));
+    REQUIRE((seen == content(region.first, region.size,
+                             region.version)));  // in brackets: not to be printed
   }
 }
 
