@@ -26,8 +26,9 @@ void wake_up(int) {}
 
 unsigned default_threads() { return std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u); }
 
-ClassicTransport::ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most)
-    : session_(session), ended_fd_(ended_fd), pool_(parked_most) {
+ClassicTransport::ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most,
+                                   TransportStats& stats)
+    : session_(session), ended_fd_(ended_fd), pool_(parked_most, stats) {
   struct sigaction action {};
   action.sa_handler = wake_up;  // without SA_RESTART
   ::sigaction(SIGUSR1, &action, nullptr);
@@ -83,7 +84,7 @@ bool ClassicTransport::serve_one(int device_fd) {
   }
   const auto length = static_cast<std::size_t>(n);
   if (interrupts_nothing(raw.first(length))) return true;
-  RequestPool::hand_to_libfuse(session_, here.request, device_fd, length);
+  pool_.hand_to_libfuse(session_, here.request, device_fd, length);
   return true;
 }
 

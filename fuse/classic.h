@@ -28,7 +28,8 @@ class ClassicTransport {
  public:
   // REQUIRES: `session` is mounted. `ended_fd`: an eventfd that is written when the kernel ends the
   // session. `parked_most`: requests that may wait at once.
-  ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most);
+  ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most,
+                   TransportStats& stats);
   ~ClassicTransport();  // REQUIRES: stop() was called if start() was
 
   // An INTERRUPT names its request by the kernel's number; what libfuse knows it by is asked here

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "classic_request.h"
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
+
+#include "protocol.h"
 
 namespace larder::fuse {
 Reading& reading() {
@@ -35,6 +39,9 @@ void RequestPool::hand_to_libfuse(fuse_session* session, std::unique_ptr<Classic
                                   int device_fd, std::size_t length) {
   ClassicRequest* const raw = request.get();
   raw->device_fd_ = device_fd;
+  InHeader head{};
+  std::memcpy(&head, raw->raw().data(), std::min(length, sizeof head));
+  raw->count(stats_, head.opcode);
   // The Reply's from the moment that it is taken: it comes back here by recycle(). So nothing of
   // ours may own it while libfuse has it.
   fuse_buf buffer{};

@@ -54,11 +54,11 @@ class ClassicRequest final : public Request {
 class RequestPool {
  public:
   // At most `limit` are parked at once; above, park() refuses.
-  explicit RequestPool(std::size_t limit) : limit_(limit) {}
+  RequestPool(std::size_t limit, TransportStats& stats) : limit_(limit), stats_(stats) {}
 
   // `device_fd`: brought the request, and takes its answer.
-  static void hand_to_libfuse(fuse_session* session, std::unique_ptr<ClassicRequest>& request,
-                              int device_fd, std::size_t length);
+  void hand_to_libfuse(fuse_session* session, std::unique_ptr<ClassicRequest>& request,
+                       int device_fd, std::size_t length);
   std::unique_ptr<ClassicRequest> take();
   void give_back(std::unique_ptr<ClassicRequest> request);
   std::size_t parked() const { return parked_.load(); }
@@ -67,6 +67,7 @@ class RequestPool {
   friend class ClassicRequest;
   static constexpr std::size_t kKeptFree = 32;
   const std::size_t limit_;
+  TransportStats& stats_;
   std::atomic<std::size_t> parked_{0};
   std::mutex mutex_;
   std::vector<std::unique_ptr<ClassicRequest>> free_;

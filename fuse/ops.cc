@@ -24,16 +24,24 @@ void init(void* userdata, fuse_conn_info* conn) {
   // larder alone decides when the kernel's pages go.
   conn->want |= conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA;
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
-  conn->want |=
-      conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
-                       FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC);
+  const KernelTuning& tuning = self.kernel;
+  const auto want = [conn](unsigned capability, auto wanted) {
+    conn->want = wanted ? conn->want | (conn->capable & capability) : conn->want & ~capability;
+  };
+  want(FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC, true);
+  want(FUSE_CAP_ASYNC_DIO, tuning.async_dio);
+  want(FUSE_CAP_PARALLEL_DIROPS, tuning.parallel_dirops);
+  want(FUSE_CAP_CACHE_SYMLINKS, tuning.cache_symlinks);
+  want(FUSE_CAP_READDIRPLUS, tuning.readdirplus != ReadDirPlus::kNever);
+  want(FUSE_CAP_READDIRPLUS_AUTO, tuning.readdirplus == ReadDirPlus::kAuto);
   // Locks stay in the kernel; nothing is spliced: a warm read is in its buffer already.
   conn->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
                              FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
   conn->max_write = kMaxWrite;
-  conn->max_background = self.max_background;
-  conn->congestion_threshold = self.max_background / 4 * 3;
+  // Further read-ahead, of all files, is held back once this many are out.
+  conn->max_background = tuning.max_background;
+  conn->congestion_threshold = tuning.max_background / 4 * 3;
   conn->time_gran = 1;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <larder/filesystem.h>
+#include <larder/options.h>
 
 #include "request.h"
 
@@ -14,9 +15,7 @@ class Transport;
 struct Served {
   Filesystem* filesystem = nullptr;
   Transport* transport = nullptr;
-  // The kernel holds further read-ahead back, of all files, once this many are out: so many that
-  // reads of a file that hangs do not use them up.
-  unsigned max_background = 4096;
+  KernelTuning kernel;
 };
 
 // Both transports end here.

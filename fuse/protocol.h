@@ -26,6 +26,7 @@ struct OutHeader {
 };
 static_assert(sizeof(InHeader) == 40 && sizeof(OutHeader) == 16);
 
+inline constexpr std::uint32_t kReadOpcode = 15;
 inline constexpr std::uint32_t kInitOpcode = 26;
 inline constexpr std::uint32_t kInterruptOpcode = 36;
 

@@ -80,12 +80,25 @@ Reply Request::take(fuse_req_t request) {
   return Reply(*this);
 }
 
+void Request::count(TransportStats& stats, std::uint32_t opcode) {
+  stats_ = &stats;
+  operation_ = TransportStats::slot_of(opcode);
+  stats.operations[operation_].add();
+  thread_local unsigned counted = 0;
+  began_ns_ = is_timed(counted) ? system_clock().mono_ns() : 0;
+}
+
 // The answer goes to the descriptor that brought the request: the kernel looks for it there only.
 template <class Answer>
 void Request::answer(Answer answer) {
   const int before = std::exchange(answer_to, device_fd());
+  const Nanoseconds answered_ns = began_ns_ != 0 ? system_clock().mono_ns() : 0;
   answer(std::exchange(request_, nullptr));
   answer_to = before;
+  if (answered_ns == 0) return;
+  const Nanoseconds now_ns = system_clock().mono_ns();
+  stats_->reply_ns.record(static_cast<std::uint64_t>(now_ns - answered_ns));
+  stats_->operation_ns[operation_].record(static_cast<std::uint64_t>(now_ns - began_ns_));
 }
 
 // What libfuse reports of an answer is of no use: the request is gone either way.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <larder/reply.h>
+#include <larder/transport_stats.h>
 
 #ifndef FUSE_USE_VERSION
 #define FUSE_USE_VERSION 314
@@ -20,6 +21,8 @@ class Request : public ReplySlot {
   // The Reply that libfuse's `request` is owed. REQUIRES: called at most once for each request, on
   // the thread that hands it to libfuse.
   Reply take(fuse_req_t request);
+  // A request has come, of this opcode: it is counted, and every eighth is timed.
+  void count(TransportStats& stats, std::uint32_t opcode);
 
   void error(Error error) override;
   void ok() override;
@@ -47,6 +50,9 @@ class Request : public ReplySlot {
   void answer(Answer answer);
 
   fuse_req_t request_ = nullptr;
+  TransportStats* stats_ = nullptr;
+  std::size_t operation_ = 0;
+  Nanoseconds began_ns_ = 0;  // 0: not timed
 };
 
 // The request that this thread is handing to libfuse; null on threads that hand none, and once it

@@ -61,8 +61,8 @@ class RingEntry final : public Request {
   void recycle() override;
 
  private:
-  // The two ways in which the ring comes to an entry: a command has completed; an answer of another
-  // thread is to be committed.
+  // The ways in which a thread comes to an entry: a command has completed; an answer of another
+  // thread is to be committed; a request has been handed over.
   struct Command : Completion {
     explicit Command(RingEntry& e) : entry(e) {}
     RingEntry& entry;
@@ -77,7 +77,9 @@ class RingEntry final : public Request {
   void submit(std::uint32_t operation);
   void completed(int result);
   void serve();
-  void hand_to_libfuse(const InHeader& in, std::size_t operation_bytes);
+  std::size_t read_bytes();
+  void hand_to_libfuse();
+  void give_back();
   void write_head(std::int32_t error, std::size_t payload_bytes);
   void commit();
 
@@ -87,6 +89,8 @@ class RingEntry final : public Request {
   const std::array<iovec, 2> parts_;
   Command command_{*this};
   Answered answered_work_{*this};
+  Answered handed_over_work_{*this};  // to a thread of the crew
+  std::size_t operation_bytes_ = 0;
   std::uint32_t operation_ = kRegister;  // of the command that is out
   std::uint32_t generation_ = 0;
   std::uint64_t commit_id_ = 0;

@@ -28,6 +28,7 @@ struct RingCommons {
   TransportStats& stats;
   std::atomic<std::int64_t> entries_left{0};  // that the memory still allows
   std::atomic<std::size_t> parked{0};
+  WorkQueue* crew = nullptr;         // takes work that would hold up a ring; null: nobody does
   std::atomic<bool> refuses{false};  // the end has come: new requests are answered ENOTCONN
   // The kernel refused an entry; then it sends everything over /dev/fuse. Called on ring threads.
   std::function<void(int sys_errno)> on_refused{};
@@ -56,6 +57,14 @@ class RingQueue {
   TransportStats& stats() const { return commons_.stats; }
   bool is_owner() const { return current_reactor() == &reactor_; }
   bool refuses() const { return commons_.refuses.load(std::memory_order_relaxed); }
+  bool others_wait() const { return reactor_.waiting() != 0; }
+  // True: the crew runs it.
+  bool hand_over(Work& work) {
+    if (commons_.crew == nullptr) return false;
+    commons_.stats.handed_over.add();
+    commons_.crew->post(work);
+    return true;
+  }
   void now_idle() { idle_.fetch_add(1, std::memory_order_relaxed); }
   void now_busy() { idle_.fetch_sub(1, std::memory_order_relaxed); }
   void entry_gone(bool at_first, int sys_errno);

@@ -82,6 +82,7 @@ SetUp<std::unique_ptr<Rings>> Rings::prepare(const Options& options, TransportSt
   std::unique_ptr<Rings> self(new Rings(layout, stats));
   self->commons_.session = options.session;
   self->commons_.device_fd = fuse_session_fd(options.session);
+  self->commons_.crew = &self->crew_;
   self->commons_.payload_bytes = layout.payload_bytes;
   self->commons_.entries_left.store(layout.entries_most);
   self->queues_.resize(processors);
@@ -175,6 +176,7 @@ std::uint64_t Rings::tag_of(std::uint64_t unique) const {
 void Rings::refuse() { commons_.refuses.store(true); }
 
 void Rings::join() {
+  crew_.stop();  // first: what it answers is posted to the rings
   std::vector<std::unique_ptr<Quit>> quits;
   for (const auto& ring : rings_) {
     quits.push_back(std::make_unique<Quit>(*ring));

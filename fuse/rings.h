@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "crew.h"
 #include "ring_queue.h"
 
 namespace larder::fuse {
@@ -63,6 +64,7 @@ class Rings {
   void join();
 
  private:
+  static constexpr unsigned kCrewThreads = 2;
   struct Ring {
     std::unique_ptr<Reactor> reactor;
     std::vector<RingQueue*> queues;
@@ -84,6 +86,7 @@ class Rings {
 
   const RingLayout layout_;
   RingCommons commons_;
+  Crew crew_{kCrewThreads};
   std::vector<std::unique_ptr<Ring>> rings_;
   std::vector<std::unique_ptr<RingQueue>> queues_;  // by the processor's number
   std::latch started_{1};

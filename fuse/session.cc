@@ -34,6 +34,24 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+// INIT can only lower what the kernel reads ahead; more is a setting of the mount's device. Where
+// it is refused the kernel's own stays: nothing but speed depends on it.
+void set_read_ahead(const MountOptions& options) {
+  const std::uint64_t kib = options.kernel.read_ahead.value() >> 10;
+  if (kib == 0) return;
+  std::ifstream table("/proc/self/mountinfo");
+  std::string line, device;
+  while (std::getline(table, line)) {
+    std::istringstream words(line);
+    std::string id, parent, number, root, target;
+    words >> id >> parent >> number >> root >> target;
+    if (unescaped(target) == options.mountpoint) device = number;
+  }
+  std::ofstream file(fmt::format("/sys/class/bdi/{}/read_ahead_kb", device));
+  file << kib << std::flush;
+  if (!file) log(LogLevel::kWarn, "read_ahead={}K cannot be set; it takes root", kib);
+}
+
 class Arguments {
  public:
   explicit Arguments(const MountOptions& options) {
@@ -103,6 +121,7 @@ SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
 Session::Session(const MountOptions& options, Mount& mount)
     : mount_(mount), options_(options), ended_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   served_.filesystem = &mount.filesystem();
+  served_.kernel = options.kernel;
 }
 
 Session::~Session() { check(session_ == nullptr, "a session is ended before it goes"); }
@@ -182,6 +201,7 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
     return give_up("the kernel's FUSE did not answer: " + to_text(served.error()),
                    served.error().sys_errno);
   }
+  set_read_ahead(options);
   return self;
 }
 

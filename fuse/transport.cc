@@ -56,7 +56,8 @@ Transport::Transport(fuse_session* session, const MountOptions& options, Mount& 
       options_(options),
       mount_(mount),
       memory_(memory_of(options)),
-      classic_(session, ended_fd, memory_.value() / ClassicRequest::kMemory) {
+      classic_(session, ended_fd, memory_.value() / ClassicRequest::kMemory,
+               mount.transport_stats()) {
   static const fuse_custom_io io = [] {
     fuse_custom_io hooks{};
     hooks.writev = write_answer;
@@ -131,7 +132,8 @@ ssize_t Transport::answer_init(const iovec* parts) {
   choose(offer_);
   // libfuse 3.14 wants PARALLEL_DIROPS and never says so: without it the kernel sends one look-up a
   // directory at a time.
-  InitAmendment amendment{.flags = offer_.flags & kParallelDirops};
+  InitAmendment amendment;
+  if (options_.kernel.parallel_dirops) amendment.flags = offer_.flags & kParallelDirops;
   if (rings_) {
     amendment.flags |= kOverRing;
     amendment.max_bytes = static_cast<std::uint32_t>(rings_->layout().payload_bytes);

@@ -16,6 +16,7 @@
 #include "ctl/control.h"
 #include "ctl/figures.h"
 #include "ctl/status.h"
+#include "ctl/top.h"
 
 namespace larder::ctl {
 namespace {
@@ -27,6 +28,7 @@ struct Request {
   std::string directory = ".larder";
   Form form = Form::kText;
   std::string filter;
+  TopOptions top;
 
   Control control() const { return {mountpoint, directory}; }
 };
@@ -91,6 +93,7 @@ SetUp<std::string> ops(const Request& r) { return r.control().read("ops"); }
 SetUp<std::string> caches(const Request& r) { return r.control().read("caches"); }
 SetUp<std::string> netfs(const Request& r) { return r.control().read("netfs"); }
 SetUp<std::string> metrics(const Request& r) { return r.control().read("metrics"); }
+SetUp<std::string> show_top(const Request& request) { return top(request.control(), request.top); }
 
 using Show = SetUp<std::string> (*)(const Request&);
 
@@ -98,7 +101,7 @@ struct Command {
   const char* name;
   const char* description;
   Show show;
-  enum class Extra { kNone, kJson, kFilter } extra;
+  enum class Extra { kNone, kJson, kFilter, kLive } extra;
 };
 constexpr Command kCommands[] = {
     {"status", "How the mount does: share, store, hits, calls, errors.", status,
@@ -114,6 +117,8 @@ constexpr Command kCommands[] = {
      Command::Extra::kNone},
     {"metrics", "The counters for Prometheus.", metrics, Command::Extra::kNone},
     {"options", "The options that the mount runs with.", options, Command::Extra::kJson},
+    {"top", "What the mount does, second by second, until it is interrupted.", show_top,
+     Command::Extra::kLive},
     {"version", "The version of the larder that is mounted.", version, Command::Extra::kJson},
 };
 
@@ -133,6 +138,13 @@ int run(int argc, char** argv) {
     if (command.extra == Command::Extra::kFilter) {
       sub->add_option("--filter", request.filter,
                       "which objects and columns: letters of KACcBbWwRrSs");
+    }
+    if (command.extra == Command::Extra::kLive) {
+      sub->add_option("--interval", request.top.interval_s, "seconds from page to page")
+          ->check(CLI::Range(0.1, 3600.0))
+          ->capture_default_str();
+      sub->add_option("--count", request.top.count, "pages; 0: until it is interrupted")
+          ->capture_default_str();
     }
     sub->callback([&show, &command] { show = command.show; });
   }

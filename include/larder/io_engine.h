@@ -9,6 +9,7 @@
 // I/O allocates. Short transfers are carried on inside the engine: `done` hears all or an error.
 #pragma once
 
+#include <larder/reactor.h>
 #include <larder/result.h>
 #include <larder/units.h>
 
@@ -19,6 +20,13 @@
 
 namespace larder {
 
+// What a read leaves behind in the system's page cache.
+enum class ReadMode : std::uint8_t {
+  kBuffered,    // the pages that it read
+  kDropBehind,  // only what was there before (RWF_DONTCACHE; as kBuffered where it is unknown)
+  kDirect,      // nothing, and takes nothing from it: `fd` was opened with O_DIRECT
+};
+
 struct IoRequest {
   enum class Kind : std::uint8_t { kRead, kWrite, kFlush };
 
@@ -27,6 +35,7 @@ struct IoRequest {
   ByteOffset offset{};
   std::byte* data = nullptr;  // kWrite only reads it
   std::size_t length = 0;     // bytes; kFlush: unused
+  ReadMode mode = ReadMode::kBuffered;
   // Called once, on a thread of the engine; must not block, may submit. The request may be reused
   // in it.
   void (*done)(IoRequest& self, Status status) = nullptr;
@@ -34,6 +43,9 @@ struct IoRequest {
   // The engine's.
   std::size_t moved = 0;
   IoRequest* next = nullptr;
+  struct OnRing : Completion {
+    IoRequest* request = nullptr;
+  } on_ring;
 };
 
 class IoEngine {
@@ -46,7 +58,16 @@ class IoEngine {
 
   // Reads on the calling thread, without a hand-off: the warm read of the classic transport.
   // Errors: kStoreIo. Thread: any.
-  virtual Status read_now(int fd, ByteOffset offset, std::span<std::byte> into) = 0;
+  virtual Status read_now(int fd, ByteOffset offset, std::span<std::byte> into,
+                          ReadMode mode = ReadMode::kBuffered) = 0;
+
+  // Must the calling thread not wait, and is its submit() of a read no hand-off? Then it has a
+  // reactor, and `done` is called on the thread itself, in its next turn.
+  virtual bool reads_on_this_ring() const { return false; }
+  // What read_now() does, but for waiting: false where the device would have to be asked; what
+  // `into` holds then is not known. Errors: kStoreIo. Thread: any.
+  virtual Result<bool> read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                                    ReadMode mode);
 
   // "io_uring" or "threads"
   virtual std::string name() const = 0;

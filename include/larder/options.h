@@ -40,6 +40,26 @@ struct CacheSpec {
   friend bool operator==(const CacheSpec&, const CacheSpec&) = default;
 };
 
+enum class StoreReads : std::uint8_t {
+  kAuto,        // kDropBehind where the kernel keeps what was read, else kBuffered
+  kBuffered,    // through the system's page cache, which keeps the store's pages
+  kDropBehind,  // through it, and nothing that was not there before stays
+  kDirect,      // past it
+};
+
+enum class ReadDirPlus : std::uint8_t { kAuto, kAlways, kNever };
+
+// What larder asks of the kernel's FUSE.
+struct KernelTuning {
+  unsigned max_background = 4096;
+  ByteCount read_ahead{0};  // 0: as the kernel has it
+  ReadDirPlus readdirplus = ReadDirPlus::kAuto;
+  bool async_dio = true;
+  bool parallel_dirops = true;
+  bool cache_symlinks = false;
+  bool skip_flush = true;  // of handles that cannot write
+};
+
 struct MountOptions {
   std::string share;       // absolute
   std::string mountpoint;  // absolute
@@ -56,6 +76,9 @@ struct MountOptions {
   TransportChoice transport = TransportChoice::kAuto;
   ByteCount transport_memory{0};  // 0: an eighth of the machine's, 64 MiB to 1 GiB
   unsigned threads = 0;           // of the classic transport; 0: 2 per processor, 4 to 16
+  StoreReads store_reads = StoreReads::kAuto;
+  KernelTuning kernel;
+  bool check_sums = true;  // no: for measuring
   unsigned share_threads = 32;
   Nanoseconds share_deadline_ns = 30 * kSecond;
   Nanoseconds share_slow_ns = 2 * kSecond;

@@ -50,8 +50,8 @@ class Reactor : public WorkQueue {
 
   // The owner's:
   virtual void command(const RingCommand& command, Completion& completion) = 0;
-  // Into `into`, as pread(2): the result may be short.
-  virtual void read(int fd, ByteOffset offset, std::span<std::byte> into,
+  // Into `into`, as preadv2(2) with `flags`: the result may be short.
+  virtual void read(int fd, ByteOffset offset, std::span<std::byte> into, int flags,
                     Completion& completion) = 0;
   // Submits what is prepared, waits until something has completed or was posted, and tells all that
   // has.

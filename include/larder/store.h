@@ -34,6 +34,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -43,6 +44,8 @@
 #include <vector>
 
 namespace larder::store {
+
+class Store;
 
 // An object of the store, in memory; opaque above this floor. Held by ObjectRef, it stays valid
 // after retire(): then it has no pages and takes none.
@@ -65,6 +68,9 @@ struct Culling {
 // Whether a commit waits for its interval to pass, or goes at once and takes along who waits.
 enum class Urgency : std::uint8_t { kLazy, kEager };
 
+// kIgnored: for measuring what the check costs.
+enum class Sums : std::uint8_t { kChecked, kIgnored };
+
 struct Options {
   Nanoseconds commit_ns = 500 * kMillisecond;  // commit=: what is older than this survives kill -9
   Culling culling = {};
@@ -77,6 +83,7 @@ struct Options {
   CommitBy commit_by = CommitBy::kThread;
   // Bytes of a checkpoint that are written before the next commit has its turn.
   ByteCount checkpoint_step{8u << 20};
+  Sums sums = Sums::kChecked;
 };
 
 enum class State : std::uint8_t {
@@ -133,6 +140,28 @@ class ReadPlan {
   std::size_t count_ = 0;
   PageCount covered_{};
   Object* object_ = nullptr;  // a reference is held from plan to finish
+};
+
+// A read that waits for the device without a thread. Owned by the caller until `done`.
+struct StoreRead {
+  ObjectRef object;
+  PageRange range{};
+  std::span<std::byte> into;  // page-aligned; holds the range
+  ReadMode mode = ReadMode::kBuffered;
+  // Called once, on the thread that started the read where that has a ring, else on an engine's;
+  // must not block. `served` pages from the first were read and verified; fewer than asked: a miss.
+  void (*done)(StoreRead& self, PageCount served) = nullptr;
+
+  // The store's.
+  struct Part : IoRequest {
+    StoreRead* read = nullptr;
+  };
+  Store* store = nullptr;
+  ReadPlan plan;
+  std::array<Part, ReadPlan::kMaxSegments> parts;
+  std::atomic<std::size_t> outstanding{0};
+  std::atomic<int> sys_errno{0};
+  PageCount got{};
 };
 
 // A run of fetched pages on its way into the store. Owned by the caller until `done`.
@@ -233,7 +262,19 @@ class Store {
   Status finish_read(ReadPlan& plan, Status io);
   // The three steps on this thread with IoEngine::read_now. How many pages from the first were read
   // and verified; 0 is a miss.
-  PageCount read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into);
+  PageCount read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into,
+                     ReadMode mode = ReadMode::kBuffered);
+  // The same as far as it goes without waiting for the device.
+  struct AtOnce {
+    PageCount served{};       // from the first; all of them are read and verified
+    bool would_wait = false;  // there is more, at the device
+  };
+  AtOnce read_at_once(const ObjectRef& object, PageRange range, std::span<std::byte> into,
+                      ReadMode mode);
+  // Is start_read() no hand-off from here, and waiting out of place? (IoEngine's word for it.)
+  bool reads_on_this_ring() const;
+  // The rest: several extents are several reads at once.
+  void start_read(StoreRead& read);
 
   void fill(Fill& fill);
   // These pages are no longer cached.
@@ -251,6 +292,9 @@ class Store {
 
  private:
   friend std::vector<std::string> check_store(Store& store);
+  void drop_plan(ReadPlan& plan);
+  void go_on(StoreRead& read);
+  void part_done(StoreRead& read);
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -39,6 +39,12 @@ OpenedEngine thread_engine(const EngineOptions& options, std::string reason) {
 
 }  // namespace
 
+Result<bool> IoEngine::read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                                    ReadMode mode) {
+  TRY_OK(read_now(fd, offset, into, mode));
+  return true;
+}
+
 Status write_and_wait(IoEngine& engine, int fd, ByteOffset offset,
                       std::span<const std::byte> data) {
   Waited request;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/thread_engine.h"
 
+#include "io/ring_read.h"
+
 namespace larder {
 
 ThreadEngine::ThreadEngine(const ThreadEngineOptions& options)
@@ -23,6 +25,8 @@ ThreadEngine::~ThreadEngine() { pool_.stop(); }
 void ThreadEngine::submit(IoRequest& request) {
   check(request.done != nullptr, "a request has someone to tell");
   request.moved = 0;
+  if (request.kind == IoRequest::Kind::kRead && reads_on_this_ring())
+    return read_on_this_ring(request);
   Work* lane = nullptr;
   {
     const MutexLock lock(mutex_);
@@ -53,7 +57,7 @@ Status ThreadEngine::carry_out(const IoRequest& request) const {
   switch (request.kind) {
     case IoRequest::Kind::kRead:
       return read_all(request.fd, request.offset, {request.data, request.length},
-                      options_.max_transfer_bytes);
+                      options_.max_transfer_bytes, request.mode);
     case IoRequest::Kind::kWrite:
       return write_all(request.fd, request.offset, {request.data, request.length},
                        options_.max_transfer_bytes);
@@ -64,8 +68,13 @@ Status ThreadEngine::carry_out(const IoRequest& request) const {
   return {};
 }
 
-Status ThreadEngine::read_now(int fd, ByteOffset offset, std::span<std::byte> into) {
-  return read_all(fd, offset, into);
+Status ThreadEngine::read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) {
+  return read_all(fd, offset, into, kMaxTransfer, mode);
+}
+
+Result<bool> ThreadEngine::read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                                        ReadMode mode) {
+  return read_cached(fd, offset, into, mode);
 }
 
 }  // namespace larder

@@ -3,6 +3,7 @@
 // is moved. Errors: kStoreIo with the errno; EIO where the file ends inside a read. Thread: any.
 #pragma once
 
+#include <larder/io_engine.h>
 #include <larder/result.h>
 #include <larder/units.h>
 
@@ -15,7 +16,14 @@ namespace larder {
 inline constexpr std::size_t kMaxTransfer = 0x7ffff000;
 
 Status read_all(int fd, ByteOffset offset, std::span<std::byte> into,
-                std::size_t max_transfer_bytes = kMaxTransfer);
+                std::size_t max_transfer_bytes = kMaxTransfer, ReadMode mode = ReadMode::kBuffered);
+// Only what the page cache holds, in one call: false where that is not all.
+Result<bool> read_cached(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode);
+// For preadv2 and for the ring. 0 once the kernel or the file system has said that it knows no
+// RWF_DONTCACHE.
+int flags_of(ReadMode mode);
+// True: it was the mode that the kernel did not know, and the same read without it may go.
+bool forget_unknown_mode(int sys_errno, ReadMode mode);
 Status write_all(int fd, ByteOffset offset, std::span<const std::byte> from,
                  std::size_t max_transfer_bytes = kMaxTransfer);
 Status flush_data(int fd);

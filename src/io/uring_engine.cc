@@ -10,6 +10,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "io/ring_read.h"
+#include "io/tsan.h"
+
 namespace larder {
 namespace {
 
@@ -94,6 +97,8 @@ UringEngine::~UringEngine() {
 void UringEngine::submit(IoRequest& request) {
   check(request.done != nullptr, "a request has someone to tell");
   request.moved = 0;
+  if (request.kind == IoRequest::Kind::kRead && reads_on_this_ring())
+    return read_on_this_ring(request);
   const MutexLock lock(mutex_);
   const bool wake = incoming_.empty();
   incoming_.push(request);
@@ -101,8 +106,13 @@ void UringEngine::submit(IoRequest& request) {
   if (wake && !owner_->is_current()) ::eventfd_write(wake_.get(), 1);
 }
 
-Status UringEngine::read_now(int fd, ByteOffset offset, std::span<std::byte> into) {
-  return read_all(fd, offset, into);
+Status UringEngine::read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) {
+  return read_all(fd, offset, into, kMaxTransfer, mode);
+}
+
+Result<bool> UringEngine::read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                                       ReadMode mode) {
+  return read_cached(fd, offset, into, mode);
 }
 
 void UringEngine::run_owner() {
@@ -158,6 +168,7 @@ void UringEngine::start(IoRequest& request) {
   switch (request.kind) {
     case IoRequest::Kind::kRead:
       ::io_uring_prep_read(sqe, request.fd, data, length, offset);
+      sqe->rw_flags = flags_of(request.mode);
       break;
     case IoRequest::Kind::kWrite:
       ::io_uring_prep_write(sqe, request.fd, data, length, offset);
@@ -167,6 +178,7 @@ void UringEngine::start(IoRequest& request) {
       break;
   }
   ::io_uring_sqe_set_data(sqe, &request);
+  submit_annotation(&request);
   ++at_device_;
 }
 
@@ -191,6 +203,7 @@ void UringEngine::reap() {
       continue;
     }
     --at_device_;
+    complete_annotation(whose);
     settle(*static_cast<IoRequest*>(whose), result);
   }
 }
@@ -201,6 +214,10 @@ void UringEngine::settle(IoRequest& request, int result) {
     return;
   }
   if (result < 0) {
+    if (request.kind == IoRequest::Kind::kRead && forget_unknown_mode(-result, request.mode)) {
+      backlog_.push_front(request);
+      return;
+    }
     told_.push_back({&request, fail(ErrorCode::kStoreIo, -result)});
     return;
   }

@@ -50,7 +50,10 @@ class UringEngine final : public IoEngine {
   ~UringEngine() override;  // whatever was submitted is done first
 
   void submit(IoRequest& request) override;
-  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into) override;
+  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) override;
+  bool reads_on_this_ring() const override { return current_reactor() != nullptr; }
+  Result<bool> read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                            ReadMode mode) override;
   std::string name() const override { return "io_uring"; }
 
  private:

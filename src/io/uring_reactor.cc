@@ -74,6 +74,7 @@ int UringReactor::open_ring(const ReactorOptions& options) {
 }
 
 UringReactor::~UringReactor() {
+  if (owned_here == this) owned_here = nullptr;
   if (open_) ::io_uring_queue_exit(&ring_);
 }
 
@@ -113,10 +114,11 @@ void UringReactor::command(const RingCommand& command, Completion& completion) {
   submitted(sqe, completion);
 }
 
-void UringReactor::read(int fd, ByteOffset offset, std::span<std::byte> into,
+void UringReactor::read(int fd, ByteOffset offset, std::span<std::byte> into, int flags,
                         Completion& completion) {
   io_uring_sqe* sqe = entry();
   ::io_uring_prep_read(sqe, fd, into.data(), static_cast<unsigned>(into.size()), offset.value());
+  sqe->rw_flags = flags;
   submitted(sqe, completion);
 }
 

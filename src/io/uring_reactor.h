@@ -29,7 +29,8 @@ class UringReactor final : public Reactor {
 
   Status begin() override;
   void command(const RingCommand& command, Completion& completion) override;
-  void read(int fd, ByteOffset offset, std::span<std::byte> into, Completion& completion) override;
+  void read(int fd, ByteOffset offset, std::span<std::byte> into, int flags,
+            Completion& completion) override;
   void turn() override;
   std::size_t waiting() const override { return reaped_.size() - told_; }
   void post(Work& work) override;

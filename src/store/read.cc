@@ -94,12 +94,13 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
   const ObjectRef object(std::exchange(plan.object_, nullptr), false);
   Status status = io;
   const std::uint32_t* sums = plan.sums_.data();
+  const bool checks = io.has_value() && impl_->options.sums == Sums::kChecked;
   for (std::size_t i = 0; i < plan.count_; ++i) {
     const auto bytes = plan.segments_[i].into;
     const std::size_t pages = bytes.size() / kPageSize;
     const PageIndex first = plan.first_pages_[i];
     bool wrong = false;
-    for (std::size_t page = 0; io && page < pages && !wrong; ++page) {
+    for (std::size_t page = 0; checks && page < pages && !wrong; ++page) {
       const auto content = bytes.subspan(page * kPageSize, kPageSize);
       wrong = page_sum(object->id, first + PageCount{page}, content) != sums[page];
     }
@@ -120,7 +121,25 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
   return status;
 }
 
-PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into) {
+namespace {
+
+// Takes the next segments that are neighbours in the file and in memory: they are one read.
+ReadSegment take_whole(std::span<const ReadSegment>& segments) {
+  ReadSegment whole = segments.front();
+  for (segments = segments.subspan(1); !segments.empty(); segments = segments.subspan(1)) {
+    const ReadSegment& next = segments.front();
+    const bool near = next.at == whole.at + ByteCount{whole.into.size()} &&
+                      next.into.data() == whole.into.data() + whole.into.size();
+    if (!near) break;
+    whole.into = {whole.into.data(), whole.into.size() + next.into.size()};
+  }
+  return whole;
+}
+
+}  // namespace
+
+PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into,
+                          ReadMode mode) {
   PageCount got{0};
   while (got < range.count) {
     ReadPlan plan;
@@ -128,23 +147,94 @@ PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<st
     plan_read(object, rest, into.subspan(to_bytes(got).value()), plan);
     if (plan.covered().value() == 0) break;
     Status io;
-    const auto segments = plan.segments();
-    for (std::size_t i = 0; i < segments.size() && io;) {
-      // Neighbours in the file and in memory are one read.
-      ReadSegment whole = segments[i];
-      for (++i; i < segments.size(); ++i) {
-        const bool near = segments[i].at == whole.at + ByteCount{whole.into.size()} &&
-                          segments[i].into.data() == whole.into.data() + whole.into.size();
-        if (!near) break;
-        whole.into = {whole.into.data(), whole.into.size() + segments[i].into.size()};
-      }
-      io = impl_->engine.read_now(impl_->device.fd.get(), whole.at, whole.into);
+    for (auto segments = plan.segments(); !segments.empty() && io;) {
+      const ReadSegment whole = take_whole(segments);
+      io = impl_->engine.read_now(impl_->read_fd(mode), whole.at, whole.into, mode);
     }
     const PageCount covered = plan.covered();
     if (!finish_read(plan, io)) break;
     got += covered;
   }
   return got;
+}
+
+Store::AtOnce Store::read_at_once(const ObjectRef& object, PageRange range,
+                                  std::span<std::byte> into, ReadMode mode) {
+  AtOnce answer;
+  while (answer.served < range.count) {
+    ReadPlan plan;
+    const PageRange rest{range.first + answer.served, range.count - answer.served};
+    plan_read(object, rest, into.subspan(to_bytes(answer.served).value()), plan);
+    if (plan.covered().value() == 0) break;
+    Result<bool> here = true;
+    for (auto segments = plan.segments(); !segments.empty() && here && *here;) {
+      const ReadSegment whole = take_whole(segments);
+      here = impl_->engine.read_at_once(impl_->read_fd(mode), whole.at, whole.into, mode);
+    }
+    if (here && !*here) {
+      drop_plan(plan);
+      answer.would_wait = true;
+      break;
+    }
+    const PageCount covered = plan.covered();
+    if (!finish_read(plan, here ? Status{} : Status(fail(here.error())))) break;
+    answer.served += covered;
+  }
+  return answer;
+}
+
+// Lets go of what a plan holds: nothing was read.
+void Store::drop_plan(ReadPlan& plan) {
+  const ObjectRef object(std::exchange(plan.object_, nullptr), false);
+  for (std::size_t i = 0; i < plan.count_; ++i) impl_->pins.unpin(plan.pins_[i]);
+}
+
+bool Store::reads_on_this_ring() const { return impl_->engine.reads_on_this_ring(); }
+
+void Store::start_read(StoreRead& read) {
+  check(read.done != nullptr, "a read has someone to tell");
+  read.store = this;
+  read.got = PageCount{0};
+  go_on(read);
+}
+
+// Plans what is left and starts its parts; again behind the last of them, until all is there.
+void Store::go_on(StoreRead& read) {
+  const PageRange rest{read.range.first + read.got, read.range.count - read.got};
+  if (!rest.empty())
+    plan_read(read.object, rest, read.into.subspan(to_bytes(read.got).value()), read.plan);
+  if (rest.empty() || read.plan.covered().value() == 0) return read.done(read, read.got);
+  read.sys_errno.store(0);
+  std::size_t count = 0;
+  for (auto segments = read.plan.segments(); !segments.empty(); ++count) {
+    const ReadSegment whole = take_whole(segments);
+    StoreRead::Part& part = read.parts[count];
+    part.read = &read;
+    part.kind = IoRequest::Kind::kRead;
+    part.fd = impl_->read_fd(read.mode);
+    part.offset = whole.at;
+    part.data = whole.into.data();
+    part.length = whole.into.size();
+    part.mode = read.mode;
+    part.done = [](IoRequest& self, Status status) {
+      StoreRead& whose = *static_cast<StoreRead::Part&>(self).read;
+      if (!status) whose.sys_errno.store(std::max(status.error().sys_errno, 1));
+      whose.store->part_done(whose);
+    };
+  }
+  read.outstanding.store(count + 1);  // this thread's own hold, until all are started
+  for (std::size_t i = 0; i < count; ++i) impl_->engine.submit(read.parts[i]);
+  part_done(read);
+}
+
+void Store::part_done(StoreRead& read) {
+  if (read.outstanding.fetch_sub(1) != 1) return;
+  const int sys_errno = read.sys_errno.load();
+  const PageCount covered = read.plan.covered();
+  const Status io = sys_errno == 0 ? Status{} : Status(fail(ErrorCode::kStoreIo, sys_errno));
+  if (!finish_read(read.plan, io)) return read.done(read, read.got);
+  read.got += covered;
+  go_on(read);
 }
 
 // The blocks are not used again in this run: what is wrong with them may be wrong for good.

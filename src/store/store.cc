@@ -2,6 +2,7 @@
 // Opening, closing, and what a store says of itself.
 #include <larder/store.h>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <larder/log.h>
 
@@ -64,9 +65,21 @@ Store::Impl::Marks marks_of(const Culling& culling, std::uint64_t blocks) {
 
 }  // namespace
 
+namespace {
+
+// Another open file of the same, so that its lock stays the first one's. -1 where the file system
+// has no O_DIRECT.
+int open_direct(int fd) {
+  if (fd < 0) return -1;
+  return ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+}
+
+}  // namespace
+
 Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, WorkQueue& a_machine,
                   const Clock& a_clock, Loaded loaded)
     : device(std::move(a_device)),
+      direct(open_direct(device.fd.get())),
       options(an_options),
       engine(an_engine),
       machine(a_machine),

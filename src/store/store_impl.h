@@ -133,8 +133,14 @@ struct Store::Impl {
   void retire_locked(Object& object) REQUIRES(mutex);
   void resize_locked(Object& object, ByteCount size) REQUIRES(mutex);
 
+  // The descriptor for reads of this mode; without O_DIRECT where it cannot be had.
+  int read_fd(ReadMode mode) const {
+    return mode == ReadMode::kDirect && direct.valid() ? direct.get() : device.fd.get();
+  }
+
   // Constant after open.
   Device device;
+  Fd direct;  // the same file, opened with O_DIRECT
   const Options options;
   IoEngine& engine;
   WorkQueue& machine;

@@ -25,7 +25,7 @@ constexpr unsigned kAnswerThreads = 2;
 // Options that are the process's: a later mount cannot have its own.
 constexpr auto kOfHost = std::to_array<std::string_view>(
     {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "index_memory",
-     "store_deadline", "cache_factor", "log"});
+     "store_deadline", "cache_factor", "check_sums", "log"});
 
 // The caches that these options ask for, the first first.
 SetUp<std::vector<CacheSpec>> wanted_caches(const MountOptions& options) {
@@ -227,12 +227,14 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
   std::string note = fmt::format("the store is {}, {}", device.path, size_text(device.size));
   if (!device.note.empty()) note += "; " + device.note;
   TRY(std::shared_ptr<store::Store> opened,
-      store::Store::open(std::move(device),
-                         {.commit_ns = options.commit_ns,
-                          .culling = options.culling,
-                          .deadline_ns = options.store_deadline_ns,
-                          .index_memory = options.index_memory},
-                         *engine.engine, machine, clock, Seed{}));
+      store::Store::open(
+          std::move(device),
+          {.commit_ns = options.commit_ns,
+           .culling = options.culling,
+           .deadline_ns = options.store_deadline_ns,
+           .index_memory = options.index_memory,
+           .sums = options.check_sums ? store::Sums::kChecked : store::Sums::kIgnored},
+          *engine.engine, machine, clock, Seed{}));
   {
     MutexLock lock(list_mutex_);
     caches_.push_back({wanted.tag, wanted.store, opened, figures_of(opened->counters())});

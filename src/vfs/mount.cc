@@ -19,17 +19,6 @@
 #include "vfs/vfs.h"
 
 namespace larder {
-
-void TransportStats::register_in(stats::Registry& registry) {
-  using stats::Unit;
-  registry.add("fuse.ring_entries", Unit::kGauge, "entries that the rings have", ring_entries);
-  registry.add("fuse.copied_bytes", Unit::kBytes, "bytes of answers that were not in their place",
-               copied_bytes);
-  registry.add("fuse.refused", Unit::kCount, "requests that found no room to wait in", refused);
-  registry.add("fuse.stale_answers", Unit::kCount, "answers that came twice or too late",
-               stale_answers);
-}
-
 namespace {
 
 ShareCallsOptions share_options(const MountOptions& options) {
@@ -115,10 +104,14 @@ SetUp<std::monostate> Mount::Impl::open() {
                               VfsOptions{.share = options.share,
                                          .share_slow_ns = options.share_slow_ns,
                                          .direct_io = options.direct_io,
+                                         .store_reads = options.store_reads,
+                                         .skip_flush = options.kernel.skip_flush,
                                          .gives_files_away = ::geteuid() == 0},
                               at_mount.root, at_mount.figures);
   vfs->register_in(registry);
   transport_stats.register_in(registry);
+  registry.add("stage.share_ns", stats::Unit::kNanoseconds, "time of calls to the share",
+               share->counters().latency_ns);
   share->counters().register_in(registry);
   host.register_stores(registry);
   host.cache->register_in(registry);
@@ -211,6 +204,7 @@ void Mount::Impl::add_control_files() {
   control->add("status", 0444, [this] { return status_text(); });
   control->add("version", 0444, [] { return fmt::format("larder {}\n", kVersion); });
   control->add("options", 0444, [this] { return options_text(options); });
+  control->add("busy", 0400, [this] { return vfs->busy_text(); });
   control->add("histogram", 0400, [this] { return host.cache->histogram_text(); });
   control->add_filtered("objects", 0400,
                         [this](std::string_view letters) { return host.cache->objects(letters); });

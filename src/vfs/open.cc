@@ -102,7 +102,7 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
   auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
-  answer.no_flush = !handle->writable();
+  answer.no_flush = options_.skip_flush && !handle->writable();
   if (share) handle->slot->set_if_empty(share->file);
   bool kernel_is_behind = false;
   if (inode.is_regular()) {

@@ -23,6 +23,7 @@ namespace {
 
 constexpr ByteCount kLeastSize{16u << 20};
 constexpr ByteCount kLeastTransport{1u << 20};
+constexpr ByteCount kMostReadAhead{64u << 20};
 constexpr Nanoseconds kLongestCommit = 60 * kSecond;
 constexpr std::uint64_t kLastId = std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is "no id"
 
@@ -99,6 +100,13 @@ constexpr Words<EngineChoice, 3> kEngines{{{"auto", EngineChoice::kAuto},
 constexpr Words<TransportChoice, 3> kTransports{{{"auto", TransportChoice::kAuto},
                                                  {"uring", TransportChoice::kUring},
                                                  {"classic", TransportChoice::kClassic}}};
+constexpr Words<StoreReads, 4> kStoreReads{{{"auto", StoreReads::kAuto},
+                                            {"buffered", StoreReads::kBuffered},
+                                            {"dropbehind", StoreReads::kDropBehind},
+                                            {"direct", StoreReads::kDirect}}};
+constexpr Words<ReadDirPlus, 3> kReadDirPlus{{{"auto", ReadDirPlus::kAuto},
+                                              {"always", ReadDirPlus::kAlways},
+                                              {"never", ReadDirPlus::kNever}}};
 constexpr Words<LogLevel, 4> kLogLevels{{{"debug", LogLevel::kDebug},
                                          {"info", LogLevel::kInfo},
                                          {"warn", LogLevel::kWarn},
@@ -231,6 +239,19 @@ bool set_factor(MountOptions& options, std::string_view value) {
   return true;
 }
 
+bool set_read_ahead(MountOptions& options, std::string_view value) {
+  if (value == "auto") {
+    options.kernel.read_ahead = ByteCount{0};
+    return true;
+  }
+  const auto size = parse_size(value);
+  return size && *size >= ByteCount{kPageSize} && *size <= kMostReadAhead &&
+         keep(size, options.kernel.read_ahead);
+}
+std::string get_read_ahead(const MountOptions& options) {
+  return options.kernel.read_ahead == ByteCount{0} ? "auto" : size_text(options.kernel.read_ahead);
+}
+
 bool set_threads(MountOptions& options, std::string_view value) {
   if (value == "auto") {
     options.threads = 0;
@@ -272,6 +293,7 @@ using Text = std::string_view;
 constexpr std::string_view kDuration = "a duration such as 5, 1.5, 500ms, 10m or 1h, 0 or more";
 constexpr std::string_view kPositive = "a duration such as 5, 500ms, 10m or 1h, more than 0";
 constexpr std::string_view kFlag = "no value";
+constexpr std::string_view kYesNo = "yes or no";
 constexpr std::string_view kId = "a number from 0 to 4294967294, or `share`";
 
 constexpr auto kTable = std::to_array<OptionSpec>({
@@ -332,6 +354,13 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "works.",
      "auto, uring or threads", [](Out o, Text v) { return set_word(kEngines, v, o.engine); },
      [](In o) { return word_text(kEngines, o.engine); }},
+    {"Store", "store_reads", "auto|buffered|dropbehind|direct", "auto",
+     "What reading the store leaves in the system's page cache: its pages (buffered), none that "
+     "were not there before (dropbehind), or nothing, past it (direct). auto: dropbehind, since "
+     "the kernel keeps what it was given itself; buffered with direct_io.",
+     "auto, buffered, dropbehind or direct",
+     [](Out o, Text v) { return set_word(kStoreReads, v, o.store_reads); },
+     [](In o) { return word_text(kStoreReads, o.store_reads); }},
 
     {"Coherency", "coherency", "strict|cto|ttl=N|immutable", "cto",
      "strict: each open and each read asks the share whether the file changed. cto: each open does "
@@ -413,6 +442,37 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "4 to 16.",
      "a number from 1 to 64, or `auto`", set_threads,
      [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
+    {"Kernel", "max_background", "N", "4096",
+     "How many read-aheads and other requests that nobody waits for the kernel sends at once; so "
+     "many that those of a file that hangs do not hold up the others.",
+     "a number from 1 to 65535",
+     [](Out o, Text v) { return set_count(v, 65535, o.kernel.max_background); },
+     [](In o) { return fmt::format("{}", o.kernel.max_background); }},
+    {"Kernel", "read_ahead", "SIZE", "auto",
+     "How far ahead the kernel reads in files that are read in order; auto leaves it as the system "
+     "has it, and only root can set more.",
+     "a size from 4K to 64M, or `auto`", set_read_ahead, get_read_ahead},
+    {"Kernel", "readdirplus", "auto|always|never", "auto",
+     "Whether listings bring the attributes of their files: auto, when somebody asks for them.",
+     "auto, always or never",
+     [](Out o, Text v) { return set_word(kReadDirPlus, v, o.kernel.readdirplus); },
+     [](In o) { return word_text(kReadDirPlus, o.kernel.readdirplus); }},
+    {"Kernel", "async_dio", "yes|no", "yes",
+     "Reads and writes past the kernel's pages go several at a time.", kYesNo,
+     [](Out o, Text v) { return set_flag(v, o.kernel.async_dio); },
+     [](In o) { return flag_text(o.kernel.async_dio); }},
+    {"Kernel", "parallel_dirops", "yes|no", "yes",
+     "Look-ups and listings in one directory go several at a time.", kYesNo,
+     [](Out o, Text v) { return set_flag(v, o.kernel.parallel_dirops); },
+     [](In o) { return flag_text(o.kernel.parallel_dirops); }},
+    {"Kernel", "cache_symlinks", "yes|no", "no", "The kernel keeps where symbolic links point to.",
+     kYesNo, [](Out o, Text v) { return set_flag(v, o.kernel.cache_symlinks); },
+     [](In o) { return flag_text(o.kernel.cache_symlinks); }},
+    {"Kernel", "skip_flush", "yes|no", "yes",
+     "Closing a file that was open for reading sends nothing.", kYesNo,
+     [](Out o, Text v) { return set_flag(v, o.kernel.skip_flush); },
+     [](In o) { return flag_text(o.kernel.skip_flush); }},
+
     {"Running", "cache_factor", "FACTOR", "1",
      "Scales how many listings, link targets, extended attributes and absent names are kept in "
      "memory; 0 keeps none.",
@@ -429,6 +489,10 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "16 32, page 64 128 256, operation 512 1024 2048 (enter, leave, within); decimal or 0x.",
      "a number of 32 bits, decimal or with 0x", set_debug,
      [](In o) { return o.debug == 0 ? std::string("0") : fmt::format("{:#x}", o.debug); }},
+    {"Running", "check_sums", "yes|no", "yes",
+     "Whether what is read from the store is checked; no is for measuring what that costs.", kYesNo,
+     [](Out o, Text v) { return set_flag(v, o.check_sums); },
+     [](In o) { return flag_text(o.check_sums); }},
     {"Running", "direct_io", "", "no",
      "The kernel keeps no pages and every read reaches larder; for measuring.", kFlag,
      [](Out o, Text v) { return set_flag(v, o.direct_io); },

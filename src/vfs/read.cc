@@ -16,6 +16,8 @@
 #include <larder/log.h>
 #include <larder/store.h>
 
+#include <larder/transport_stats.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -72,23 +74,76 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
     cache::Operation operation;  // from the stack: one that would have to wait is not taken
     operation.kind = cache::OperationKind::kRead;
     if (parts_.cache.submit(inode.cookie_now(), operation) == cache::Submitted::kNow) {
-      const bool is_its = !span.in_session ||
-                          inode.session_object.load() == cache::FsCache::object_number(operation);
-      const PageCount served =
-          is_its ? read_store(operation, span.pages, reply.payload()) : PageCount{0};
+      thread_local unsigned counted = 0;
+      const Nanoseconds looked_up = is_timed(counted) ? parts_.clock.mono_ns() : 0;
+      store::Store::AtOnce found;
+      if (is_its(span, inode, operation))
+        found = read_store_at_once(operation, span.pages, reply.payload(), read_mode(handle));
       parts_.cache.complete(operation);
-      if (served == span.pages.count && span.generation == inode.generation.load()) {
-        counters_.warm_reads.add();
-        inode.warm_reads.fetch_add(1, std::memory_order_relaxed);
-        counters_.warm_bytes.add(span.count.value());
-        counters_.read_bytes.add(span.count.value());
-        counters_.warm_read_ns.record(static_cast<std::uint64_t>(parts_.clock.mono_ns() - began));
-        return reply.data(span.offset.value() % kPageSize, span.count);
-      }
+      if (looked_up != 0) time_read(handle, span, began, looked_up);
+      if (found.served == span.pages.count && span.generation == inode.generation.load())
+        return answer_warm(inode, span, began, reply);
+      if (found.would_wait)
+        return read_from_disk(handle, span, offset, count, began, std::move(reply));
     }
   }
+  park_read(handle, offset, count, began, std::move(reply));
+}
+
+// In a session the store may hold pages of before it, in another object.
+bool Vfs::is_its(const Span& span, const Inode& inode, const cache::Operation& operation) {
+  return !span.in_session ||
+         inode.session_object.load() == cache::FsCache::object_number(operation);
+}
+
+// On a ring only what needs no waiting; on a thread that may block, all.
+store::Store::AtOnce Vfs::read_store_at_once(const cache::Operation& operation, PageRange pages,
+                                             std::span<std::byte> into, ReadMode mode) {
+  store::Store& store = cache::FsCache::store_of(operation);
+  const auto& object = cache::FsCache::data_of(operation);
+  if (store.reads_on_this_ring()) return store.read_at_once(object, pages, into, mode);
+  return {store.read_now(object, pages, into, mode)};
+}
+
+// What the kernel keeps itself need not be in memory twice.
+ReadMode Vfs::read_mode(const Handle&) const {
+  switch (options_.store_reads) {
+    case StoreReads::kAuto:
+      return options_.direct_io ? ReadMode::kBuffered : ReadMode::kDropBehind;
+    case StoreReads::kBuffered:
+      return ReadMode::kBuffered;
+    case StoreReads::kDropBehind:
+      return ReadMode::kDropBehind;
+    case StoreReads::kDirect:
+      return ReadMode::kDirect;
+  }
+  return ReadMode::kBuffered;
+}
+
+void Vfs::time_read(Handle& handle, const Span& span, Nanoseconds began_ns,
+                    Nanoseconds looked_up_ns) {
+  counters_.stage_lookup_ns.record(static_cast<std::uint64_t>(looked_up_ns - began_ns));
+  counters_.stage_store_ns.record(
+      static_cast<std::uint64_t>(parts_.clock.mono_ns() - looked_up_ns));
+  Inode& inode = *handle.inode;
+  busy_.count(&inode, span.count.value(),
+              [&] { return names_.path_of(inode).value_or("(removed)"); });
+}
+
+void Vfs::answer_warm(Inode& inode, const Span& span, Nanoseconds began_ns, Reply& reply) {
+  counters_.warm_reads.add();
+  inode.warm_reads.fetch_add(1, std::memory_order_relaxed);
+  counters_.warm_bytes.add(span.count.value());
+  counters_.read_bytes.add(span.count.value());
+  counters_.warm_read_ns.record(static_cast<std::uint64_t>(parts_.clock.mono_ns() - began_ns));
+  reply.data(span.offset.value() % kPageSize, span.count);
+}
+
+void Vfs::park_read(Handle& handle, ByteOffset offset, ByteCount count, Nanoseconds began_ns,
+                    Reply reply) {
   if (!park(reply)) return;
-  resume_read(std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
+  resume_read(
+      std::make_unique<ParkedRead>(*this, handle, offset, count, began_ns, std::move(reply)));
 }
 
 // In a session, what another object holds may be of before it.

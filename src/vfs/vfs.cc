@@ -92,6 +92,10 @@ void VfsCounters::register_in(stats::Registry& registry) {
   registry.add("vfs.handles", Unit::kGauge, "open files and directories", handles);
   registry.add("vfs.warm_read_ns", Unit::kNanoseconds, "time of warm reads", warm_read_ns);
   registry.add("vfs.cold_read_ns", Unit::kNanoseconds, "time of cold reads", cold_read_ns);
+  registry.add("stage.lookup_ns", Unit::kNanoseconds,
+               "time of a read until the store is asked, of every eighth", stage_lookup_ns);
+  registry.add("stage.store_ns", Unit::kNanoseconds,
+               "time of a read at the store, sums checked, of every eighth", stage_store_ns);
 }
 
 }  // namespace larder

@@ -23,9 +23,11 @@
 #include <larder/clock.h>
 #include <larder/cookie.h>
 #include <larder/filesystem.h>
+#include <larder/options.h>
 #include <larder/settings.h>
 #include <larder/share_calls.h>
 #include <larder/stats.h>
+#include <larder/store.h>
 #include <larder/timers.h>
 #include <larder/work_queue.h>
 
@@ -37,6 +39,7 @@
 #include <utility>
 #include <variant>
 
+#include "vfs/busy_files.h"
 #include "vfs/control.h"
 #include "vfs/handle.h"
 #include "vfs/inode.h"
@@ -54,14 +57,16 @@ struct VfsCounters {
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
   stats::Counter inodes, handles;  // gauges
-  stats::Histogram warm_read_ns, cold_read_ns;
+  stats::Histogram warm_read_ns, cold_read_ns, stage_lookup_ns, stage_store_ns;
   void register_in(stats::Registry& registry);
 };
 
 struct VfsOptions {
   std::string share;  // its path, to show
   Nanoseconds share_slow_ns = 2 * kSecond;
-  bool direct_io = false;         // every read reaches larder: for measuring
+  bool direct_io = false;  // every read reaches larder: for measuring
+  StoreReads store_reads = StoreReads::kAuto;
+  bool skip_flush = true;         // of handles that cannot write
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
 };
 
@@ -92,6 +97,8 @@ class Vfs final : public Filesystem {
     counters_.register_in(registry);
     memos_.register_in(registry);
   }
+  // The control file `busy`.
+  std::string busy_text() const { return busy_.to_text(); }
 
   void lookup(NodeId parent, std::string_view name, Reply reply) override;
   void forget(NodeId node, std::uint64_t lookups) override;
@@ -294,6 +301,14 @@ class Vfs final : public Filesystem {
   bool is_of_session(Inode& inode, const cache::Operation& operation) const;
   Span span_of(Inode& inode, ByteOffset offset, ByteCount count);
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
+  static store::Store::AtOnce read_store_at_once(const cache::Operation& operation, PageRange pages,
+                                                 std::span<std::byte> into, ReadMode mode);
+  ReadMode read_mode(const Handle& handle) const;
+  void time_read(Handle& handle, const Span& span, Nanoseconds began_ns, Nanoseconds looked_up_ns);
+  static bool is_its(const Span& span, const Inode& inode, const cache::Operation& operation);
+  void answer_warm(Inode& inode, const Span& span, Nanoseconds began_ns, Reply& reply);
+  void park_read(Handle& handle, ByteOffset offset, ByteCount count, Nanoseconds began_ns,
+                 Reply reply);
   static PageCount read_store(const cache::Operation& operation, PageRange pages,
                               std::span<std::byte> into);
   void ask_then_read(std::unique_ptr<ParkedRead> read);
@@ -304,6 +319,12 @@ class Vfs final : public Filesystem {
   void assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
   void answer_read(std::unique_ptr<ParkedRead> read);
   void read_uncached(std::unique_ptr<ParkedRead> read);
+
+  // -- warm_read.cc
+  struct WarmRead;
+  void read_from_disk(Handle& handle, const Span& span, ByteOffset offset, ByteCount count,
+                      Nanoseconds began_ns, Reply reply);
+  void came_from_disk(std::unique_ptr<WarmRead> read, PageCount served);
 
   // -- fetch.cc
   struct Fetched {
@@ -376,6 +397,7 @@ class Vfs final : public Filesystem {
   VfsParts parts_;
   const VfsOptions options_;
   VfsCounters counters_;
+  BusyFiles busy_;
   KernelCache* kernel_ = nullptr;
   InodeTable table_;
   InodeRef root_;

@@ -35,13 +35,14 @@ class FakeRing final : public Reactor {
     FAIL("nothing is read");
   }
   void turn() override;
-  std::size_t waiting() const override { return 0; }
+  std::size_t waiting() const override { return waiting_; }
   void post(Work& work) override {
     const std::lock_guard lock(mutex_);
     posted_.push_back(&work);
   }
 
   // -- the kernel's side
+  void say_waiting(std::size_t count) { waiting_ = count; }
   std::size_t idle() const { return idle_.size(); }
   std::size_t registered() const { return entries_.size(); }
   // A request of `operation_bytes` bytes of first argument and `payload`. REQUIRES: idle() > 0.
@@ -71,6 +72,7 @@ class FakeRing final : public Reactor {
   std::deque<Completion*> idle_;
   std::deque<std::pair<Completion*, int>> completed_;
   std::map<std::uint64_t, Answer> answers_;
+  std::size_t waiting_ = 0;
   int refusal_ = 0, disturbance_ = 0;
   std::uint32_t lie_ = 0;
   std::mutex mutex_;

@@ -317,6 +317,29 @@ TEST_CASE("the memory is dealt out for 2 and for 128 processors") {
   CHECK_FALSE(plan_rings(ByteCount{1 << 20}, 128));
 }
 
+TEST_CASE("a large read leaves a ring on which others wait") {
+  World w;
+  struct Later final : WorkQueue {
+    void post(Work& work) override { works.push_back(&work); }
+    std::vector<Work*> works;
+  } crew;
+  w.commons.crew = &crew;
+  w.ring.say_waiting(1);
+  w.read(110, 4096);
+  CHECK(w.answer(110).error == 0);  // small: at once
+  w.read(112, 64 << 10);
+  CHECK(w.ring.answers().count(112) == 0);
+  REQUIRE(crew.works.size() == 1);
+  std::thread other([&] { crew.works[0]->run(*crew.works[0]); });
+  other.join();
+  w.ring.turn();
+  CHECK(w.answer(112).payload.size() == 64 << 10);
+  CHECK(w.stats.handed_over.value() == 1);
+  w.ring.say_waiting(0);
+  w.read(114, 64 << 10);
+  CHECK(w.answer(114).error == 0);  // alone: at once
+}
+
 TEST_CASE("processors are counted as the kernel lists them") {
   CHECK(count_processors("0-1") == 2);
   CHECK(count_processors("0") == 1);

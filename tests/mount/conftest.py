@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from support import LocalShare, Workspace, age_tree, pseudo_random, why_no_fuse  # noqa: E402
+from support import (TRANSPORT, LocalShare, Workspace, age_tree, pseudo_random,  # noqa: E402
+                     uring_switched_on, why_no_fuse, why_no_uring)
 
 
 def pytest_configure():
@@ -19,8 +20,21 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, interrupt)
 
 
+@pytest.fixture(name="transport", scope="session")
+def fixture_transport():
+    """The transport of this run, ready to be had."""
+    if TRANSPORT != "uring":
+        yield TRANSPORT
+        return
+    reason = why_no_uring()
+    if reason:
+        pytest.skip(reason)
+    with uring_switched_on():
+        yield TRANSPORT
+
+
 @pytest.fixture(name="workspace")
-def fixture_workspace():
+def fixture_workspace(transport):  # pylint: disable=unused-argument
     reason = why_no_fuse()
     if reason:
         pytest.skip(reason)

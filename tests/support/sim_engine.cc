@@ -100,7 +100,7 @@ void SimEngine::perform(IoRequest& request) {
   request.done(request, {});
 }
 
-Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into) {
+Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into, ReadMode) {
   ++reads_;
   if (read_fault_ && reads_ == read_fault_->at)
     return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);

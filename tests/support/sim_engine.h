@@ -53,7 +53,8 @@ class SimEngine final : public IoEngine {
   explicit SimEngine(ByteCount size) : SimEngine(SimImage(size)) {}
 
   void submit(IoRequest& request) override;
-  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into) override;
+  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into,
+                  ReadMode mode = ReadMode::kBuffered) override;
   std::string name() const override { return "simulated"; }
 
   // What a machine finds after the power came back.

@@ -10,6 +10,7 @@
 #include "ctl/control.h"
 #include "ctl/figures.h"
 #include "ctl/status.h"
+#include "ctl/top.h"
 
 using namespace larder;
 using namespace larder::ctl;
@@ -120,4 +121,33 @@ TEST_CASE("a control file is read whole, and what is no mount is told apart") {
   const std::string big(200'000, 'x');
   std::ofstream(at + "/.c/stats") << big;
   CHECK(Control(at, ".c").read("stats") == big);
+}
+
+TEST_CASE("top shows rates between two readings, the busiest first") {
+  const Reading before{figures(R"({"transport": "uring", "share": {"state": "ok"},
+    "store": {"state": "open"}, "op.read": {"value": 100}, "op.open": {"value": 50},
+    "vfs.warm_bytes": {"value": 0}, "vfs.cold_bytes": {"value": 4096}})"),
+                       "800 80000 old file\n16 160 quiet\n", 0};
+  const Reading after{figures(R"({"transport": "uring", "share": {"state": "ok"},
+    "store": {"state": "open"}, "op.read": {"value": 300}, "op.open": {"value": 60},
+    "op.mkdir": {"value": 0},
+    "op.read_ns": {"count": 9, "p50": 3000, "p90": 12500, "p99": 2500000},
+    "stage.store_ns": {"count": 9, "p50": 700, "p90": 900, "p99": 1000},
+    "vfs.warm_bytes": {"value": 2097152}, "vfs.cold_bytes": {"value": 4096}})"),
+                      "808 80800 old file\n400 4000 new file\n16 160 quiet\n", 2 * kSecond};
+  const std::string page = top_page(before, after, "/mnt/fast", 10);
+  INFO(page);
+  CHECK(has(page, "/mnt/fast  share ok  store open  transport uring\n"));
+  CHECK(has(page, "105 operations/s"));
+  CHECK(has(page, "warm (the store)           1.0 MiB/s\n"));
+  CHECK(has(page, "read                 100    3.0 us   12.5 us    2.5 ms\n"));
+  CHECK(page.find("\nread ") < page.find("\nopen "));
+  CHECK_FALSE(has(page, "mkdir"));
+  CHECK(has(page, "         200       2.0 KiB  new file\n"));
+  CHECK(page.find("new file") < page.find("old file"));
+  CHECK_FALSE(has(page, "quiet"));
+
+  SECTION("a mount that was made anew in between counts from 0") {
+    CHECK(has(top_page(after, before, "/m", 10), "0 operations/s"));
+  }
 }

@@ -3,14 +3,15 @@
 from .larder import Larder, run_larder
 from .processes import BUILD, LARDER, LARDERCTL, SLOWSHARE, PATIENCE_S, TooLong, wait_until, within
 from .shares import LocalShare, Slowshare, SshShare
+from .transport import SWITCH, TRANSPORT, uring_switched_on, why_no_uring
 from .trees import (age, age_tree, copy_tree, differences, hash_file, hash_tree, pseudo_random,
                     read_all, write_pseudo_random)
 from .workspace import Workspace, is_mounted, mount_points_below, mount_type_at, why_no_fuse
 
 __all__ = [
-    "BUILD",
-    "LARDER", "LARDERCTL", "SLOWSHARE", "PATIENCE_S", "Larder", "LocalShare", "Slowshare", "SshShare",
-    "TooLong", "Workspace", "age", "age_tree", "copy_tree", "differences", "hash_file", "hash_tree",
+    "BUILD", "LARDER", "LARDERCTL", "SLOWSHARE", "PATIENCE_S", "SWITCH", "TRANSPORT", "Larder", "LocalShare",
+    "Slowshare", "SshShare", "TooLong", "Workspace", "age", "age_tree", "copy_tree", "differences", "hash_file",
+    "hash_tree",
     "is_mounted", "mount_points_below", "mount_type_at", "pseudo_random", "read_all", "run_larder",
-    "wait_until", "why_no_fuse", "within", "write_pseudo_random",
+    "uring_switched_on", "wait_until", "why_no_fuse", "why_no_uring", "within", "write_pseudo_random",
 ]

@@ -5,6 +5,7 @@ import os
 import subprocess
 
 from .processes import LARDER, LARDERCTL, PATIENCE_S, wait_until
+from .transport import TRANSPORT
 from .workspace import is_mounted
 
 MOUNTED = " is mounted at "
@@ -36,7 +37,7 @@ class Larder:
         assert self.process is None
         if options is not None:
             self.options = options
-        words = [f"store={self.store}", f"size={self.size}", "commit=100"]
+        words = [f"store={self.store}", f"size={self.size}", "commit=100", f"transport={TRANSPORT}"]
         words += [self.options] if self.options else []
         self.log = self.workspace.new_log("larder")
         self.process = self.workspace.spawn([LARDER, "-f", "-o", ",".join(words), self.share, self.path],

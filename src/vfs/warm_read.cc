@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/warm_read.h"
+
+#include <new>
+
+#include "vfs/parked_read.h"
+
+namespace larder {
+namespace {
+
+// What a thread keeps: as many as it is likely to have on their way at once.
+class Spare {
+ public:
+  static constexpr std::size_t kMost = 64;
+  ~Spare() {
+    for (std::size_t i = 0; i < count_; ++i) ::operator delete(memory_[i]);
+  }
+  void* take() { return count_ == 0 ? nullptr : memory_[--count_]; }
+  bool keep(void* memory) {
+    if (count_ == kMost) return false;
+    memory_[count_++] = memory;
+    return true;
+  }
+
+ private:
+  void* memory_[kMost];
+  std::size_t count_ = 0;
+};
+thread_local Spare spare;
+
+}  // namespace
+
+void* Vfs::WarmRead::operator new(std::size_t bytes) {
+  void* const memory = spare.take();
+  return memory != nullptr ? memory : ::operator new(bytes);
+}
+void Vfs::WarmRead::operator delete(void* memory) noexcept {
+  if (!spare.keep(memory)) ::operator delete(memory);
+}
+
+// A new operation: the one that found that the disk is needed is over.
+void Vfs::read_from_disk(Handle& handle, const Span& span, ByteOffset offset, ByteCount count,
+                         Nanoseconds began_ns, Reply reply) {
+  auto warm =
+      std::make_unique<WarmRead>(*this, handle, span, offset, count, began_ns, std::move(reply));
+  if (parts_.cache.submit(handle.inode->cookie_now(), warm->operation) != cache::Submitted::kNow)
+    return park_read(handle, offset, count, began_ns, std::move(warm->reply));
+  if (!is_its(span, *handle.inode, warm->operation)) {
+    parts_.cache.complete(warm->operation);
+    return park_read(handle, offset, count, began_ns, std::move(warm->reply));
+  }
+  store::StoreRead& read = warm->from_store;
+  read.object = cache::FsCache::data_of(warm->operation);
+  read.range = span.pages;
+  read.into = warm->reply.payload();
+  read.mode = read_mode(handle);
+  read.done = [](store::StoreRead& self, PageCount served) {
+    WarmRead& whose = static_cast<WarmRead::FromStore&>(self).whose;
+    whose.vfs.came_from_disk(std::unique_ptr<WarmRead>(&whose), served);
+  };
+  store::Store& store = cache::FsCache::store_of(warm->operation);
+  warm.release();
+  store.start_read(read);
+}
+
+void Vfs::came_from_disk(std::unique_ptr<WarmRead> read, PageCount served) {
+  read->from_store.object.reset();
+  parts_.cache.complete(read->operation);
+  const bool whole = served == read->span.pages.count;
+  if (whole && read->span.generation == read->handle.inode->generation.load())
+    return answer_warm(*read->handle.inode, read->span, read->began_mono_ns, read->reply);
+  park_read(read->handle, read->asked_offset, read->asked_count, read->began_mono_ns,
+            std::move(read->reply));
+}
+
+}  // namespace larder
