@@ -122,4 +122,17 @@ SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string
       at, at + ".log");
 }
 
+std::string name_of(Peer peer) { return peer == Peer::kBindfs ? "bindfs" : "rclone"; }
+
+// rclone 1.60 has no direct_io: the kernel keeps its pages, and who measures drops them.
+SetUp<Mounted> mount_peer(Peer peer, const std::string& directory, const std::string& source) {
+  const std::string at = fmt::format("{}/{}", directory, name_of(peer));
+  if (peer == Peer::kBindfs)
+    return Mounted::start({"bindfs", "-f", "-o", "direct_io", source, at}, at, at + ".log");
+  return Mounted::start(
+      {"rclone", "mount", "--vfs-cache-mode", "full", "--cache-dir", at + ".cache", "--config",
+       at + ".conf", "--dir-cache-time", "1h", "--read-only", source, at},
+      at, at + ".log");
+}
+
 }  // namespace larder::bench

@@ -101,6 +101,13 @@ double Child::processor_s() const {
   return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
+double Child::resident_mib() const {
+  std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+  double total_pages = 0, resident_pages = 0;
+  file >> total_pages >> resident_pages;
+  return resident_pages * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
 std::string Child::last_words() const {
   std::ifstream file(log_);
   std::string line, last;

@@ -28,6 +28,8 @@ class Child {
   std::optional<int> wait(Nanoseconds wait);
   // Processor time that it has used, all threads.
   double processor_s() const;
+  // Memory that it holds now, of its own and of files.
+  double resident_mib() const;
   // The last lines that it wrote, as one line.
   std::string last_words() const;
 

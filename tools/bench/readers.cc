@@ -3,14 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <larder/buffer.h>
 #include <larder/clock.h>
 #include <larder/fd.h>
+#include <larder/reactor.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <thread>
 #include <vector>
@@ -24,15 +27,37 @@ tl::unexpected<Complaint> failed(const std::string& path, int error) {
   return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, std::strerror(error)), error);
 }
 
-SetUp<double> random_job(const OpenFile& file, const RandomRead& how, std::size_t job) {
-  if (file.size() < how.block) return complain(ErrorCode::kInvalid, file.path() + " is too small");
-  // Drawn beforehand: the measured loop holds nothing but reads.
+// Drawn beforehand: the measured loop holds nothing but reads.
+std::vector<off_t> places_of(const OpenFile& file, const RandomRead& how, std::size_t job) {
   std::mt19937_64 random(how.seed * 1000 + job);
   std::uniform_int_distribution<std::uint64_t> block(0, file.size() / how.block - 1);
   std::vector<off_t> places(1 << 14);
   for (off_t& place : places) place = static_cast<off_t>(block(random) * how.block);
+  return places;
+}
 
-  std::vector<char> buffer(how.block);
+// One of the reads of a deep reader: asks for the next as soon as it is answered.
+struct DeepRead : Completion {
+  Reactor* reactor = nullptr;
+  const std::vector<off_t>* places = nullptr;
+  std::uint64_t* started = nullptr;
+  std::uint64_t* answered = nullptr;
+  int fd = -1;
+  int failed_with = 0;
+  bool ends = false, out = false;
+  AlignedBuffer buffer;
+
+  void start() {
+    out = true;
+    const off_t place = (*places)[(*started)++ % places->size()];
+    reactor->read(fd, ByteOffset{static_cast<std::uint64_t>(place)}, buffer.span(), 0, *this);
+  }
+};
+
+SetUp<double> random_job(const OpenFile& file, const RandomRead& how, std::size_t job) {
+  if (file.size() < how.block) return complain(ErrorCode::kInvalid, file.path() + " is too small");
+  const std::vector<off_t> places = places_of(file, how, job);
+  AlignedBuffer buffer(how.block);
   const double start = now_s();
   double passed = 0;
   std::uint64_t reads = 0;
@@ -51,11 +76,12 @@ SetUp<double> random_job(const OpenFile& file, const RandomRead& how, std::size_
 
 }  // namespace
 
-SetUp<OpenFile> OpenFile::open(const std::string& path, unsigned jobs) {
+SetUp<OpenFile> OpenFile::open(const std::string& path, unsigned jobs, Past past) {
+  const int flags = O_RDONLY | O_CLOEXEC | (past == Past::kPageCache ? O_DIRECT : 0);
   OpenFile file;
   file.path_ = path;
   for (unsigned job = 0; job < jobs; ++job) {
-    file.fds_.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    file.fds_.emplace_back(::open(path.c_str(), flags));
     struct stat info {};
     if (!file.fds_.back().valid() || ::fstat(file.fd(job), &info) != 0) return failed(path, errno);
     file.size_ = static_cast<std::uint64_t>(info.st_size);
@@ -94,6 +120,46 @@ SetUp<double> read_random(const OpenFile& file, const RandomRead& how) {
     sum += one;
   }
   return sum;
+}
+
+SetUp<double> read_random_deep(const OpenFile& file, const RandomRead& how, unsigned depth) {
+  if (file.size() < how.block) return complain(ErrorCode::kInvalid, file.path() + " is too small");
+  const std::vector<off_t> places = places_of(file, how, 0);
+  TRY(const std::unique_ptr<Reactor> reactor, open_reactor({.entries = 64, .completions = 256}));
+  if (const Status begun = reactor->begin(); !begun)
+    return complain(begun.error().code, "io_uring: " + to_text(begun.error()));
+  std::uint64_t started = 0, answered = 0;
+  std::vector<DeepRead> reads(depth);
+  for (DeepRead& read : reads) {
+    read.reactor = reactor.get();
+    read.places = &places;
+    read.started = &started;
+    read.answered = &answered;
+    read.fd = file.fd(0);
+    read.buffer = AlignedBuffer(how.block);
+    read.done = [](Completion& self, int result) {
+      DeepRead& whose = static_cast<DeepRead&>(self);
+      whose.out = false;
+      ++*whose.answered;
+      if (result != static_cast<int>(whose.buffer.size()))
+        whose.failed_with = result < 0 ? -result : EIO;
+      if (!whose.ends && whose.failed_with == 0) whose.start();
+    };
+  }
+  const double start = now_s();
+  double passed = 0;
+  for (DeepRead& read : reads) read.start();
+  while (passed < how.seconds) {
+    reactor->turn();
+    passed = now_s() - start;
+  }
+  const double rate = static_cast<double>(answered) / passed;
+  for (DeepRead& read : reads) read.ends = true;
+  const auto is_out = [](const DeepRead& read) { return read.out; };
+  while (std::any_of(reads.begin(), reads.end(), is_out)) reactor->turn();
+  for (const DeepRead& read : reads)
+    if (read.failed_with != 0) return failed(file.path(), read.failed_with);
+  return rate;
 }
 
 SetUp<std::monostate> write_noise(const std::string& path, ByteCount bytes, std::uint64_t seed) {

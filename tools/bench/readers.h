@@ -18,8 +18,10 @@ namespace larder::bench {
 // Opened once and read many times, so that a measurement holds reads and nothing else.
 class OpenFile {
  public:
+  enum class Past { kNothing, kPageCache };
   // `jobs`: descriptors of its own for each.
-  static SetUp<OpenFile> open(const std::string& path, unsigned jobs = 1);
+  static SetUp<OpenFile> open(const std::string& path, unsigned jobs = 1,
+                              Past past = Past::kNothing);
   const std::string& path() const { return path_; }
   std::uint64_t size() const { return size_; }
   std::size_t jobs() const { return fds_.size(); }
@@ -41,6 +43,9 @@ struct RandomRead {
 };
 // Reads per second; each job is a thread with one read at a time.
 SetUp<double> read_random(const OpenFile& file, const RandomRead& how);
+
+// The same by one thread that keeps `depth` reads under way, through io_uring.
+SetUp<double> read_random_deep(const OpenFile& file, const RandomRead& how, unsigned depth);
 
 // Writes `bytes` of noise with a time stamp of an hour ago: a version so old is never racy.
 SetUp<std::monostate> write_noise(const std::string& path, ByteCount bytes, std::uint64_t seed);

@@ -24,11 +24,13 @@ struct Plan {
   double seconds = 1;  // of one measurement
   std::uint64_t file_mib = 256;
   std::uint64_t cold_mib = 64;
+  std::string only;  // one part of the rows: "hot", "warm" ...; empty: all
 };
 
 // What happened in larder while its side of a row was measured.
 struct Work {
   double larder_s = 0, yardstick_s = 0;  // processor time of the daemons
+  double yardstick_calls = 0;            // rate by time: of random rows, its reads
   std::uint64_t requests = 0;            // reads that reached larder
   std::uint64_t parked = 0;              // of them, those that left their thread
   std::uint64_t share_calls = 0;         // data calls to the share
