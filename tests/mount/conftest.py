@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the mount tests."""
+import os
 import pathlib
 import signal
 import sys
@@ -10,6 +11,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from support import (TRANSPORT, LocalShare, Workspace, age_tree, pseudo_random,  # noqa: E402
                      uring_switched_on, why_no_fuse, why_no_uring)
+
+
+# Of a whole run over io_uring: what the transport has a hand in. With LARDER_LONG=1 everything.
+URING_FILES = ("test_transport.py", "test_hangs.py", "test_counters.py")
+
+
+def pytest_ignore_collect(path):
+    chosen = TRANSPORT != "uring" or os.environ.get("LARDER_LONG") == "1" or path.isdir()
+    return not chosen and path.basename not in URING_FILES or None
 
 
 def pytest_configure():
