@@ -252,6 +252,7 @@ def test_signals_to_readers_and_to_larder_disturb_nothing(workspace, share):
         for n in range(3000):
             at = n * 7919 % len(want)
             assert os.pread(fd, 20000, at) == want[at:at + 20000]
+        signal.setitimer(signal.ITIMER_REAL, 0)  # Python's own end takes the handler away
     """)
     reader = workspace.spawn([sys.executable, "-c", code, larder.path / "large", share.source / "large"])
     while reader.poll() is None:
