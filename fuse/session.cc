@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <system_error>
 #include <vector>
 
@@ -21,6 +22,9 @@ namespace larder::fuse {
 namespace {
 
 constexpr Nanoseconds kAnswerGrace_ns = kSecond;
+
+// ECONNABORTED: it died over this very question.
+bool is_death(int number) { return number == ENOTCONN || number == ECONNABORTED; }
 
 std::string message(int number) { return std::generic_category().message(number); }
 
@@ -39,14 +43,9 @@ std::string escaped(const std::string& text) {
 void set_read_ahead(const MountOptions& options) {
   const std::uint64_t kib = options.kernel.read_ahead.value() >> 10;
   if (kib == 0) return;
-  std::ifstream table("/proc/self/mountinfo");
-  std::string line, device;
-  while (std::getline(table, line)) {
-    std::istringstream words(line);
-    std::string id, parent, number, root, target;
-    words >> id >> parent >> number >> root >> target;
-    if (unescaped(target) == options.mountpoint) device = number;
-  }
+  std::string device;
+  for (const MountEntry& entry : read_mounts())
+    if (entry.point == options.mountpoint) device = entry.device;
   std::ofstream file(fmt::format("/sys/class/bdi/{}/read_ahead_kb", device));
   file << kib << std::flush;
   if (!file) log(LogLevel::kWarn, "read_ahead={}K cannot be set; it takes root", kib);
@@ -89,11 +88,10 @@ void unmount_lazily(const std::string& mountpoint) {
 
 void clear_dead_mount(const std::string& mountpoint) {
   if (type_mounted_at(mountpoint) != "fuse.larder") return;
-  // Not stat(2): the kernel may still trust the attributes that the dead one gave it. ECONNABORTED:
-  // it died over this very question.
+  // Not stat(2): the kernel may still trust the attributes that the dead one gave it.
   struct statvfs figures {};
   if (::statvfs(mountpoint.c_str(), &figures) == 0) return;
-  if (errno != ENOTCONN && errno != ECONNABORTED) return;
+  if (!is_death(errno)) return;
   log(LogLevel::kInfo, "{} is the mount of a larder that died: unmounting it", mountpoint);
   unmount_lazily(mountpoint);
 }
@@ -108,7 +106,13 @@ SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
                     "mount beside it, or on it",
                     mountpoint, options.share));
   struct stat s {};
-  if (::stat(mountpoint.c_str(), &s) != 0)
+  int found = ::stat(mountpoint.c_str(), &s);
+  if (found != 0 && is_death(errno)) {
+    // One that was still dying when it was looked for.
+    clear_dead_mount(mountpoint);
+    found = ::stat(mountpoint.c_str(), &s);
+  }
+  if (found != 0)
     return complain(
         ErrorCode::kInvalid,
         fmt::format("the mount point {} cannot be used: {}", mountpoint, message(errno)), errno);

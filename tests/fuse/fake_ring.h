@@ -8,6 +8,7 @@
 
 #include <larder/reactor.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -141,8 +142,8 @@ inline void FakeRing::request(std::uint32_t opcode, std::uint64_t unique,
   in.unique = unique;
   in.node = 1;
   std::memcpy(entry.header->in_out.data(), &in, sizeof in);
-  std::memcpy(entry.header->operation.data(), operation.data(), operation.size());
-  std::memcpy(entry.payload.data(), payload.data(), payload.size());
+  std::ranges::copy(operation, reinterpret_cast<char*>(entry.header->operation.data()));
+  std::ranges::copy(payload, reinterpret_cast<char*>(entry.payload.data()));
   entry.header->payload_bytes = lie_ != 0 ? lie_ : static_cast<std::uint32_t>(payload.size());
   entry.header->commit_id = entry.commit_id = unique * 1000 + 7;  // not the unique number
   completed_.push_back({entry.completion, 0});

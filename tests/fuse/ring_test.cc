@@ -43,6 +43,7 @@ struct World {
       reply.data(world->skip, ByteCount{size});
     };
     session = fuse_session_new(&args, &ops, sizeof ops, nullptr);
+    fuse_opt_free_args(&args);
     REQUIRE(session != nullptr);
     static const fuse_custom_io io = [] {
       fuse_custom_io hooks{};
