@@ -122,12 +122,12 @@ SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string
       at, at + ".log");
 }
 
-std::string name_of(Peer peer) { return peer == Peer::kBindfs ? "bindfs" : "rclone"; }
+std::string name_of(FusePeer peer) { return peer == FusePeer::kBindfs ? "bindfs" : "rclone"; }
 
 // rclone 1.60 has no direct_io: the kernel keeps its pages, and who measures drops them.
-SetUp<Mounted> mount_peer(Peer peer, const std::string& directory, const std::string& source) {
+SetUp<Mounted> mount_peer(FusePeer peer, const std::string& directory, const std::string& source) {
   const std::string at = fmt::format("{}/{}", directory, name_of(peer));
-  if (peer == Peer::kBindfs)
+  if (peer == FusePeer::kBindfs)
     return Mounted::start({"bindfs", "-f", "-o", "direct_io", source, at}, at, at + ".log");
   return Mounted::start(
       {"rclone", "mount", "--vfs-cache-mode", "full", "--cache-dir", at + ".cache", "--config",

@@ -57,8 +57,8 @@ SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string
                                  const std::string& source, PassthroughCache cache);
 
 // File systems of the distribution; rclone with a cache of its own of whole files, warm.
-enum class Peer { kBindfs, kRclone };
-std::string name_of(Peer peer);
-SetUp<Mounted> mount_peer(Peer peer, const std::string& directory, const std::string& source);
+enum class FusePeer { kBindfs, kRclone };
+std::string name_of(FusePeer peer);
+SetUp<Mounted> mount_peer(FusePeer peer, const std::string& directory, const std::string& source);
 
 }  // namespace larder::bench

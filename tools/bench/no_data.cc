@@ -31,8 +31,8 @@ void NoData::submit(IoRequest& request) {
   request.done(request, {});
 }
 
-Status NoData::read_now(int fd, ByteOffset offset, std::span<std::byte> into) {
-  if (offset.value() < from_.load()) return real_->read_now(fd, offset, into);
+Status NoData::read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) {
+  if (offset.value() < from_.load()) return real_->read_now(fd, offset, into, mode);
   for (std::size_t at = 0; at < into.size(); at += page().size())
     std::memcpy(into.data() + at, page().data(), page().size());
   return {};

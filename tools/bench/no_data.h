@@ -22,7 +22,7 @@ class NoData final : public IoEngine {
   static std::span<const std::byte> page();
 
   void submit(IoRequest& request) override;
-  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into) override;
+  Status read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) override;
   std::string name() const override { return "no data"; }
   ByteOffset from() const { return ByteOffset{from_.load()}; }  // where the first page went
 

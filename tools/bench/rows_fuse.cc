@@ -134,7 +134,7 @@ SetUp<std::monostate> peer_rows(const Plan& plan, const std::string& share, Outc
   TRY(const Mounted larder, mount_larder(plan.programs, plan.directory, "peers", share,
                                          larder_options(plan, ",direct_io")));
   TRY_OK(make_warm(larder));
-  for (const Peer peer : {Peer::kBindfs, Peer::kRclone}) {
+  for (const FusePeer peer : {FusePeer::kBindfs, FusePeer::kRclone}) {
     const std::string name = name_of(peer);
     TRY(const Mounted other, mount_peer(peer, plan.directory, share));
     TRY_OK(compare_files(other.path() + "/file", share + "/file"));
@@ -144,7 +144,7 @@ SetUp<std::monostate> peer_rows(const Plan& plan, const std::string& share, Outc
       reader.prepare = [file] { return drop_pages(file); };
       return reader;
     };
-    const double by = peer == Peer::kRclone ? 5 : 1;
+    const double by = peer == FusePeer::kRclone ? 5 : 1;
     const std::vector<Wanted> wanted{{"warm_rand_4k", "reads/s", 1, random_4k(plan, 1), by},
                                      {"warm_rand_4k_2jobs", "reads/s", 1, random_4k(plan, 2), by},
                                      {"warm_seq", "MB/s", kMega, sequential(plan), 1}};
