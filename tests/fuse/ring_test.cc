@@ -16,7 +16,8 @@
 namespace larder::fuse {
 namespace {
 
-constexpr std::uint32_t kLookup = 1, kGetattr = 3, kRead = 15, kStatfs = 17, kUnknown = 4000;
+constexpr std::uint32_t kLookup = 1, kForget = 2, kGetattr = 3, kRead = 15, kStatfs = 17,
+                        kUnknown = 4000;
 
 struct World;
 World* world = nullptr;  // libfuse's hooks are plain functions
@@ -151,7 +152,7 @@ TEST_CASE("a request is rebuilt for libfuse and its answer committed under its o
     CHECK(w.ring.idle() == 2);
   }
   SECTION("a request that needs no answer does not cost its entry") {
-    w.serve(36, 46, std::string(8, '\1'));  // INTERRUPT, which should not come this way
+    w.serve(kForget, 46, std::string(8, '\0'));  // which should not come this way
     w.ring.turn();
     CHECK(w.ring.idle() == 2);
   }
