@@ -29,6 +29,7 @@ static_assert(sizeof(InHeader) == 40 && sizeof(OutHeader) == 16);
 inline constexpr std::uint32_t kReadOpcode = 15;
 inline constexpr std::uint32_t kInitOpcode = 26;
 inline constexpr std::uint32_t kInterruptOpcode = 36;
+inline constexpr std::uint32_t kNotifyReplyOpcode = 41;  // to a RETRIEVE of ours; wants no answer
 
 struct InitIn {
   std::uint32_t major, minor, max_readahead, flags, flags2;
@@ -51,6 +52,16 @@ inline constexpr std::uint64_t kInitExtended = 1u << 30;
 inline constexpr std::uint64_t kOverRing = std::uint64_t{1} << 41;
 
 inline constexpr unsigned long kDeviceClone = _IOR(229, 0, std::uint32_t);
+
+// A notification, behind an OutHeader whose `error` is its code: the kernel is to send pages of an
+// inode that it has.
+inline constexpr std::int32_t kNotifyRetrieve = 5;
+inline constexpr std::uint64_t kRootNode = 1;
+struct NotifyRetrieve {
+  std::uint64_t unique, node, offset;  // `unique`: of the request that the pages come in
+  std::uint32_t bytes, padding;
+};
+static_assert(sizeof(NotifyRetrieve) == 32);
 
 // -- over io_uring
 

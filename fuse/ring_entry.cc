@@ -71,6 +71,10 @@ void RingEntry::serve() {
     write_head(sound ? -ENOTCONN : -EIO, 0);
     return commit();
   }
+  if (in.opcode == kNotifyReplyOpcode) {  // a nudge of the queue's
+    write_head(0, 0);
+    return commit();
+  }
   count(queue_.stats(), in.opcode);
   operation_bytes_ = in.length - sizeof in - payload_bytes;
   // Work that takes long would hold up what came with it; alone it is done soonest here.

@@ -2,6 +2,7 @@
 #include "ring_queue.h"
 
 #include <cerrno>
+#include <utility>
 
 namespace larder::fuse {
 namespace {
@@ -21,9 +22,11 @@ RingQueue::RingQueue(RingCommons& commons, Reactor& reactor, std::uint16_t id, s
     growth.posted.store(false);
     growth.queue.make_room();
   };
+  nudge_.run = [](Work& self) { static_cast<Nudge&>(self).queue.nudge(); };
 }
 
 void RingQueue::start(unsigned depth) {
+  depth_ = depth;
   while (size() < depth && add_entry()) {
   }
 }
@@ -62,10 +65,26 @@ bool RingQueue::may_park() {
     return false;
   }
   commons_.parked.fetch_add(1);
+  if (parked_.fetch_add(1) + 1 >= depth_ && !nudge_.posted.exchange(true)) reactor_.post(nudge_);
   return true;
 }
 
-void RingQueue::unpark() { commons_.parked.fetch_sub(1); }
+void RingQueue::unpark() {
+  commons_.parked.fetch_sub(1);
+  parked_.fetch_sub(1);
+}
+
+// A turn later than it was asked for: the kernel must have the new entries, or the nudge itself
+// would queue behind the others.
+void RingQueue::nudge() {
+  if (!std::exchange(nudge_.entries_are_in, true)) {
+    make_room();
+    return reactor_.post(nudge_);
+  }
+  nudge_.entries_are_in = false;
+  nudge_.posted.store(false);
+  if (commons_.nudge && !refuses()) commons_.nudge();
+}
 
 void RingQueue::entry_gone(bool at_first, int sys_errno) {
   --live_;

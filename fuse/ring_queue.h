@@ -6,6 +6,12 @@
 // requests wait; so before a request is parked, which may be for long, the queue enters another
 // entry where fewer than two are idle, as far as the memory goes. At that end a request that would
 // have to wait is refused.
+//
+// The kernel does not look at its queue when an entry is new (6.14 to 6.18): only a commit takes
+// the next request from it. Where a burst finds all entries busy and all of these come to wait,
+// nobody commits, and what queued meanwhile stays there beside idle entries. So a queue on which as
+// many requests wait as it had entries at first has the kernel send itself a request that wants
+// nothing, a nudge: its commit takes one from the queue. If that one waits too, the next follows.
 #pragma once
 
 #include <larder/reactor.h>
@@ -30,6 +36,9 @@ struct RingCommons {
   std::atomic<std::size_t> parked{0};
   WorkQueue* crew = nullptr;         // takes work that would hold up a ring; null: nobody does
   std::atomic<bool> refuses{false};  // the end has come: new requests are answered ENOTCONN
+  // Has the kernel put a request that wants nothing into the queue of this thread's processor.
+  // Called by the owner of a ring; never waits.
+  std::function<void()> nudge{};
   // The kernel refused an entry; then it sends everything over /dev/fuse. Called on ring threads.
   std::function<void(int sys_errno)> on_refused{};
 };
@@ -72,6 +81,13 @@ class RingQueue {
   void unpark();
 
  private:
+  struct Nudge : Work {
+    explicit Nudge(RingQueue& q) : queue(q) {}
+    RingQueue& queue;
+    std::atomic<bool> posted{false};
+    bool entries_are_in = false;  // those that this turn has added
+  };
+  void nudge();
   struct Growth : Work {
     explicit Growth(RingQueue& q) : queue(q) {}
     RingQueue& queue;
@@ -89,6 +105,9 @@ class RingQueue {
   const std::unique_ptr<std::atomic<RingEntry*>[]> entries_;
   std::vector<std::unique_ptr<RingEntry>> owned_;
   Growth growth_{*this};
+  std::size_t depth_ = 0;  // entries of the start
+  std::atomic<std::size_t> parked_{0};
+  Nudge nudge_{*this};
 };
 
 }  // namespace larder::fuse

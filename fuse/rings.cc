@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <system_error>
@@ -32,6 +34,20 @@ cpu_set_t allowed_processors() {
   CPU_ZERO(&set);
   ::sched_getaffinity(0, sizeof set, &set);
   return set;
+}
+
+// The kernel sends a NOTIFY_REPLY, of no bytes, to the queue of the processor that this runs on.
+// It takes no lock on the way that an answer is waited for under.
+void send_nudge(int device_fd) {
+  // No number of the kernel's is as large. Even: odd ones are interrupts.
+  static std::atomic<std::uint64_t> next{std::uint64_t{1} << 61};
+  struct {
+    OutHeader head;
+    NotifyRetrieve retrieve;
+  } const notice{{sizeof notice, kNotifyRetrieve, 0},
+                 {next.fetch_add(2, std::memory_order_relaxed), kRootNode, 0, 0, 0}};
+  // Refused: the session ends.
+  (void)!::write(device_fd, &notice, sizeof notice);
 }
 
 void pin_to(int processor) {
@@ -83,6 +99,7 @@ SetUp<std::unique_ptr<Rings>> Rings::prepare(const Options& options, TransportSt
   self->commons_.session = options.session;
   self->commons_.device_fd = fuse_session_fd(options.session);
   self->commons_.crew = &self->crew_;
+  self->commons_.nudge = [fd = self->commons_.device_fd] { send_nudge(fd); };
   self->commons_.payload_bytes = layout.payload_bytes;
   self->commons_.entries_left.store(layout.entries_most);
   self->queues_.resize(processors);

@@ -252,6 +252,38 @@ TEST_CASE("requests that wait get the queue more entries, as far as the memory g
   CHECK(w.ring.answers().size() == 6);
 }
 
+TEST_CASE("where as many wait as there were entries, the kernel is nudged to look at its queue") {
+  World w(16, 2);
+  int nudges = 0;
+  w.commons.nudge = [&] { ++nudges; };
+  w.park_reads = true;
+  w.read(100, 10);
+  for (int turn = 0; turn < 4; ++turn) w.ring.turn();
+  CHECK(nudges == 0);  // an entry is left that will commit
+  w.read(102, 10);
+  // The new entries first, or the nudge would wait behind what it is to bring.
+  CHECK(w.ring.registered() > 2);
+  for (int turn = 0; turn < 4; ++turn) w.ring.turn();
+  CHECK(nudges == 1);
+  w.read(104, 10);
+  for (int turn = 0; turn < 4; ++turn) w.ring.turn();
+  CHECK(nudges == 2);
+
+  SECTION("the nudge's request is committed at once, and nobody sees it") {
+    w.serve(kNotifyReplyOpcode, 106, std::string(40, '\0'));
+    CHECK(w.answer(106).error == 0);
+    CHECK(w.answer(106).payload.empty());
+  }
+  SECTION("when they have been answered there is none any more") {
+    for (Reply& reply : w.taken) reply.data(ByteCount{10});
+    w.taken.clear();
+    w.ring.turn();
+    w.read(108, 10);
+    for (int turn = 0; turn < 4; ++turn) w.ring.turn();
+    CHECK(nudges == 2);
+  }
+}
+
 TEST_CASE("a disturbed command is submitted again, and nothing is lost") {
   World w;
   const int result = GENERATE(-EAGAIN, -EINTR);

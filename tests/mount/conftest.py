@@ -14,7 +14,7 @@ from support import (TRANSPORT, LocalShare, Workspace, age_tree, pseudo_random, 
 
 
 # Of a whole run over io_uring: what the transport has a hand in. With LARDER_LONG=1 everything.
-URING_FILES = ("test_transport.py", "test_counters.py")
+URING_FILES = ("test_transport.py", "test_hangs.py", "test_counters.py")
 
 
 def pytest_ignore_collect(path):

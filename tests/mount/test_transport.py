@@ -150,7 +150,6 @@ def test_writes_of_random_sizes_arrive(workspace, share):
     assert path.read_bytes() == image
 
 
-@pytest.mark.skipif(TRANSPORT == "uring", reason="a burst may stay in the kernel's queue")
 def test_200_readers_of_a_hung_file_on_one_processor_leave_it_to_others(workspace):
     share = Slowshare(workspace)
     (share.source / "warm").write_bytes(pseudo_random(1 << 20, "warm"))
