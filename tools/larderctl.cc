@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // larderctl: shows what a running mount says of itself, and changes what can be changed. It asks
 // the larder that serves it over the control socket, and where it may not or cannot, reads the
-// control files, which anyone can with cat as well.
+// control files, which anyone can with cat as well. It looks into stores that are not mounted, too
+// (ctl/store_commands.h).
 //
-// Exit code: 0 shown, 1 not; then one line on standard error says why.
+// Exit code: 0 shown, 1 not; then one line on standard error says why. `fsck` has more.
 #include <fmt/format.h>
 #include <larder/result.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -16,6 +18,7 @@
 #include "ctl/control.h"
 #include "ctl/figures.h"
 #include "ctl/status.h"
+#include "ctl/store_commands.h"
 #include "ctl/top.h"
 
 namespace larder::ctl {
@@ -123,7 +126,8 @@ constexpr Command kCommands[] = {
 };
 
 int run(int argc, char** argv) {
-  CLI::App app{"Shows what a mounted larder says of itself.", "larderctl"};
+  CLI::App app{"Shows what a mounted larder says of itself, and what lies in a store.",
+               "larderctl"};
   app.require_subcommand(1);
   Request request;
   Show show = nullptr;
@@ -149,11 +153,14 @@ int run(int argc, char** argv) {
     sub->callback([&show, &command] { show = command.show; });
   }
   add_changes(app, change);
+  std::function<int()> of_store;
+  add_store_commands(app, of_store);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }
+  if (of_store) return of_store();
   request.form = json ? Form::kJson : Form::kText;
   const SetUp<std::string> shown = change ? change() : show(request);
   if (!shown) {

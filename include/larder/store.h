@@ -295,6 +295,8 @@ class Store {
   void drop_plan(ReadPlan& plan);
   void go_on(StoreRead& read);
   void part_done(StoreRead& read);
+  friend void read_all_pages(Store& store,
+                             const std::function<bool(ByteCount, ByteCount)>& progress);
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -181,19 +181,13 @@ Allocator::Totals Allocator::totals() const {
   return totals;
 }
 
-std::vector<BlockRun> Allocator::free_runs() const {
+Allocator::Runs Allocator::runs() const {
   const MutexLock lock(mutex_);
-  std::vector<BlockRun> runs;
-  for (const auto& [block, count] : by_place_) runs.push_back({block, count});
-  return runs;
-}
-
-std::vector<BlockRun> Allocator::waiting_runs() const {
-  const MutexLock lock(mutex_);
-  std::vector<BlockRun> runs;
-  for (const Waiting& w : waiting_) runs.push_back(w.run);
-  runs.insert(runs.end(), quarantined_.begin(), quarantined_.end());
-  return runs;
+  Runs all;
+  for (const auto& [block, count] : by_place_) all.free.push_back({block, count});
+  for (const Waiting& w : waiting_) all.waiting.push_back(w.run);
+  all.quarantined = quarantined_;
+  return all;
 }
 
 }  // namespace larder::store

@@ -77,8 +77,10 @@ class Allocator {
   };
   Totals totals() const;
   // For the check: all that is not in an extent or on its way into one.
-  std::vector<BlockRun> free_runs() const;
-  std::vector<BlockRun> waiting_runs() const;
+  struct Runs {
+    std::vector<BlockRun> free, waiting, quarantined;
+  };
+  Runs runs() const;  // of one moment
 
  private:
   struct Waiting {

@@ -20,9 +20,12 @@
 // Any failed write or flush here ends it: after a failed flush nobody knows what the device has,
 // and trying again would say "good" of what is lost. The store goes to bypass until it is
 // tried again (degraded.cc).
+#include <larder/log.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "store/invariants.h"
 #include "store/store_impl.h"
 
 namespace larder::store {
@@ -114,6 +117,17 @@ Status Store::Impl::begin_checkpoint() {
   return {};
 }
 
+void Store::Impl::stop_where_broken_locked() {
+  Lines lines;
+  const bool in_flight = counters.fill_in_flight_bytes.value() != 0;
+  check_blocks(allocator, *index, layout.data_blocks, in_flight ? Fills::kInFlight : Fills::kNone,
+               lines);
+  check_index(*index, lines);
+  for (const std::string& line : lines)
+    log(LogLevel::kError, "store {}: invariant {}", device.path, line);
+  check(lines.empty(), "a store keeps its invariants");
+}
+
 Journal::Batch Store::Impl::start_image(Ending ending) {
   abandon_checkpoint();
   Superblock& next = next_superblock;
@@ -125,6 +139,7 @@ Journal::Batch Store::Impl::start_image(Ending ending) {
   next.clean = ending == Ending::kIsClosed;
   next.written_wall_ns = clock.wall_ns();
   const MutexLock lock(mutex);
+  if (kChecked && ending == Ending::kIsClosed) stop_where_broken_locked();
   extent_room_locked(0);
   checkpointing.store(true);
   checkpoint = std::make_unique<Checkpoint>(

@@ -79,6 +79,7 @@ struct Store::Impl {
   Status write_checkpoint(Ending ending) EXCLUDES(mutex);
   Status write_superblock() EXCLUDES(mutex);
   void abandon_checkpoint() EXCLUDES(mutex);
+  void stop_where_broken_locked() REQUIRES(mutex);  // for debug builds
 
   // -- degraded.cc
   void enter_bypass(Error error, std::string_view what);

@@ -31,6 +31,7 @@ HEADER_FLOOR = {
     "io_engine": "io", "reactor": "io",
     "identity": "netfs", "netfs": "netfs", "share_calls": "netfs",
     "device": "store", "records": "store", "store": "store",
+    "store_check": "store",
     "backend": "cache", "cookie": "cache", "pages": "cache",
     "transport_stats": "vfs", "settings": "vfs", "options": "vfs", "reply": "vfs", "filesystem": "vfs", "mount": "vfs",
     "host": "vfs", "local_socket": "vfs",

@@ -19,10 +19,9 @@ namespace {
 // '.' free, 'x' taken, 'w' waiting, 'q' quarantined
 std::string picture(const Allocator& allocator, std::uint64_t blocks) {
   std::string all(blocks, 'x');
-  for (const BlockRun& run : allocator.waiting_runs())
-    all.replace(run.block, run.count, run.count, 'w');
-  for (const BlockRun& run : allocator.free_runs())
-    all.replace(run.block, run.count, run.count, '.');
+  const Allocator::Runs runs = allocator.runs();
+  for (const BlockRun& run : runs.waiting) all.replace(run.block, run.count, run.count, 'w');
+  for (const BlockRun& run : runs.free) all.replace(run.block, run.count, run.count, '.');
   return all;
 }
 
@@ -98,7 +97,7 @@ TEST_CASE("a block waits until its record is durable and nobody reads it (invari
   pins.unpin(read);
   CHECK(allocator.sweep(9, pins));
   CHECK(allocator.totals().free == 32);
-  CHECK(allocator.free_runs() == std::vector<BlockRun>{{0, 32}});
+  CHECK(allocator.runs().free == std::vector<BlockRun>{{0, 32}});
 }
 
 TEST_CASE("pins overlap what they share a block with, and no more") {
@@ -204,7 +203,7 @@ TEST_CASE("random allocations and releases agree with a picture of the blocks") 
     }
     if (i % 50 == 0) REQUIRE(picture(allocator, kBlocks) == model);
     // Neighbours are merged: no two free runs touch.
-    const auto free = allocator.free_runs();
+    const auto free = allocator.runs().free;
     for (std::size_t k = 1; i % 50 == 0 && k < free.size(); ++k) {
       REQUIRE(free[k - 1].block + free[k - 1].count < free[k].block);
     }

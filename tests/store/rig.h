@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "store/store_check.h"
+#include <larder/store_check.h>
 #include "support/catch.h"
 #include "support/sim_clock.h"
 #include "support/sim_engine.h"
