@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::uint64_t kFiles = 6, kPages = 48;
 
-bool is_long() { return std::getenv("LARDER_LONG") != nullptr; }
-
 const Layout& layout() {
   static const Layout kLayout = layout_for(kSmallestStore);
   return kLayout;

@@ -15,10 +15,7 @@ Options small_steps() {
   return options;
 }
 
-}  // namespace
-
-TEST_CASE("random operations agree with the model, also after closing and opening") {
-  const Seed seed = test_seed(GENERATE(1u, 2u, 3u));
+void agrees_with_the_model(Seed seed) {
   CAPTURE(seed.value);
   Rig rig;
   Workload workload(rig, seed);
@@ -42,6 +39,12 @@ TEST_CASE("random operations agree with the model, also after closing and openin
     rig.sound();
   }
   CHECK(rig.store->counters().sum_errors.value() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("random operations agree with the model, also after closing and opening") {
+  for (const Seed seed : test_seeds(1, 3, 3000)) agrees_with_the_model(seed);
 }
 
 namespace {

@@ -29,6 +29,15 @@ inline Seed test_seed(std::uint64_t other) {
   return Seed{text == nullptr ? other : std::strtoull(text, nullptr, 10)};
 }
 
+inline bool is_long() { return std::getenv("LARDER_LONG") != nullptr; }
+// From `first` on: a few by default, many with LARDER_LONG, one with LARDER_SEED.
+inline std::vector<Seed> test_seeds(std::uint64_t first, std::size_t few, std::size_t many) {
+  if (std::getenv("LARDER_SEED") != nullptr) return {test_seed(first)};
+  std::vector<Seed> seeds;
+  for (std::size_t i = 0; i < (is_long() ? many : few); ++i) seeds.push_back(Seed{first + i});
+  return seeds;
+}
+
 inline std::span<const std::byte> bytes(std::string_view text) {
   return std::as_bytes(std::span{text.data(), text.size()});
 }

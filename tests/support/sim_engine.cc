@@ -50,7 +50,8 @@ void SimImage::flip_bit(ByteOffset at, unsigned bit) {
   write(at, byte);
 }
 
-SimEngine::SimEngine(SimImage image) : medium_(image), seen_(std::move(image)) {}
+SimEngine::SimEngine(SimImage image)
+    : medium_(std::make_shared<const SimImage>(image)), seen_(std::move(image)) {}
 
 int SimEngine::fault_of_operation() {
   ++operations_;
@@ -78,50 +79,68 @@ void SimEngine::perform(IoRequest& request) {
     return;
   }
   if (request.kind == IoRequest::Kind::kFlush) {
-    for (const Pending& write : unflushed_) medium_.write(write.at, write.data);
-    unflushed_.clear();
-    ++flushes_;
+    flush();
+    if (on_operation) on_operation();
     request.done(request, {});
     return;
   }
   ++writes_;
-  ByteOffset at = request.offset;
-  if (writes_ == misdirect_at_) {
-    at = ByteOffset{at.value() + static_cast<std::uint64_t>(misdirect_by_)};
-  }
-  if (at.value() + request.length > seen_.size().value()) {
+  std::uint64_t at = request.offset.value();
+  if (at + request.length > seen_.size().value()) {
     request.done(request, fail(ErrorCode::kStoreIo, ENOSPC));
     return;
   }
-  const std::span<const std::byte> data{request.data, request.length};
+  if (writes_ == misdirect_at_) at += static_cast<std::uint64_t>(misdirect_by_);
+  std::span<const std::byte> data{request.data, request.length};
+  Status status;
+  if (write_fault_ && writes_ == write_fault_->at) {
+    data = data.first(std::min(data.size(), write_fault_->sectors * kSector));
+    status = fail(ErrorCode::kStoreIo, write_fault_->sys_errno);
+  }
+  if (at + data.size() <= seen_.size().value()) write(ByteOffset{at}, data);
+  if (on_operation) on_operation();
+  request.done(request, status);
+}
+
+void SimEngine::write(ByteOffset at, std::span<const std::byte> data) {
   seen_.write(at, data);
-  unflushed_.push_back({at, {data.begin(), data.end()}});
+  unflushed_.push_back(std::make_shared<const SimWrite>(SimWrite{at, {data.begin(), data.end()}}));
   log_.push_back({at, data.size()});
-  request.done(request, {});
+}
+
+void SimEngine::flush() {
+  ++flushes_;
+  if (unflushed_.empty()) return;
+  auto medium = std::make_shared<SimImage>(*medium_);
+  for (const auto& one : unflushed_) medium->write(one->at, one->data);
+  medium_ = std::move(medium);
+  unflushed_.clear();
 }
 
 Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into, ReadMode) {
   ++reads_;
-  if (read_fault_ && reads_ == read_fault_->at)
-    return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);
   if (offset.value() + into.size() > seen_.size().value()) return fail(ErrorCode::kStoreIo, EIO);
+  if (read_fault_ && reads_ == read_fault_->at) {
+    seen_.read(offset, into.first(std::min(into.size(), read_fault_->sectors * kSector)));
+    return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);
+  }
   seen_.read(offset, into);
   return {};
 }
 
-SimImage SimEngine::crash(Random& random) const {
-  SimImage image = medium_;
-  for (const Pending& write : unflushed_) {
+SimImage SimMoment::crash(Random& random) const {
+  SimImage image = *medium;
+  for (const auto& one : unflushed) {
     const std::uint64_t fate = random.below(3);
     if (fate == 0) continue;
     if (fate == 1) {
-      image.write(write.at, write.data);
+      image.write(one->at, one->data);
       continue;
     }
-    for (std::size_t at = 0; at < write.data.size(); at += kSector) {
-      const std::size_t part = std::min(kSector, write.data.size() - at);
+    for (std::size_t at = 0; at < one->data.size(); at += kSector) {
+      const std::size_t part = std::min(kSector, one->data.size() - at);
       if (random.one_in(2))
-        image.write(write.at + ByteCount{at}, std::span(write.data).subspan(at, part));
+        image.write(one->at + ByteCount{at}, std::span(one->data).subspan(at, part));
     }
   }
   return image;
@@ -132,15 +151,22 @@ void SimEngine::fail_operation(std::uint64_t n, int sys_errno) {
 }
 void SimEngine::stop_at(std::uint64_t n) { stop_at_ = operations_ + n; }
 void SimEngine::fail_read(std::uint64_t n, int sys_errno) { read_fault_ = {reads_ + n, sys_errno}; }
+void SimEngine::short_read(std::uint64_t n, std::size_t sectors) {
+  read_fault_ = {reads_ + n, EIO, sectors};
+}
+void SimEngine::short_write(std::uint64_t n, std::size_t sectors, int sys_errno) {
+  write_fault_ = {writes_ + n, sys_errno, sectors};
+}
 void SimEngine::misdirect(std::uint64_t n, std::int64_t by) {
   misdirect_at_ = writes_ + n;
   misdirect_by_ = by;
 }
 
-bool SimEngine::release_one() {
+bool SimEngine::release(std::size_t which) {
   if (held_.empty()) return false;
-  IoRequest* request = held_.front();
-  held_.pop_front();
+  const auto at = held_.begin() + static_cast<std::ptrdiff_t>(which % held_.size());
+  IoRequest* request = *at;
+  held_.erase(at);
   perform(*request);
   return true;
 }

@@ -6,15 +6,23 @@
 // each 512-byte sector of each write is on the medium or not, whatever the others are, in any
 // order.
 //
-// A crash picks a fate for each unflushed write: applied, lost, or torn (each sector alone).
-// Faults, counted over writes and flushes (`operations`), over writes, or over reads:
-//   fail_operation(n, e)  the n-th from now fails with errno e, and has had no effect
-//   stop_at(n)            from the n-th on all fail with EIO: the power is gone, crash() comes next
-//   fail_read(n, e)       the n-th read from now fails
-//   misdirect(n, by)      the n-th write from now lands `by` bytes off, and is answered as good
-//   hold_writes(from)     writes at or above `from` wait for release_one() or release_all()
+// A crash picks a fate for each unflushed write: applied, lost, or torn (each sector alone). A
+// moment() keeps what a crash at that point may leave, to be looked at as often as one likes.
 //
-// Everything else is answered inside submit(), so a whole store runs on one thread.
+// Faults, counted over writes and flushes (`operations`), over writes, or over reads:
+//   EIO, ENOSPC  fail_operation(n, e)  the n-th from now fails with errno e, and has had no effect
+//                stop_at(n)            from the n-th on all fail with EIO: the power is gone
+//                fail_read(n, e)       the n-th read from now fails
+//   short        short_write(n, p, e)  the n-th write from now ends after `p` sectors, with errno e
+//                short_read(n, p)      the n-th read from now has its first `p` sectors, then EIO
+//   misdirected  misdirect(n, by)      the n-th write from now lands `by` bytes off, answered as
+//                                      good; off the device it lands nowhere
+//   delayed      hold_writes(from)     writes at or above `from` wait for release_one(),
+//                                      release_any() (in any order) or release_all()
+//
+// Everything else is answered inside submit(), so a whole store runs on one thread. What is not in
+// the model: a device that forgets what it has flushed, and one that changes bytes by itself (for
+// that, tests change an image: flip_bit()).
 // Thread: one at a time.
 #pragma once
 
@@ -23,6 +31,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +56,21 @@ class SimImage {
   std::vector<std::shared_ptr<const Block>> blocks_;  // null: zeros
 };
 
+// A write that was answered and not flushed.
+struct SimWrite {
+  ByteOffset at;
+  std::vector<std::byte> data;
+};
+
+// What a device is at one point of time: what surely survives, and what may.
+struct SimMoment {
+  std::shared_ptr<const SimImage> medium;
+  std::vector<std::shared_ptr<const SimWrite>> unflushed;
+
+  // What a machine finds after the power came back.
+  SimImage crash(Random& random) const;
+};
+
 class SimEngine final : public IoEngine {
  public:
   explicit SimEngine(SimImage image);
@@ -57,8 +81,10 @@ class SimEngine final : public IoEngine {
                   ReadMode mode = ReadMode::kBuffered) override;
   std::string name() const override { return "simulated"; }
 
-  // What a machine finds after the power came back.
-  SimImage crash(Random& random) const;
+  SimImage crash(Random& random) const { return moment().crash(random); }
+  SimMoment moment() const { return {medium_, unflushed_}; }
+  // Called behind each write and flush that had an effect; not on behalf of reads.
+  std::function<void()> on_operation;
   // What a process finds that was started after this one was killed.
   const SimImage& image() const { return seen_; }
   SimImage& image() { return seen_; }
@@ -76,31 +102,34 @@ class SimEngine final : public IoEngine {
   void fail_operation(std::uint64_t n, int sys_errno);
   void stop_at(std::uint64_t n);
   void fail_read(std::uint64_t n, int sys_errno);
+  void short_read(std::uint64_t n, std::size_t sectors);
+  void short_write(std::uint64_t n, std::size_t sectors, int sys_errno);
   void misdirect(std::uint64_t n, std::int64_t by);
   void hold_writes(ByteOffset from) { hold_from_ = from; }
-  bool release_one();
+  bool release_one() { return release(0); }
+  bool release_any(Random& random) { return release(random.below(held_.size() + 1)); }
   void release_all();
   std::size_t held() const { return held_.size(); }
 
  private:
-  struct Pending {
-    ByteOffset at;
-    std::vector<std::byte> data;
-  };
   struct Fault {
     std::uint64_t at = 0;
     int sys_errno = 0;
+    std::size_t sectors = 0;  // that are moved all the same
   };
   int fault_of_operation();
   void perform(IoRequest& request);
+  void flush();
+  void write(ByteOffset at, std::span<const std::byte> data);
+  bool release(std::size_t which);
 
-  SimImage medium_;  // what surely survives
-  SimImage seen_;    // what reads see
-  std::vector<Pending> unflushed_;
+  std::shared_ptr<const SimImage> medium_;  // what surely survives
+  SimImage seen_;                           // what reads see
+  std::vector<std::shared_ptr<const SimWrite>> unflushed_;
   std::vector<Written> log_;
   std::deque<IoRequest*> held_;
   std::optional<ByteOffset> hold_from_;
-  std::optional<Fault> operation_fault_, read_fault_;
+  std::optional<Fault> operation_fault_, write_fault_, read_fault_;
   std::optional<std::uint64_t> stop_at_;
   std::uint64_t misdirect_at_ = 0;
   std::int64_t misdirect_by_ = 0;
