@@ -14,6 +14,9 @@ class Transport;
 // What the session's userdata points to.
 struct Served {
   Filesystem* filesystem = nullptr;
+  bool share_locks = false;         // locks are asked for here
+  bool writeback_cache = false;     // the kernel gathers writes
+  bool checks_access_lists = true;  // the kernel checks permissions, so access lists too
   Transport* transport = nullptr;
   KernelTuning kernel;
 };
