@@ -224,12 +224,12 @@ class Object : private Work, public Pooled<Object> {
   bool is_dying_ : 1 = false;
 
   bool : 0;
-  bool queued_ GUARDED_BY(mutex_) : 1 = false;
-  bool running_ GUARDED_BY(mutex_) : 1 = false;
-  bool run_again_ GUARDED_BY(mutex_) : 1 = false;
-  bool somebody_waits_ GUARDED_BY(mutex_) : 1 = false;
-  bool exclusive_in_progress_ GUARDED_BY(mutex_) : 1 = false;
-  Gate gate_ GUARDED_BY(mutex_) : 2 = Gate::kQueue;
+  bool queued_ : 1 GUARDED_BY(mutex_) = false;
+  bool running_ : 1 GUARDED_BY(mutex_) = false;
+  bool run_again_ : 1 GUARDED_BY(mutex_) = false;
+  bool somebody_waits_ : 1 GUARDED_BY(mutex_) = false;
+  bool exclusive_in_progress_ : 1 GUARDED_BY(mutex_) = false;
+  Gate gate_ : 2 GUARDED_BY(mutex_) = Gate::kQueue;
 
   // When the look-up began, in us; wraps around. The machine's.
   std::uint32_t lookup_began_us_ = 0;

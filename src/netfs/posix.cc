@@ -61,7 +61,8 @@ SetUp<std::string> canonical(const std::string& share) {
   return std::string(path.get());
 }
 
-SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options, SharePool::Keeper keeper) {
+SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options,
+                                             const SharePool::Keeper& keeper) {
   auto path = canonical(options.share);
   if (!path) return tl::make_unexpected(path.error());
   auto root = ShareRoot::open({.path = std::move(*path),

@@ -179,7 +179,7 @@ void Vfs::answer_text(const Text& text, std::size_t size, Reply reply) {
 }
 
 template <class Work, class Answer>
-void Vfs::recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply, Work work,
+void Vfs::recall(TextCache& cache, const memo::TreeKey& key, Inode& inode, Reply reply, Work work,
                  Answer answer) {
   const Nanoseconds now = parts_.clock.mono_ns();
   const bool unasked = serve_unasked(inode);

@@ -121,7 +121,7 @@ class Vfs final : public Filesystem {
   void rename(NodeId parent, std::string_view name, NodeId new_parent, std::string_view new_name,
               unsigned flags, Reply reply) override;
 
-  void get_attributes(NodeId node, HandleId handle, Reply reply) override;
+  void get_attributes(NodeId node, HandleId id, Reply reply) override;
   void set_attributes(NodeId node, const SetAttributes& change, Reply reply) override;
   void access(NodeId node, int mask, Reply reply) override;
   void stat_fs(NodeId node, Reply reply) override;
@@ -147,9 +147,9 @@ class Vfs final : public Filesystem {
   void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
                   Reply reply) override;
 
-  void get_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range,
+  void get_lock(NodeId node, HandleId id, LockOwner owner, const LockRange& range,
                 Reply reply) override;
-  void set_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range, Waits waits,
+  void set_lock(NodeId node, HandleId id, LockOwner owner, const LockRange& range, Waits waits,
                 Reply reply) override;
   void lock_whole(NodeId node, HandleId id, LockType type, Waits waits, Reply reply) override;
 
@@ -159,7 +159,7 @@ class Vfs final : public Filesystem {
   void read_directory_plus(NodeId node, HandleId id, std::uint64_t offset, std::size_t size,
                            Reply reply) override;
   void sync_directory(NodeId node, SyncWhat what, Reply reply) override;
-  void release_directory(NodeId node, HandleId handle, Reply reply) override;
+  void release_directory(NodeId node, HandleId id, Reply reply) override;
 
  private:
   friend struct larder::ParkedRead;
@@ -230,7 +230,7 @@ class Vfs final : public Filesystem {
   // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
   // wait.
   template <class Work, class Answer>
-  void recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply, Work work,
+  void recall(TextCache& cache, const memo::TreeKey& key, Inode& inode, Reply reply, Work work,
               Answer answer);
   static bool was_removed(Inode& inode);
   void change_removed(Inode& inode, const AttributeChange& change);

@@ -25,7 +25,7 @@ class Request {
   Request(fuse_req_t req, Call call, fuse_ino_t ino)
       : Request(req, call, source_of(req).name_of(ino)) {}
   // About a name in a directory (two for rename).
-  Request(fuse_req_t req, Call call, std::string first, std::string second = {})
+  Request(fuse_req_t req, Call call, std::string first, const std::string& second = {})
       : source(source_of(req)), name(std::move(first)), req_(req) {
     error_ = source.gate().enter(call, Names{name, second});
     if (error_ != 0) fuse_reply_err(req, error_);
