@@ -133,7 +133,8 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
 }
 
 // The end of all caching for `cookie`, for now (kCookieEnabled) or for ever (kCookieRelinquished).
-void FsCache::Impl::disable_locked(Cookie& cookie, Retire retire, CookieFlag how) {
+void FsCache::Impl::disable_locked(Cookie& cookie, Retire retire,
+                                   CookieFlag how) NO_THREAD_SAFETY_ANALYSIS {
   // What was never looked up is deleted too: by an object of its own.
   if (retire == Retire::kYes && !has_object(cookie)) {
     cookie.set(kCookieEnabled);

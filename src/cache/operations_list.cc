@@ -101,7 +101,7 @@ void Object::list_operations(std::vector<OperationFigures>& into) {
   }
   // The first waits for look-up or for one in progress; each other one for the one before it.
   const Operation* before = going_first_;
-  for_each_pending_locked([&](const Operation& at) {
+  for_each_pending_locked([&](const Operation& at) REQUIRES(mutex_) {
     OperationFigures f = figures_locked(at);
     f.waits = gate_ == Gate::kQueue || before == nullptr ? Waits::kLookUp : Waits::kOperation;
     f.behind = before != nullptr ? before->id : 0;

@@ -88,14 +88,15 @@ struct RenameSteps {
   }
 
   // Who is to go before we can move: what lingers at our place to be, or what its cookie has there.
-  static Object* holder_locked(RenameRecord& record, const ObjectPtr& parent) {
-    Tree& tree = *record.tree;
+  static Object* holder_locked(const Tree& tree, RenameRecord& record, const ObjectPtr& parent)
+      REQUIRES(tree.mutex) {
     const auto lingering = tree.lingering.find(ObjectPlace{parent.get(), record.new_key});
     if (lingering != tree.lingering.end()) return *lingering;
     const auto there = tree.cookies.find(CookiePlace{record.new_parent.get(), record.new_key});
     if (there == tree.cookies.end()) return nullptr;
-    MutexLock lock((*there)->mutex);
-    Object* const object = (*there)->object_in(record.object->cache());
+    Cookie& cookie = **there;
+    MutexLock lock(cookie.mutex);
+    Object* const object = cookie.object_in(record.object->cache());
     return object != nullptr && object->parent_ == parent ? object : nullptr;
   }
 
@@ -106,7 +107,7 @@ struct RenameSteps {
     if (!parent) return Step::kFailed;
     {
       MutexLock tree_lock(tree.mutex);
-      Object* const holder = holder_locked(record, parent);
+      Object* const holder = holder_locked(tree, record, parent);
       if (holder != nullptr && holder != &object) {
         holder->raise(Event::kRetire);
         holder->rare_locked().death_watch.push_back(&record.work);
@@ -128,8 +129,8 @@ struct RenameSteps {
       }
       old_parent = std::exchange(object.parent_, parent);
       object.rare_locked().old_key = ShortBytes(to_bytes(record.new_key));
-      MutexLock lock(record.cookie->mutex);
       Cookie& cookie = *record.cookie;
+      MutexLock lock(cookie.mutex);
       if (cookie.object_in(object.cache()) == &object && cookie.parent == record.new_parent &&
           cookie.key.view() == record.new_key) {
         object.rare_->old_key = ShortBytes();

@@ -62,7 +62,7 @@ SetUp<std::string> canonical(const std::string& share) {
 }
 
 SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options,
-                                             const SharePool::Keeper& keeper) {
+                                        const SharePool::Keeper& keeper) {
   auto path = canonical(options.share);
   if (!path) return tl::make_unexpected(path.error());
   auto root = ShareRoot::open({.path = std::move(*path),
