@@ -2,6 +2,7 @@
 #include "ops.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 namespace larder::fuse {
@@ -27,10 +28,16 @@ void init(void* userdata, fuse_conn_info* conn) {
   conn->want |=
       conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS |
                        FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC);
-  // Locks stay in the kernel; nothing is spliced: a warm read is in its buffer already.
+  // Nothing is spliced: a warm read is in its buffer already.
   conn->want &=
-      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-                             FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  const auto set = [&](bool wanted, unsigned capabilities) {
+    conn->want = wanted ? conn->want | (conn->capable & capabilities) : conn->want & ~capabilities;
+  };
+  set(self.share_locks, FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+  set(self.writeback_cache, FUSE_CAP_WRITEBACK_CACHE);
+  // A mode alone says too much where there is an access list: its group bits are the list's mask.
+  set(self.checks_access_lists, FUSE_CAP_POSIX_ACL);
   conn->max_write = kMaxWrite;
   conn->max_background = self.max_background;
   conn->congestion_threshold = self.max_background / 4 * 3;
@@ -121,7 +128,35 @@ void write(fuse_req_t req, fuse_ino_t ino, const char* data, std::size_t size, o
 }
 
 void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
-  fs(req).flush(node(ino), handle(info), reply(req));
+  fs(req).flush(node(ino), handle(info), LockOwner{info->lock_owner}, reply(req));
+}
+
+LockRange to_range(const struct flock& lock) {
+  LockRange range;
+  range.type = lock.l_type == F_RDLCK   ? LockType::kRead
+               : lock.l_type == F_WRLCK ? LockType::kWrite
+                                        : LockType::kUnlock;
+  range.first = static_cast<std::uint64_t>(lock.l_start);
+  if (lock.l_len != 0) range.last = range.first + static_cast<std::uint64_t>(lock.l_len) - 1;
+  return range;
+}
+
+void getlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info, struct flock* lock) {
+  fs(req).get_lock(node(ino), handle(info), LockOwner{info->lock_owner}, to_range(*lock),
+                   reply(req));
+}
+
+void setlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info, struct flock* lock, int sleep) {
+  fs(req).set_lock(node(ino), handle(info), LockOwner{info->lock_owner}, to_range(*lock),
+                   sleep != 0 ? Waits::kYes : Waits::kNo, reply(req));
+}
+
+void flock(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info, int operation) {
+  const LockType type = (operation & LOCK_UN) != 0   ? LockType::kUnlock
+                        : (operation & LOCK_EX) != 0 ? LockType::kWrite
+                                                     : LockType::kRead;
+  fs(req).lock_whole(node(ino), handle(info), type,
+                     (operation & LOCK_NB) != 0 ? Waits::kNo : Waits::kYes, reply(req));
 }
 
 void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
@@ -227,6 +262,9 @@ fuse_lowlevel_ops make_operations() {
   ops.readdirplus = readdirplus;
   ops.releasedir = releasedir;
   ops.fsyncdir = fsyncdir;
+  ops.getlk = getlk;
+  ops.setlk = setlk;
+  ops.flock = flock;
   ops.fallocate = fallocate;
   ops.lseek = lseek;
   ops.copy_file_range = copy_file_range;

@@ -13,6 +13,9 @@ class Transport;
 // What the session's userdata points to.
 struct Served {
   Filesystem* filesystem = nullptr;
+  bool share_locks = false;         // locks are asked for here
+  bool writeback_cache = false;     // the kernel gathers writes
+  bool checks_access_lists = true;  // the kernel checks permissions, so access lists too
   Transport* transport = nullptr;
   // The kernel holds further read-ahead back, of all files, once this many are out: so many that
   // reads of a file that hangs do not use them up.

@@ -30,6 +30,8 @@ class Request : public ReplySlot {
   void data(std::size_t skip, ByteCount count) override;
   void written(ByteCount count) override;
   void position(ByteOffset offset) override;
+  void lock(const LockRange& range) override;
+  bool interrupted() override { return fuse_req_interrupted(request_) != 0; }
   void link(std::string_view target) override;
   void xattr_size(ByteCount size) override;
   void stat_fs(const struct statvfs& figures) override;

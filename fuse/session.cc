@@ -103,6 +103,9 @@ SetUp<std::monostate> check_mountpoint(const MountOptions& options) {
 Session::Session(const MountOptions& options, Mount& mount)
     : mount_(mount), options_(options), ended_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   served_.filesystem = &mount.filesystem();
+  served_.share_locks = options.locks == Locks::kShare;
+  served_.writeback_cache = options.writeback_cache;
+  served_.checks_access_lists = options.permissions == Permissions::kLocal;
 }
 
 Session::~Session() { check(session_ == nullptr, "a session is ended before it goes"); }

@@ -31,6 +31,12 @@ struct SetAttributes : AttributeChange {
   HandleId handle{};  // kNoHandle: by name
 };
 
+// Whose a lock is, as the kernel numbers them: a process, or an open file.
+struct LockOwner : Strong<LockOwner> {
+  using Strong::Strong;
+};
+enum class Waits : std::uint8_t { kNo, kYes };
+
 struct FilePlace {
   NodeId node{};
   HandleId handle{};
@@ -92,7 +98,8 @@ class Filesystem {
   // `data` lies in the reply's own buffer: valid until the answer.
   virtual void write(NodeId node, HandleId handle, ByteOffset offset,
                      std::span<const std::byte> data, Reply reply) = 0;
-  virtual void flush(NodeId node, HandleId handle, Reply reply) = 0;
+  // A close(2): what `owner` has locked of the file is free again.
+  virtual void flush(NodeId node, HandleId handle, LockOwner owner, Reply reply) = 0;
   virtual void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) = 0;
   virtual void release(NodeId node, HandleId handle, Reply reply) = 0;
   // `mode`: FALLOC_FL_*.
@@ -100,6 +107,13 @@ class Filesystem {
                         Reply reply) = 0;
   // `whence`: SEEK_DATA or SEEK_HOLE.
   virtual void seek(NodeId node, HandleId handle, ByteOffset offset, int whence, Reply reply) = 0;
+  // Locks come here only with locks=share.
+  virtual void get_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range,
+                        Reply reply) = 0;
+  virtual void set_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range,
+                        Waits waits, Reply reply) = 0;
+  virtual void lock_whole(NodeId node, HandleId handle, LockType type, Waits waits,
+                          Reply reply) = 0;
   virtual void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
                           Reply reply) = 0;
 

@@ -110,6 +110,14 @@ struct AttributeChange {
   std::optional<std::int64_t> atime_ns = {}, mtime_ns = {};
 };
 
+enum class LockType : std::uint8_t { kRead, kWrite, kUnlock };
+struct LockRange {
+  static constexpr std::uint64_t kToEnd = INT64_MAX;
+  LockType type = LockType::kUnlock;
+  std::uint64_t first = 0, last = kToEnd;  // bytes, both included
+  std::uint32_t pid = 0;                   // of who holds it; 0: not known, or not on this machine
+};
+
 enum class SyncWhat : std::uint8_t { kAll, kDataOnly };
 
 // Errors of every call: kShareAnswer with the errno the share gave (it goes to the user as it is);
@@ -160,6 +168,15 @@ class Netfs {
                                  ByteOffset to_offset, ByteCount length) = 0;
   // What was made and removed in a directory is on the server's disk.
   virtual Status sync_directory(const std::string& path, SyncWhat what) = 0;
+
+  // A descriptor for the locks of one owner: another one's locks conflict with its own, and all go
+  // with it. `file` may be null: then by path. Taken at once, or kShareAnswer EAGAIN.
+  virtual Result<std::shared_ptr<NetfsFile>> open_for_locks(const std::string& path,
+                                                            NetfsFile* file) = 0;
+  virtual Status lock(NetfsFile& file, const LockRange& range) = 0;
+  virtual Status lock_whole(NetfsFile& file, LockType type) = 0;  // flock(2)
+  // One that stands in the way of `range`; kUnlock: none does.
+  virtual Result<LockRange> conflicting_lock(NetfsFile& file, const LockRange& range) = 0;
 
   // `file` may be null: then by path.
   virtual Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,

@@ -40,6 +40,11 @@ struct CacheSpec {
   friend bool operator==(const CacheSpec&, const CacheSpec&) = default;
 };
 
+enum class Locks : std::uint8_t {
+  kLocal,  // the kernel keeps them, on this machine
+  kShare,  // the share keeps them, for all its clients
+};
+
 struct MountOptions {
   std::string share;       // absolute
   std::string mountpoint;  // absolute
@@ -55,7 +60,9 @@ struct MountOptions {
   Permissions permissions = Permissions::kLocal;
   TransportChoice transport = TransportChoice::kAuto;
   ByteCount transport_memory{0};  // 0: an eighth of the machine's, 64 MiB to 1 GiB
-  unsigned threads = 0;           // of the classic transport; 0: 2 per processor, 4 to 16
+  Locks locks = Locks::kLocal;
+  bool writeback_cache = false;  // the kernel gathers writes
+  unsigned threads = 0;          // of the classic transport; 0: 2 per processor, 4 to 16
   unsigned share_threads = 32;
   Nanoseconds share_deadline_ns = 30 * kSecond;
   Nanoseconds share_slow_ns = 2 * kSecond;

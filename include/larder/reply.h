@@ -64,6 +64,8 @@ class ReplySlot {
   // buffers are bounded makes another one ready; false: at the cap, the request must be refused
   // now.
   virtual bool park() = 0;
+  // Whoever asked has been interrupted, and wants EINTR rather than wait longer.
+  virtual bool interrupted() = 0;
 
   // Each of these is the answer. Called at most once, by Reply only.
   virtual void error(Error error) = 0;
@@ -76,6 +78,7 @@ class ReplySlot {
   virtual void data(std::size_t skip, ByteCount count) = 0;  // payload() from `skip` on
   virtual void written(ByteCount count) = 0;
   virtual void position(ByteOffset offset) = 0;
+  virtual void lock(const LockRange& range) = 0;
   virtual void link(std::string_view target) = 0;
   virtual void xattr_size(ByteCount size) = 0;
   virtual void stat_fs(const struct statvfs& figures) = 0;
@@ -103,6 +106,7 @@ class Reply {
 
   std::span<std::byte> payload() { return slot_->payload(); }
   bool park() { return slot_->park(); }
+  bool interrupted() { return slot_->interrupted(); }
 
   void error(Error e) {
     answer([&](ReplySlot& s) { s.error(e); });
@@ -135,6 +139,9 @@ class Reply {
   }
   void position(ByteOffset offset) {
     answer([&](ReplySlot& s) { s.position(offset); });
+  }
+  void lock(const LockRange& range) {
+    answer([&](ReplySlot& s) { s.lock(range); });
   }
   void link(std::string_view target) {
     answer([&](ReplySlot& s) { s.link(target); });

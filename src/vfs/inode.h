@@ -127,6 +127,7 @@ class Inode {
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
   unsigned open_count GUARDED_BY(mutex) = 0;
   OpenFiles open_files GUARDED_BY(mutex);
+  std::vector<LockFile> lock_files GUARDED_BY(mutex);  // locks=share
   cache::CookieRef cookie GUARDED_BY(mutex);
   memo::RangeFlights flights GUARDED_BY(mutex);
   Session session GUARDED_BY(mutex);

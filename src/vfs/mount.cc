@@ -114,6 +114,8 @@ SetUp<std::monostate> Mount::Impl::open() {
                                        clock, policy, *control},
                               VfsOptions{.share = options.share,
                                          .share_slow_ns = options.share_slow_ns,
+                                         .writeback_cache = options.writeback_cache,
+                                         .share_locks = options.locks == Locks::kShare,
                                          .direct_io = options.direct_io,
                                          .gives_files_away = ::geteuid() == 0},
                               at_mount.root, at_mount.figures);
@@ -189,7 +191,10 @@ void Mount::Impl::leave_cache() {
   if (!share_entered.empty()) host.leave_share(share_entered);
 }
 
-void Mount::stop_answering_later() { impl_->share->drain(); }
+void Mount::stop_answering_later() {
+  impl_->vfs->end_waiting();
+  impl_->share->drain();
+}
 
 void Mount::close() {
   Impl& m = *impl_;

@@ -29,6 +29,14 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
   return !asks_at_open(inode) && trusted(inode);
 }
 
+// A kernel that gathers writes reads what it completes pages from, and knows itself where the end
+// is.
+int Vfs::flags_for_share(int flags) const {
+  if (!options_.writeback_cache) return flags;
+  flags &= ~O_APPEND;
+  return (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
+}
+
 Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::string& path,
                                                    std::shared_ptr<NetfsFile> file,
                                                    const FileId& id) {
@@ -60,6 +68,7 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
     return parts_.control.open(node, std::move(reply));
   }
   counters_.opens.add();
+  flags = flags_for_share(flags);
   const InodeRef inode = inode_of(node);
   if (may_open_unasked(*inode, flags)) {
     counters_.opens_unasked.add();
@@ -102,7 +111,7 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
   auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
-  answer.no_flush = !handle->writable();
+  answer.no_flush = !handle->writable() && !options_.share_locks;
   if (share) handle->slot->set_if_empty(share->file);
   bool kernel_is_behind = false;
   if (inode.is_regular()) {
@@ -136,6 +145,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
                  Reply reply) {
   if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
   counters_.opens.add();
+  flags = flags_for_share(flags);
   const InodeRef directory = inode_of(parent);
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
@@ -159,24 +169,28 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
       });
 }
 
-void Vfs::flush(NodeId node, HandleId id, Reply reply) {
+void Vfs::flush(NodeId node, HandleId id, LockOwner owner, Reply reply) {
   if (parts_.control.owns(node)) return reply.ok();
   Handle& handle = handle_of(id);
-  std::shared_ptr<NetfsFile> file = handle.share_file();
-  if (!handle.writable() || !file) return reply.ok();
+  std::shared_ptr<NetfsFile> locks = take_lock_file(*handle.inode, owner);
+  std::shared_ptr<NetfsFile> file = handle.writable() ? handle.share_file() : nullptr;
+  if (!locks && !file) return reply.ok();
   if (!park(reply)) return;
   const InodeRef inode = handle.inode;
   const Asked asked = ask(*inode);
   parts_.share.call<Attributes>(
       CallKind::kNames, {CallOptions::kNone},
-      [file](Netfs& netfs) -> Result<Attributes> {
+      [file, locks = std::move(locks)](Netfs& netfs) mutable -> Result<Attributes> {
+        if (locks) static_cast<void>(netfs.lock(*locks, {.type = LockType::kUnlock}));
+        if (!file) return Attributes{};
         // What close(2) reports of the share's file is what close(2) of ours reports.
         TRY_OK(netfs.flush(*file));
         return netfs.stat(*file, Freshness::kServer);
       },
-      [this, inode, asked, reply = std::move(reply)](Result<Attributes> result) mutable {
+      [this, inode, asked, told = file != nullptr,
+       reply = std::move(reply)](Result<Attributes> result) mutable {
         if (!result) return reply.error(result.error());
-        learn(*inode, *result, asked);
+        if (told) learn(*inode, *result, asked);
         reply.ok();
       });
 }
@@ -204,9 +218,12 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
   Inode& inode = *handle->inode;
   bool last_writer = false;
   OpenFiles gone;
+  std::vector<LockFile> unlocked;
+  const std::shared_ptr<NetfsFile> own_lock = take_lock_file(inode, LockOwner{id.value()});
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
     if (--inode.open_count == 0) {
+      std::swap(unlocked, inode.lock_files);
       std::swap(gone, inode.open_files);
       if (inode.session.kind == Session::Kind::kVolatile) end_volatile_session_locked(inode);
     }

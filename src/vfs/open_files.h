@@ -8,6 +8,7 @@
 // Guarded by the inode's lock.
 #pragma once
 
+#include <larder/filesystem.h>
 #include <larder/netfs.h>
 
 #include <memory>
@@ -25,6 +26,12 @@ struct Target {
   Result<Attributes> stat(Netfs& netfs) const {
     return file ? netfs.stat(*file, Freshness::kServer) : netfs.stat(path, Freshness::kServer);
   }
+};
+
+// The descriptor through which one owner locks (locks.cc).
+struct LockFile {
+  LockOwner owner;
+  std::shared_ptr<NetfsFile> file;
 };
 
 class OpenFiles {

@@ -90,6 +90,7 @@ std::string word_text(const Words<E, N>& words, E value) {
 
 constexpr Words<Permissions, 2> kPermissions{
     {{"local", Permissions::kLocal}, {"share", Permissions::kShare}}};
+constexpr Words<Locks, 2> kLocks{{{"local", Locks::kLocal}, {"share", Locks::kShare}}};
 constexpr Words<ShareInodes, 3> kShareInodes{{{"auto", ShareInodes::kAuto},
                                               {"stable", ShareInodes::kStable},
                                               {"unstable", ShareInodes::kUnstable}}};
@@ -373,6 +374,17 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {"Access", "umask", "OCTAL", "000", "Takes these bits from the mode of every file.",
      "an octal number from 0 to 777", set_umask,
      [](In o) { return fmt::format("{:03o}", o.settings.umask); }},
+
+    {"Access", "locks", "local|share", "local",
+     "Where locks of files are kept: local, by this machine's kernel; share, by the share, for all "
+     "its clients.",
+     "local or share", [](Out o, Text v) { return set_word(kLocks, v, o.locks); },
+     [](In o) { return word_text(kLocks, o.locks); }},
+    {"Access", "writeback_cache", "", "no",
+     "The kernel gathers writes and sends them later: faster, but a failing write is told by fsync "
+     "and close only, and what other clients do to a file that is open here may be overwritten.",
+     kFlag, [](Out o, Text v) { return set_flag(v, o.writeback_cache); },
+     [](In o) { return flag_text(o.writeback_cache); }},
 
     {"Share", "share_threads", "N", "32", "How many calls to the share may be out at once.",
      "a number from 1 to 1024", [](Out o, Text v) { return set_count(v, 1024, o.share_threads); },

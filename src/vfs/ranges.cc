@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "vfs/write_jobs.h"
 
@@ -75,6 +76,8 @@ void Vfs::allocate(NodeId node, HandleId id, int mode, ByteOffset offset, ByteCo
 
 void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kInvalid});
+  // What the kernel gathers is not on the share yet: it calls all of the file data by itself.
+  if (options_.writeback_cache) return reply.error({ErrorCode::kShareAnswer, ENOSYS});
   Handle& handle = handle_of(id);
   const InodeRef inode = handle.inode;
   Result<Target> target = target_of(*inode);

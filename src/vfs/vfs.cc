@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "vfs/late_settling.h"
+#include "vfs/lock_wait.h"
 
 namespace larder {
 namespace {

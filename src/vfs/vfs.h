@@ -13,6 +13,7 @@
 //   read.cc        the warm read, and the parked one
 //   fetch.cc       flights and fills
 //   write.cc       write-through, truncate
+//   locks.cc       locks on the share
 //   ranges.cc      fallocate, copy_file_range, lseek
 //   sessions.cc    the sessions around writes
 //   directory.cc   listings
@@ -61,6 +62,8 @@ struct VfsCounters {
 struct VfsOptions {
   std::string share;  // its path, to show
   Nanoseconds share_slow_ns = 2 * kSecond;
+  bool writeback_cache = false;   // the kernel gathers writes
+  bool share_locks = false;       // locks=share
   bool direct_io = false;         // every read reaches larder: for measuring
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
 };
@@ -82,6 +85,8 @@ class Vfs final : public Filesystem {
   Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struct statvfs& figures);
   ~Vfs() override;  // REQUIRES: no request is under way
 
+  // Behind the last request that comes in: whoever waits for a lock is told that the mount ends.
+  void end_waiting();
   // Behind the last request: lets go of every inode that the kernel still held.
   void close();
 
@@ -124,7 +129,7 @@ class Vfs final : public Filesystem {
   void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count, Reply reply) override;
   void write(NodeId node, HandleId handle, ByteOffset offset, std::span<const std::byte> data,
              Reply reply) override;
-  void flush(NodeId node, HandleId handle, Reply reply) override;
+  void flush(NodeId node, HandleId handle, LockOwner owner, Reply reply) override;
   void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) override;
   void release(NodeId node, HandleId handle, Reply reply) override;
 
@@ -133,6 +138,12 @@ class Vfs final : public Filesystem {
   void seek(NodeId node, HandleId handle, ByteOffset offset, int whence, Reply reply) override;
   void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
                   Reply reply) override;
+
+  void get_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range,
+                Reply reply) override;
+  void set_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range, Waits waits,
+                Reply reply) override;
+  void lock_whole(NodeId node, HandleId handle, LockType type, Waits waits, Reply reply) override;
 
   void open_directory(NodeId node, Reply reply) override;
   void read_directory(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
@@ -270,6 +281,7 @@ class Vfs final : public Filesystem {
   void answer_listing(Listing& listing);
 
   // -- open.cc
+  int flags_for_share(int flags) const;
   bool may_open_unasked(const Inode& inode, int flags) const;
   // `file`, or where it is null what `path` is now, opened for reading. kShareStale: another file.
   static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs, const std::string& path,
@@ -350,6 +362,17 @@ class Vfs final : public Filesystem {
   void rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
                const Result<Attributes>& result);
 
+  // -- locks.cc
+  struct LockWait;
+  std::shared_ptr<NetfsFile> lock_file_of(const Inode& inode, LockOwner owner) const;
+  static std::shared_ptr<NetfsFile> take_lock_file(Inode& inode, LockOwner owner);
+  std::shared_ptr<NetfsFile> note_lock_file(Inode& inode, LockOwner owner,
+                                            const std::shared_ptr<NetfsFile>& file);
+  void try_lock(std::unique_ptr<LockWait> wait);
+  void pause_lock(std::unique_ptr<LockWait> wait);
+  std::unique_ptr<LockWait> take_paused(const LockWait* wait);
+  void resume_lock(const LockWait* paused);
+
   // -- write.cc, sessions.cc
   std::uint64_t begin_truncate(Inode& inode, std::uint64_t size);
   void truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
@@ -383,6 +406,9 @@ class Vfs final : public Filesystem {
   Memos memos_;
   std::atomic<std::uint64_t> copies_in_flight_bytes_{
       0};  // of written pages, on their way to the store
+  Mutex waiting_locks_mutex_{Rank::kMount};
+  std::vector<std::unique_ptr<LockWait>> waiting_locks_ GUARDED_BY(waiting_locks_mutex_);
+  bool waiting_locks_end_ GUARDED_BY(waiting_locks_mutex_) = false;
   Mutex settling_mutex_{Rank::kMount};
   std::list<LateSettling> settling_ GUARDED_BY(settling_mutex_);
   ShareClock share_clock_{parts_.clock};

@@ -18,7 +18,7 @@ NAMES = 3000
 CONTENT = 800
 
 # The kernel refuses devices and set-user-ID on a mount unless it is told otherwise.
-OPTIONS = ["", "coherency=ttl=60", "attr_timeout=0,entry_timeout=0"]
+OPTIONS = ["", "coherency=ttl=60", "attr_timeout=0,entry_timeout=0", "locks=share"]
 
 
 def mount(workspace, share, options, owner=None):
@@ -57,7 +57,7 @@ def test_names_as_another_user(workspace, share):
     differ(workspace, share, "names", steps=NAMES, user=3001)
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", [*OPTIONS, "writeback_cache"])
 def test_content(workspace, share, options):
     mount(workspace, share, options)
     differ(workspace, share, "content", steps=CONTENT)

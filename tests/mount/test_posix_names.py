@@ -6,6 +6,10 @@ Each test does a thing through the mount and looks at both sides: the mount and 
 import errno
 import os
 import stat
+import struct
+import subprocess
+
+import pytest
 
 from support import age, pseudo_random
 from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
@@ -130,3 +134,41 @@ def test_an_unlinked_file_that_is_open_is_read_and_written_on(share, here):
         path.write_bytes(b"another of that name")
         assert os.pread(file.fileno(), 100, 0) == b"still"
     assert path.read_bytes() == b"another of that name"
+
+
+# -- access lists ------------------------------------------------------------------------------------------
+
+_USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHER = 1, 2, 4, 16, 32
+_NOBODY = 0xffffffff
+
+
+def access_list(*entries):
+    """The value of system.posix_acl_access: (tag, permissions, id)."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_access_lists_are_checked_and_kept(share, here):
+    path = here / "listed"
+    path.write_bytes(b"for some")
+    os.chown(path, 0, 4001)
+    os.chmod(path, 0o600)
+    wanted = access_list((_USER_OBJ, 6, _NOBODY), (_USER, 4, 3001), (_GROUP_OBJ, 0, _NOBODY),
+                         (_MASK, 4, _NOBODY), (_OTHER, 0, _NOBODY))
+    os.setxattr(path, "system.posix_acl_access", wanted)
+    assert os.getxattr(share.source / "listed", "system.posix_acl_access") == wanted
+    assert os.getxattr(path, "system.posix_acl_access") == wanted
+    # The mode's group bits are the list's mask now: they say nothing of the group.
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
+
+    def reads(user, group):
+        return subprocess.run(["cat", path], user=user, group=group, extra_groups=[], check=False,
+                              capture_output=True).returncode == 0
+
+    assert reads(3001, 3001)
+    assert not reads(3002, 4001)
+    os.chmod(path, 0o600)
+    assert not reads(3001, 3001)
+    os.removexattr(path, "system.posix_acl_access")
+    os.chmod(path, 0o640)
+    assert reads(3002, 4001)

@@ -115,6 +115,12 @@ class SimNetfs final : public Netfs {
   Result<ByteOffset> seek(NetfsFile& file, ByteOffset offset, int whence) override;
   Result<ByteCount> copy(NetfsFile& from, ByteOffset from_offset, NetfsFile& to,
                          ByteOffset to_offset, ByteCount length) override;
+  // Locks stay with the client here: this share refuses them.
+  Result<std::shared_ptr<NetfsFile>> open_for_locks(const std::string& path,
+                                                    NetfsFile* file) override;
+  Status lock(NetfsFile& file, const LockRange& range) override;
+  Status lock_whole(NetfsFile& file, LockType type) override;
+  Result<LockRange> conflicting_lock(NetfsFile& file, const LockRange& range) override;
   Status sync_directory(const std::string& path, SyncWhat what) override;
   Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                     const AttributeChange& change) override;

@@ -213,6 +213,13 @@ Result<ByteCount> SimNetfs::copy(NetfsFile& from, ByteOffset from_offset, NetfsF
   return ByteCount{bytes.size()};
 }
 
+Result<std::shared_ptr<NetfsFile>> SimNetfs::open_for_locks(const std::string&, NetfsFile*) {
+  return no(ENOLCK);
+}
+Status SimNetfs::lock(NetfsFile&, const LockRange&) { return no(ENOLCK); }
+Status SimNetfs::lock_whole(NetfsFile&, LockType) { return no(ENOLCK); }
+Result<LockRange> SimNetfs::conflicting_lock(NetfsFile&, const LockRange&) { return no(ENOLCK); }
+
 Status SimNetfs::sync_directory(const std::string& path, SyncWhat) {
   TRY_OK(begin(SimCall::kSync));
   const MutexLock lock(mutex_);

@@ -334,8 +334,9 @@ TEST_CASE("the share's errors reach the reader and the writer, and are not kept"
   REQUIRE(write.error);
   CHECK(write.error->sys_errno == ENOSPC);
   world.share.fail_next(SimCall::kFlush, EDQUOT);
-  const Answer flush = world.run(
-      [&](Reply r) { world.vfs->flush(found.entry.node, opened.open.handle, std::move(r)); });
+  const Answer flush = world.run([&](Reply r) {
+    world.vfs->flush(found.entry.node, opened.open.handle, LockOwner{1}, std::move(r));
+  });
   REQUIRE(flush.error);
   CHECK(flush.error->sys_errno == EDQUOT);
   world.release(found.entry.node, opened.open.handle);

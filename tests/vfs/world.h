@@ -28,6 +28,8 @@ namespace larder::test {
 // What a request was answered.
 struct Answer {
   bool done = false;
+  bool interrupted = false;  // set by a test
+  LockRange lock;
   std::optional<Error> error;
   Entry entry;
   OpenReply open;
@@ -74,6 +76,11 @@ class Slot final : public ReplySlot {
   }
   void written(ByteCount count) override {
     answer_->count = count.value();
+    finish();
+  }
+  bool interrupted() override { return answer_->interrupted; }
+  void lock(const LockRange& range) override {
+    answer_->lock = range;
     finish();
   }
   void position(ByteOffset offset) override {
