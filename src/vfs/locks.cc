@@ -132,14 +132,13 @@ void Vfs::try_lock(std::unique_ptr<LockWait> wait) {
 void Vfs::pause_lock(std::unique_ptr<LockWait> wait) {
   wait->pause_ns = std::clamp(wait->pause_ns * 2, kFirstPause_ns, kLongestPause_ns);
   LockWait& pausing = *wait;
-  {
-    MutexLock lock(waiting_locks_mutex_);
-    if (waiting_locks_end_) {
-      lock.unlock();
-      return wait->reply.error({ErrorCode::kShutdown});
-    }
-    waiting_locks_.push_back(std::move(wait));
+  MutexLock lock(waiting_locks_mutex_);
+  if (waiting_locks_end_) {
+    lock.unlock();
+    return wait->reply.error({ErrorCode::kShutdown});
   }
+  waiting_locks_.push_back(std::move(wait));
+  // Under the lock: whoever finds it among those that pause can cancel it.
   parts_.timers.add(pausing, parts_.clock.mono_ns() + pausing.pause_ns);
 }
 
