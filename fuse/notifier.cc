@@ -37,7 +37,11 @@ void Notifier::drop_name(NodeId parent, std::string_view name) {
 void Notifier::queue(Notice notice) {
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || std::find(waiting_.begin(), waiting_.end(), notice) != waiting_.end()) return;
+    if (stopping_) return;
+    // Names come by the thousand, and each once.
+    const bool is_waiting = notice.what != What::kName &&
+                            std::find(waiting_.begin(), waiting_.end(), notice) != waiting_.end();
+    if (is_waiting) return;
     waiting_.push_back(std::move(notice));
   }
   changed_.notify_one();

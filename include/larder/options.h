@@ -70,6 +70,7 @@ struct MountOptions {
   ShareInodes share_inodes = ShareInodes::kAuto;
   EngineChoice engine = EngineChoice::kAuto;
   Nanoseconds commit_ns = 500 * kMillisecond;
+  ByteCount memory{0};      // for inodes, listings, fetches and copies; 0: the default
   double cache_factor = 1;  // scales what is kept of listings, links, xattrs and absent names
   bool preallocate = false;
   store::Culling culling;

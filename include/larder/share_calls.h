@@ -39,9 +39,16 @@ struct ShareCallsOptions {
   unsigned queue_limit = 4096;  // calls that wait for a thread; above: kShareBusy at once
 };
 
+// What who asks can do without an answer.
+enum class Fallback : std::uint8_t {
+  kNone,
+  kKnown,  // answer from what is known: told kShareDeadline as soon as the share turns slow
+};
+
 struct CallOptions {
   static constexpr Nanoseconds kDefault = 0, kNone = -1;
   Nanoseconds deadline_ns = kDefault;  // from now; kDefault: the share's, kNone: waits for ever
+  Fallback fallback = Fallback::kNone;
 };
 
 // bytes_read and bytes_written are added by those who read and write: a call's result says no bytes

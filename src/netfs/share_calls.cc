@@ -84,6 +84,7 @@ struct ShareCalls::Core : std::enable_shared_from_this<Core> {
     const std::shared_ptr<Core> core;
     const std::shared_ptr<Call> call;
     const CallKind kind;
+    Fallback fallback = Fallback::kNone;
     Nanoseconds submitted_mono_ns = 0;
     Nanoseconds deadline_mono_ns = kNever;
     bool told = false;  // the Core's lock, as all that follows
@@ -108,6 +109,7 @@ struct ShareCalls::Core : std::enable_shared_from_this<Core> {
   // Ends the call. The timers' reference comes back, to be let go without the lock.
   std::shared_ptr<Out> tell_locked(Out& call, std::optional<Error> error) REQUIRES(mutex);
   void post_answer_locked(Out& call) REQUIRES(mutex);
+  void tell_those_who_know_locked(std::vector<std::shared_ptr<Out>>& references) REQUIRES(mutex);
   void refuse_locked(Out& call, ErrorCode code) REQUIRES(mutex);
   void set_slow_locked(bool now_slow) REQUIRES(mutex);
   void set_away_locked(bool now_away) REQUIRES(mutex);
@@ -162,6 +164,7 @@ void ShareCalls::Core::submit(CallKind kind, CallOptions call_options, std::shar
                                       ? options.deadline_ns
                                       : call_options.deadline_ns;
   made->submitted_mono_ns = clock.mono_ns();
+  made->fallback = call_options.fallback;
   if (deadline_ns != CallOptions::kNone) {
     made->deadline_mono_ns = later(made->submitted_mono_ns, deadline_ns);
   }
@@ -205,6 +208,7 @@ void ShareCalls::Core::finish(Out& call) {
 }
 
 void ShareCalls::Core::fire(Out& call) {
+  std::vector<std::shared_ptr<Out>> timers_references;
   const MutexLock lock(mutex);
   if (call.told) return;
   const Nanoseconds now_mono_ns = clock.mono_ns();
@@ -212,6 +216,8 @@ void ShareCalls::Core::fire(Out& call) {
     call.is_slow = true;
     ++slow_out;
     set_slow_locked(true);
+    tell_those_who_know_locked(timers_references);
+    if (call.told) return;
   }
   if (now_mono_ns >= call.deadline_mono_ns) {
     counters.deadlines.add();
@@ -219,6 +225,16 @@ void ShareCalls::Core::fire(Out& call) {
     return;
   }
   if (call.deadline_mono_ns != kNever) arm_locked(call, call.deadline_mono_ns);
+}
+
+// Who can answer from what is known waits no longer for a share that is slow.
+void ShareCalls::Core::tell_those_who_know_locked(std::vector<std::shared_ptr<Out>>& references) {
+  for (auto at = out.begin(); at != out.end();) {
+    Out& waiting_one = *at++;
+    if (waiting_one.fallback == Fallback::kNone) continue;
+    counters.deadlines.add();
+    references.push_back(tell_locked(waiting_one, Error{ErrorCode::kShareDeadline, 0}));
+  }
 }
 
 void ShareCalls::Core::drain() {

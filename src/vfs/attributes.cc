@@ -83,11 +83,11 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
       }});
   if (!ticket) return;
   parts_.share.call<Attributes>(
-      CallKind::kNames, asking(known),
+      CallKind::kNames, asking(*inode, known),
       [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
       [this, inode, asked, ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
         if (!result) {
-          memos_.attributes.land(std::move(ticket), fail(result.error()));
+          memos_.attributes.land(std::move(ticket), fail(lost_path(*inode, result.error())));
         } else if (!still_is(*inode, *result)) {
           memos_.attributes.land(std::move(ticket), fail(ErrorCode::kShareStale));
         } else {
@@ -120,7 +120,7 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
       [this, inode, change = AttributeChange(change), ticket,
        reply = std::move(reply)](Result<Attributes> result) mutable {
         if (change.size) truncated(*inode, *change.size, ticket, result);
-        if (!result) return reply.error(result.error());
+        if (!result) return reply.error(lost_path(*inode, result.error()));
         if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
         if (!change.size) adopt(*inode, *result, change);
         answer_attributes(*inode, std::move(reply));
@@ -211,7 +211,7 @@ void Vfs::recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply,
                       .accept = good});
   if (!ticket) return;
   parts_.share.call<Text>(
-      CallKind::kNames, asking(cache.peek(key).has_value()),
+      CallKind::kNames, asking(inode, cache.peek(key).has_value()),
       [target = std::move(*target), work = std::move(work), now](Netfs& netfs) -> Result<Text> {
         Result<std::string> text = work(netfs, target);
         if (text) return Text{std::move(*text), 0, now};
@@ -222,11 +222,12 @@ void Vfs::recall(TextCache& cache, memo::TreeKey key, Inode& inode, Reply reply,
         if (none) return Text{{}, error.sys_errno, now};
         return fail(error);
       },
-      [&cache, inode = InodeRef(&inode), ticket = std::move(*ticket)](Result<Text> text) mutable {
+      [this, &cache, inode = InodeRef(&inode),
+       ticket = std::move(*ticket)](Result<Text> text) mutable {
         if (text)
           cache.land(std::move(ticket), std::make_shared<const Text>(std::move(*text)));
         else
-          cache.land(std::move(ticket), fail(text.error()));
+          cache.land(std::move(ticket), fail(lost_path(*inode, text.error())));
       });
 }
 

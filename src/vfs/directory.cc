@@ -116,7 +116,7 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
             .accept = good});
   if (!ticket) return;
   parts_.share.call<std::vector<Dirent>>(
-      CallKind::kNames, asking(memos_.listings.peek(key).has_value()),
+      CallKind::kNames, asking(directory, memos_.listings.peek(key).has_value()),
       [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
       [this, now, directory = handle.inode,
        ticket = std::move(*ticket)](Result<std::vector<Dirent>> result) mutable {
@@ -245,7 +245,7 @@ void Vfs::ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> ti
       Nanoseconds took_ns = 0;
     };
     parts_.share.call<Answers>(
-        CallKind::kNames, asking(true),
+        CallKind::kNames, asking(*directory, true),
         [&clock = parts_.clock, path = std::move(*path),
          names = std::move(names)](Netfs& netfs) -> Result<Answers> {
           const Nanoseconds began = clock.mono_ns();

@@ -83,7 +83,7 @@ void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
   const PageCount file_pages = pages_for(ByteCount{inode.attributes.size});
   const PageIndex end{std::min(file_pages.value(),
                                page_of(read.offset).value() + pages_for(ByteCount{ahead}).value())};
-  if (end <= read.pages.end() || inode.flights.size() >= kFlightsMax) return;
+  if (end <= read.pages.end() || inode.flights.size() >= kFlightsMax || !has_room_ahead()) return;
   std::vector<PageRange> missing{{read.pages.end(), end - read.pages.end()}};
   if (operation)
     missing = cache::FsCache::store_of(*operation)
@@ -104,7 +104,7 @@ void Vfs::launch(Handle& handle, Launch launch) {
   const InodeRef inode = handle.inode;
   const memo::FlightRef flight = std::move(launch.flight);
   const ByteCount expected = launch.expected;
-  const auto bytes = std::make_shared<AlignedBuffer>(to_bytes(flight->range.count).value());
+  const auto bytes = fetch_buffer(to_bytes(flight->range.count).value());
   // A handle that was opened without asking the share gets its file at the first miss.
   const std::shared_ptr<FileSlot> slot =
       handle.readable() ? handle.slot : std::make_shared<FileSlot>();

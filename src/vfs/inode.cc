@@ -44,9 +44,13 @@ InodeRef InodeTable::find_or_make(const FileId& file, std::uint32_t type,
   MutexLock lock(mutex_);
   Inode*& slot = inodes_[{file, type}];
   if (slot != nullptr) {
-    if (InodeRef alive = slot->reference_if_alive()) return alive;
+    if (InodeRef alive = slot->reference_if_alive()) {
+      alive->used.store(true, std::memory_order_relaxed);
+      return alive;
+    }
   }
   slot = new Inode(*this, file, type, shown_inode);
+  ring_.push_back(*slot);
   return InodeRef(slot);
 }
 
@@ -55,11 +59,25 @@ std::size_t InodeTable::size() const {
   return inodes_.size();
 }
 
+std::vector<InodeRef> InodeTable::coldest(std::size_t count) {
+  std::vector<InodeRef> found;
+  MutexLock lock(mutex_);
+  for (std::size_t looks = 8 * count; looks > 0 && found.size() < count && !ring_.empty();
+       --looks) {
+    Inode& inode = ring_.front();
+    ring_.splice(ring_.end(), ring_, ring_.begin());
+    if (inode.used.exchange(false, std::memory_order_relaxed)) continue;
+    if (InodeRef alive = inode.reference_if_alive()) found.push_back(std::move(alive));
+  }
+  return found;
+}
+
 void InodeTable::let_go(Inode* inode) {
   {
     MutexLock lock(mutex_);
     const auto found = inodes_.find(Key{inode->file_id, inode->type_bits});
     if (found != inodes_.end() && found->second == inode) inodes_.erase(found);
+    ring_.erase(ring_.iterator_to(*inode));
     ++leaving_;
   }
   on_gone_(context_, *inode);

@@ -26,6 +26,7 @@
 #include <larder/reply.h>
 
 #include <absl/container/flat_hash_map.h>
+#include <boost/intrusive/list.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include <atomic>
@@ -68,7 +69,7 @@ struct Child {
   Nanoseconds trusted_until_mono_ns = 0;
 };
 
-class Inode {
+class Inode : public boost::intrusive::list_base_hook<> {
  public:
   Inode(InodeTable& table, const FileId& file, std::uint32_t type, std::uint64_t shown_inode)
       : file_id(file), type_bits(type), inode_number(shown_inode), table_(table) {}
@@ -134,6 +135,8 @@ class Inode {
   bool unlinked GUARDED_BY(mutex) =
       false;  // its last name is gone: what is cached goes with the inode
 
+  std::atomic<bool> used{true};  // since the table last looked for the coldest
+
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};
   std::atomic<std::uint64_t> warm_reads{0};  // to show
@@ -165,6 +168,9 @@ class InodeTable {
   InodeRef find_or_make(const FileId& file, std::uint32_t type, std::uint64_t shown_inode);
   std::size_t size() const;
   std::vector<InodeRef> all() const;
+  // At most `count` of those that were not found since they were last looked at, as a clock's hand
+  // passes over them.
+  std::vector<InodeRef> coldest(std::size_t count);
   // Until those that have no reference any more have left, on whatever threads they do.
   void wait_until_gone() const;
 
@@ -188,6 +194,8 @@ class InodeTable {
 
   mutable Mutex mutex_{Rank::kInodeTable};
   absl::flat_hash_map<Key, Inode*> inodes_ GUARDED_BY(mutex_);
+  boost::intrusive::list<Inode, boost::intrusive::constant_time_size<false>> ring_
+      GUARDED_BY(mutex_);                       // all of them; the hand stands at the front
   std::size_t leaving_ GUARDED_BY(mutex_) = 0;  // not in the table any more, on_gone_ not yet run
 };
 

@@ -38,8 +38,9 @@ bool Vfs::unreachable(const Error& error) {
 }
 
 // With something to fall back on, a question waits no longer than it takes to call the share slow.
-CallOptions Vfs::asking(bool has_fallback) const {
-  return {has_fallback ? options_.share_slow_ns : CallOptions::kDefault};
+CallOptions Vfs::asking(const Inode& about, bool known) const {
+  if (!known || !may_serve_unasked(about)) return {};
+  return {.deadline_ns = options_.share_slow_ns, .fallback = Fallback::kKnown};
 }
 
 // Who wants to know for certain gets the share's error instead.
@@ -101,13 +102,31 @@ bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
   return false;
 }
 
+// Its number came back under a name, or another client gave it one again.
+void Vfs::has_name(Inode& inode) {
+  MutexLock lock(inode.mutex);
+  inode.unlinked = false;
+}
+
+// A path of `inode` that leads nowhere says that one name of it is gone, not that it is: told
+// ESTALE, the kernel looks its own name up anew, and that may be another one.
+Error Vfs::lost_path(Inode& inode, const Error& error) {
+  const bool nowhere = error.code == ErrorCode::kShareAnswer &&
+                       (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR);
+  if (!nowhere) return error;
+  names_.distrust(inode);
+  return {ErrorCode::kShareStale};
+}
+
 InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes& attributes,
                       const Asked& asked) {
   const FileId file = identify(directory, name, attributes);
   InodeRef inode = table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
   learn(*inode, attributes, asked);
+  has_name(*inode);
   names_.put(directory, name, *inode, asked.at_mono_ns + entry_trust_ns(*inode));
   counters_.inodes.set(table_.size());
+  keep_within_memory();
   return inode;
 }
 
@@ -190,7 +209,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   if (!ticket) return;
   const Asked asked = found.inode ? ask(*found.inode) : Asked{now, 0};
   parts_.share.call<Attributes>(
-      CallKind::kNames, asking(found.inode != nullptr),
+      CallKind::kNames, asking(*directory, found.inode != nullptr),
       [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
       [this, directory, name = std::string(name), asked,
        ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
@@ -210,7 +229,9 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
     const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
     const bool kept = memos_.guard.keep_if_unchanged(
         ticket.stamp(), [&] { names_.put(directory, name, *inode, until, dropped); });
+    if (kept) has_name(*inode);
     counters_.inodes.set(table_.size());
+    keep_within_memory();
     memos_.names.land(std::move(ticket),
                       std::make_shared<const Looked>(Looked{inode, kept ? until : 0}));
     return;

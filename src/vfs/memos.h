@@ -46,6 +46,7 @@ struct Text {
 };
 
 struct Memos {
+  static constexpr std::size_t kAbsentBytes = 512;  // one absent name with its key
   static constexpr std::size_t kAbsentNames = 64 << 10;
   static constexpr std::size_t kListingBytes = 32 << 20;
   static constexpr std::size_t kTextBytes = 16 << 20;
@@ -67,6 +68,17 @@ struct Memos {
   memo::Cache<Text> xattrs{guard, {.name = "xattrs", .capacity = kTextBytes, .weigh = weight_of}};
 
   static std::size_t weight_of(const Text& text) { return 256 + text.text.size(); }
+  // What they take, about.
+  std::size_t bytes() const {
+    return names.weight() * kAbsentBytes + listings.weight() + links.weight() + xattrs.weight();
+  }
+  // Lets go of about so many bytes, of what costs least to ask for again last.
+  void shed(std::size_t bytes) {
+    listings.shed(bytes);
+    links.shed(bytes / 8);
+    xattrs.shed(bytes / 8);
+    names.shed(bytes / 8 / kAbsentBytes);
+  }
   void register_in(stats::Registry& registry) const {
     names.register_in(registry);
     attributes.register_in(registry);

@@ -36,6 +36,14 @@ ShareCallsOptions share_options(const MountOptions& options) {
   return {.deadline_ns = options.share_deadline_ns, .slow_ns = options.share_slow_ns};
 }
 
+ByteCount memory_of(const MountOptions& options) {
+  if (options.memory != ByteCount{0}) return options.memory;
+  constexpr std::uint64_t kLeast = 64 << 20, kMost = 1 << 30;
+  const auto machine = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                       static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return ByteCount{std::clamp(machine / 16, kLeast, kMost)};
+}
+
 struct ShareAtMount {
   Attributes root;
   struct statvfs figures {};
@@ -114,6 +122,7 @@ SetUp<std::monostate> Mount::Impl::open() {
                                        clock, policy, *control},
                               VfsOptions{.share = options.share,
                                          .share_slow_ns = options.share_slow_ns,
+                                         .memory_bytes = memory_of(options).value(),
                                          .writeback_cache = options.writeback_cache,
                                          .share_locks = options.locks == Locks::kShare,
                                          .direct_io = options.direct_io,

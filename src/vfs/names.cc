@@ -45,6 +45,11 @@ NameTree::Found NameTree::find(const Inode& directory, std::string_view name) co
   return {found->second.inode->reference_if_alive(), found->second.trusted_until_mono_ns};
 }
 
+std::vector<Link> NameTree::links_of(const Inode& inode) const {
+  MutexLock lock(mutex_);
+  return inode.links;
+}
+
 // `dropped` takes the links that go: they may hold a directory's last reference, which must fall
 // outside the lock.
 InodeRef NameTree::remove_locked(Inode& directory, std::string_view name,
@@ -84,6 +89,11 @@ void NameTree::put(Inode& directory, std::string_view name, Inode& inode,
   const auto found = directory.children.find(name);
   if (found != directory.children.end() && found->second.inode == &inode) {
     found->second.trusted_until_mono_ns = trusted_until_mono_ns;
+    // Seen last: paths are made of this name now.
+    const auto link = std::find_if(inode.links.begin(), inode.links.end(), [&](const Link& l) {
+      return l.parent.get() == &directory && l.name == name;
+    });
+    std::rotate(inode.links.begin(), link, std::next(link));
     return;
   }
   dropped.inode = remove_locked(directory, name, dropped.links);
@@ -128,11 +138,18 @@ void NameTree::exchange(Inode& a, std::string_view a_name, Inode& b, std::string
 
 void NameTree::distrust(Inode& inode) {
   MutexLock lock(mutex_);
-  for (const Link& link : inode.links) {
-    const auto found = link.parent->children.find(link.name);
-    if (found != link.parent->children.end() && found->second.inode == &inode)
-      found->second.trusted_until_mono_ns = 0;
+  Inode* at = &inode;
+  for (unsigned depth = 0; !at->links.empty() && depth < kDepthMax; ++depth) {
+    for (const Link& link : at->links) {
+      const auto found = link.parent->children.find(link.name);
+      if (found != link.parent->children.end() && found->second.inode == at)
+        found->second.trusted_until_mono_ns = 0;
+    }
+    at = at->links.front().parent.get();
   }
+  // The next path is made of another name, where there is one.
+  if (inode.links.size() > 1)
+    std::rotate(inode.links.begin(), std::next(inode.links.begin()), inode.links.end());
 }
 
 void NameTree::detach(Inode& inode) {

@@ -32,6 +32,7 @@ class NameTree {
     Nanoseconds trusted_until_mono_ns = 0;
   };
   Found find(const Inode& directory, std::string_view name) const;
+  std::vector<Link> links_of(const Inode& inode) const;
 
   // What a change took out, to be let go of where no lock is held: it may be the last reference.
   struct Dropped {
@@ -49,7 +50,8 @@ class NameTree {
   InodeRef move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
   // Two names change places.
   void exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name);
-  // Its names are asked for at their next use: one of them was found to be another file's.
+  // Its names and those of the directories above are asked for at their next use: the path of it
+  // was found to be another file's, or to lead nowhere.
   void distrust(Inode& inode);
   // The inode leaves memory: it has no names any more.
   void detach(Inode& inode);

@@ -80,7 +80,7 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   const Asked asked = ask(*inode);
   const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
   parts_.share.call<OpenedFile>(
-      CallKind::kNames, fallback ? asking(true) : CallOptions{},
+      CallKind::kNames, asking(*inode, fallback),
       [path = std::move(*path), flags, caller](Netfs& netfs) {
         return open_for(netfs, path, flags, caller);
       },
@@ -93,8 +93,7 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
 void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
                        Result<OpenedFile> result, Reply reply) {
   if (!result) {
-    const Error error = result.error();
-    names_.distrust(inode);
+    const Error error = lost_path(inode, result.error());
     if (!fallback || !unreachable(error) || !may_serve_unasked(inode)) return reply.error(error);
     // The share turned slow while we waited: the version that was current is served on.
     counters_.opens_unasked.add();

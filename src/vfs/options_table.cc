@@ -21,6 +21,7 @@
 namespace larder {
 namespace {
 
+constexpr ByteCount kLeastMemory{8u << 20};
 constexpr ByteCount kLeastSize{16u << 20};
 constexpr ByteCount kLeastTransport{1u << 20};
 constexpr Nanoseconds kLongestCommit = 60 * kSecond;
@@ -220,6 +221,18 @@ bool set_transport_memory(MountOptions& options, std::string_view value) {
 }
 std::string get_transport_memory(const MountOptions& options) {
   return options.transport_memory == ByteCount{0} ? "auto" : size_text(options.transport_memory);
+}
+
+bool set_memory(MountOptions& options, std::string_view value) {
+  if (value == "auto") {
+    options.memory = ByteCount{0};
+    return true;
+  }
+  const auto size = parse_size(value);
+  return size && *size >= kLeastMemory && keep(size, options.memory);
+}
+std::string get_memory(const MountOptions& options) {
+  return options.memory == ByteCount{0} ? "auto" : size_text(options.memory);
 }
 
 bool set_factor(MountOptions& options, std::string_view value) {
@@ -425,6 +438,12 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "4 to 16.",
      "a number from 1 to 64, or `auto`", set_threads,
      [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
+    {"Running", "memory", "SIZE", "auto",
+     "What inodes, listings and fetches may take in memory. Above it listings are forgotten and "
+     "the "
+     "kernel is asked to let go of names; by default a sixteenth of the machine's memory, from 64M "
+     "to 1G.",
+     "a size of 8M or more, such as 64M or 1G, or `auto`", set_memory, get_memory},
     {"Running", "cache_factor", "FACTOR", "1",
      "Scales how many listings, link targets, extended attributes and absent names are kept in "
      "memory; 0 keeps none.",

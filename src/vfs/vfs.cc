@@ -55,6 +55,16 @@ void Vfs::close() {
   table_.wait_until_gone();
 }
 
+void Vfs::register_in(stats::Registry& registry) {
+  using stats::Unit;
+  counters_.register_in(registry);
+  memos_.register_in(registry);
+  registry.add("vfs.memory", Unit::kBytes, "memory for inodes, listings, fetches and copies, about",
+               [this] { return memory_used(); });
+  registry.add("vfs.memory_limit", Unit::kBytes, "what that may come to (memory=)",
+               [this] { return options_.memory_bytes; });
+}
+
 void VfsCounters::register_in(stats::Registry& registry) {
   using stats::Unit;
   registry.add("vfs.reads", Unit::kCount, "reads that the kernel asked for", reads);
@@ -89,6 +99,8 @@ void VfsCounters::register_in(stats::Registry& registry) {
   registry.add("vfs.new_versions", Unit::kCount, "files found to have changed", new_versions);
   registry.add("vfs.served_unasked", Unit::kCount,
                "answers from what is known, the share being slow or away", served_unasked);
+  registry.add("vfs.given_back", Unit::kCount,
+               "names that the kernel was asked to let go of, for want of memory", given_back);
   registry.add("vfs.inodes", Unit::kGauge, "inodes in memory", inodes);
   registry.add("vfs.handles", Unit::kGauge, "open files and directories", handles);
   registry.add("vfs.warm_read_ns", Unit::kNanoseconds, "time of warm reads", warm_read_ns);

@@ -10,6 +10,7 @@
 //   attributes.cc  stat, chmod, truncate, xattrs, statfs names_ops.cc   mkdir, unlink, rename, link
 //                  ...
 //   open.cc        open, create, flush, release
+//   memory.cc      what may be kept in memory
 //   read.cc        the warm read, and the parked one
 //   fetch.cc       flights and fills
 //   write.cc       write-through, truncate
@@ -54,6 +55,7 @@ struct VfsCounters {
   stats::Counter parked, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
+  stats::Counter given_back;
   stats::Counter inodes, handles;  // gauges
   stats::Histogram warm_read_ns, cold_read_ns;
   void register_in(stats::Registry& registry);
@@ -62,9 +64,10 @@ struct VfsCounters {
 struct VfsOptions {
   std::string share;  // its path, to show
   Nanoseconds share_slow_ns = 2 * kSecond;
-  bool writeback_cache = false;   // the kernel gathers writes
-  bool share_locks = false;       // locks=share
-  bool direct_io = false;         // every read reaches larder: for measuring
+  std::uint64_t memory_bytes = 256 << 20;  // for inodes, listings, fetches and copies
+  bool writeback_cache = false;            // the kernel gathers writes
+  bool share_locks = false;                // locks=share
+  bool direct_io = false;                  // every read reaches larder: for measuring
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
 };
 
@@ -93,10 +96,8 @@ class Vfs final : public Filesystem {
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel) { kernel_ = &kernel; }
   VfsCounters& counters() { return counters_; }
-  void register_in(stats::Registry& registry) {
-    counters_.register_in(registry);
-    memos_.register_in(registry);
-  }
+  void register_in(stats::Registry& registry);
+  std::uint64_t memory_used() const;
 
   void lookup(NodeId parent, std::string_view name, Reply reply) override;
   void forget(NodeId node, std::uint64_t lookups) override;
@@ -126,16 +127,16 @@ class Vfs final : public Filesystem {
   void open(NodeId node, int flags, Caller caller, Reply reply) override;
   void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
               Reply reply) override;
-  void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count, Reply reply) override;
-  void write(NodeId node, HandleId handle, ByteOffset offset, std::span<const std::byte> data,
+  void read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) override;
+  void write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
              Reply reply) override;
-  void flush(NodeId node, HandleId handle, LockOwner owner, Reply reply) override;
-  void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) override;
-  void release(NodeId node, HandleId handle, Reply reply) override;
+  void flush(NodeId node, HandleId id, LockOwner owner, Reply reply) override;
+  void sync(NodeId node, HandleId id, SyncWhat what, Reply reply) override;
+  void release(NodeId node, HandleId id, Reply reply) override;
 
-  void allocate(NodeId node, HandleId handle, int mode, ByteOffset offset, ByteCount length,
+  void allocate(NodeId node, HandleId id, int mode, ByteOffset offset, ByteCount length,
                 Reply reply) override;
-  void seek(NodeId node, HandleId handle, ByteOffset offset, int whence, Reply reply) override;
+  void seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply reply) override;
   void copy_range(const FilePlace& from, const FilePlace& to, ByteCount length,
                   Reply reply) override;
 
@@ -143,12 +144,12 @@ class Vfs final : public Filesystem {
                 Reply reply) override;
   void set_lock(NodeId node, HandleId handle, LockOwner owner, const LockRange& range, Waits waits,
                 Reply reply) override;
-  void lock_whole(NodeId node, HandleId handle, LockType type, Waits waits, Reply reply) override;
+  void lock_whole(NodeId node, HandleId id, LockType type, Waits waits, Reply reply) override;
 
   void open_directory(NodeId node, Reply reply) override;
-  void read_directory(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
+  void read_directory(NodeId node, HandleId id, std::uint64_t offset, std::size_t size,
                       Reply reply) override;
-  void read_directory_plus(NodeId node, HandleId handle, std::uint64_t offset, std::size_t size,
+  void read_directory_plus(NodeId node, HandleId id, std::uint64_t offset, std::size_t size,
                            Reply reply) override;
   void sync_directory(NodeId node, SyncWhat what, Reply reply) override;
   void release_directory(NodeId node, HandleId handle, Reply reply) override;
@@ -186,11 +187,13 @@ class Vfs final : public Filesystem {
   void answer_absent(Nanoseconds until_mono_ns, Reply reply) const;
   bool park(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
+  static void has_name(Inode& inode);
+  Error lost_path(Inode& inode, const Error& error);
   void forget_given(Inode& directory, std::string_view name);
   bool still_is(Inode& inode, const Attributes& attributes);
   bool serve_unasked(const Inode& inode) const;
   bool may_serve_unasked(const Inode& inode) const;
-  CallOptions asking(bool has_fallback) const;
+  CallOptions asking(const Inode& about, bool known) const;
   void probe();
   static bool unreachable(const Error& error);
 
@@ -317,6 +320,11 @@ class Vfs final : public Filesystem {
   void answer_read(std::unique_ptr<ParkedRead> read);
   void read_uncached(std::unique_ptr<ParkedRead> read);
 
+  // -- memory.cc
+  void keep_within_memory();
+  bool has_room_ahead() const;
+  std::shared_ptr<AlignedBuffer> fetch_buffer(std::size_t size) const;
+
   // -- fetch.cc
   struct Fetched {
     ByteCount count;
@@ -404,6 +412,8 @@ class Vfs final : public Filesystem {
   InodeRef root_;
   NameTree names_;
   Memos memos_;
+  const std::shared_ptr<std::atomic<std::uint64_t>> fetch_bytes_ =
+      std::make_shared<std::atomic<std::uint64_t>>(0);  // in buffers that fetches came into
   std::atomic<std::uint64_t> copies_in_flight_bytes_{
       0};  // of written pages, on their way to the store
   Mutex waiting_locks_mutex_{Rank::kMount};
@@ -430,9 +440,9 @@ void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
       [target = std::move(*target), work = std::move(work)](Netfs& netfs) mutable {
         return Result<T>(work(netfs, target));
       },
-      [inode = InodeRef(&inode), reply = std::move(reply),
+      [this, inode = InodeRef(&inode), reply = std::move(reply),
        answer = std::move(answer)](Result<T> result) mutable {
-        if (!result) return reply.error(result.error());
+        if (!result) return reply.error(lost_path(*inode, result.error()));
         answer(std::move(reply), std::move(*result));
       });
 }

@@ -90,6 +90,27 @@ TEST_CASE(
   CHECK(bench.calls->counters().in_flight.value() == 0);
 }
 
+TEST_CASE("who knows an older answer waits no longer than it takes to call the share slow") {
+  std::vector<Result<int>> first, known, patient;
+  Bench bench({.deadline_ns = 30 * kSecond, .slow_ns = 2 * kSecond});
+  bench.call(first, 0);
+  bench.advance(3 * kSecond / 2);
+  bench.call(known, 0, 1, {.deadline_ns = 2 * kSecond, .fallback = Fallback::kKnown});
+  bench.call(patient, 0);
+  bench.advance(kSecond / 2);  // the first has been out for two seconds, the others for half a one
+  bench.answers.run_all();
+  REQUIRE(known.size() == 1);
+  CHECK(known[0].error().code == ErrorCode::kShareDeadline);
+  CHECK(first.empty());
+  CHECK(patient.empty());
+  CHECK(bench.calls->state() == ShareState::kSlow);
+  bench.pool.run_all();
+  bench.answers.run_all();
+  CHECK(first.size() == 1);
+  CHECK(patient.size() == 1);
+  CHECK(known.size() == 1);
+}
+
 TEST_CASE("what a call owns goes on the share thread, also when it was told before it began") {
   std::vector<Result<int>> told;
   Bench bench({.deadline_ns = 5 * kSecond});

@@ -3,6 +3,8 @@
 // change of our own does to it.
 #include <sys/xattr.h>
 
+#include <map>
+
 #include "support/catch.h"
 #include "vfs/world.h"
 
@@ -287,4 +289,53 @@ TEST_CASE("links, xattrs and listings that are known are served while the share 
   CHECK(xattr(world, file.entry.node, "user.a").data == "value");
   CHECK(xattr(world, file.entry.node, "user.never").error);
   world.share.come_back();
+}
+
+// -- memory
+
+TEST_CASE("a walk over many files keeps within memory, because the kernel is asked to let go") {
+  constexpr std::uint64_t kLimit = 2 << 20;
+  World world({.memory_bytes = kLimit});
+  for (int d = 0; d < 20; ++d)
+    for (int i = 0; i < 500; ++i)
+      world.share.put("d" + std::to_string(d) + "/f" + std::to_string(i), "x");
+  std::map<std::pair<NodeId, std::string>, std::pair<NodeId, std::uint64_t>> dentries;
+  std::uint64_t most = 0;
+  for (int d = 0; d < 20; ++d) {
+    const Answer directory = world.lookup("d" + std::to_string(d));
+    for (int i = 0; i < 500; ++i) {
+      const std::string name = "f" + std::to_string(i);
+      const Answer found = world.lookup(name, directory.entry.node);
+      REQUIRE(found.ok());
+      auto& [node, lookups] = dentries[{directory.entry.node, name}];
+      node = found.entry.node;
+      ++lookups;
+      // The kernel does as it is asked, a little later.
+      for (const auto& dropped : std::exchange(world.kernel.asked_to_drop, {})) {
+        const auto at = dentries.find(dropped);
+        if (at == dentries.end()) continue;
+        world.vfs->forget(at->second.first, at->second.second);
+        dentries.erase(at);
+      }
+      most = std::max(most, world.vfs->memory_used());
+    }
+  }
+  CHECK(most < kLimit + kLimit / 4);
+  CHECK(world.vfs->counters().given_back.value() > 1'000);
+  CHECK(world.vfs->counters().inodes.value() > 200);  // and not all of them
+}
+
+TEST_CASE("fetches that are out count, and give their memory back") {
+  World world;
+  world.share.put("f", std::string(1 << 20, 'x'));
+  world.age();
+  const auto before = world.vfs->memory_used();
+  const Answer found = world.lookup("f");
+  const Answer opened = world.open(found.entry.node);
+  const Asked read = world.start_read(found.entry.node, opened.open.handle, 0, 1 << 20);
+  CHECK(world.vfs->memory_used() >= before + (1 << 20));
+  world.settle();
+  CHECK(read->ok());
+  world.release(found.entry.node, opened.open.handle);
+  CHECK(world.vfs->memory_used() < before + (64 << 10));
 }

@@ -127,6 +127,7 @@ struct WorldOptions {
   SimProfile profile = SimProfile::kNfs;
   Settings settings{};
   ByteCount store_size{64u << 20};
+  std::uint64_t memory_bytes = 256 << 20;
 };
 
 class World {
@@ -194,9 +195,9 @@ class World {
   Answer open(NodeId node, int flags = O_RDONLY) {
     return noted(node, run([&](Reply r) { vfs->open(node, flags, {}, std::move(r)); }));
   }
-  Answer create(const std::string& name, int flags = O_RDWR) {
-    const Answer made = run(
-        [&](Reply r) { vfs->create(kRootNode, name, flags | O_CREAT, 0644, {}, std::move(r)); });
+  Answer create(const std::string& name, int flags = O_RDWR, NodeId parent = kRootNode) {
+    const Answer made =
+        run([&](Reply r) { vfs->create(parent, name, flags | O_CREAT, 0644, {}, std::move(r)); });
     return noted(made.entry.node, made);
   }
   Answer read(NodeId node, HandleId handle, std::uint64_t offset, std::uint64_t count) {
@@ -262,7 +263,10 @@ class World {
     void drop_pages(NodeId) override { ++drops; }
     void drop_attributes(NodeId) override {}
     void drop_attributes_of_opening(NodeId) override { ++attribute_drops; }
-    void drop_name(NodeId, std::string_view) override {}
+    void drop_name(NodeId parent, std::string_view name) override {
+      asked_to_drop.emplace_back(parent, std::string(name));
+    }
+    std::vector<std::pair<NodeId, std::string>> asked_to_drop;
     std::uint64_t drops = 0;
     std::uint64_t attribute_drops = 0;
   };
@@ -284,7 +288,8 @@ class World {
                                   ByteCount{0}, nullptr, 1);
     control.emplace(".larder", 0u, 0u, clock);
     vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control},
-                VfsOptions{}, *share.stat("", Freshness::kServer), *share.stat_fs());
+                VfsOptions{.share = "simulated", .memory_bytes = options_.memory_bytes},
+                *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
     settle();
   }
