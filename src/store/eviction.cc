@@ -35,8 +35,10 @@ void Store::Impl::drop_locked(Object& object, PageRange range) {
   }
   if (object.cached_pages == before) return;
   // In a session the pages are in no record that its mark has not made obsolete.
+  const std::uint64_t mark = object.busy ? object.busy->mark : 0;
+  if (mark != 0) object.note_change(range);
   const std::uint64_t number =
-      object.in_session ? object.mark : append_locked(DropRecord{object.id, range});
+      object.in_session ? mark : append_locked(DropRecord{object.id, range});
   let_go_locked(dead, number);
 }
 

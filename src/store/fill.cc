@@ -137,8 +137,7 @@ void Store::Impl::start_fill(Fill& fill) {
       if (!runs) job->early = fail(ErrorCode::kStoreFull);
     }
     if (job->early) {
-      if (!fill.object->fills) fill.object->fills = std::make_unique<Object::Fills>();
-      fill.object->fills->push_back(*job);
+      fill.object->made_busy().fills.push_back(*job);
       job->listed = true;
     } else if (job->early.error().code == ErrorCode::kStoreFull) {
       drop_locked(*fill.object, job->range);
@@ -183,8 +182,8 @@ Status Store::Impl::admit_locked(FillJob& job, std::uint64_t blocks) {
 
 // Who comes later knows better. What the revoked fill was to replace goes too: it was older still.
 void Store::Impl::revoke_fills_locked(Object& object, PageRange range) {
-  if (!object.fills) return;
-  for (FillInFlight& other : *object.fills) {
+  if (!object.busy) return;
+  for (FillInFlight& other : object.busy->fills) {
     if (other.revoked || intersect(other.range, range).empty()) continue;
     other.revoked = true;
     if (!object.retired) drop_locked(object, other.range);
@@ -209,8 +208,8 @@ void Store::Impl::finish_fill(FillJob& job) {
   {
     const MutexLock lock(mutex);
     if (job.listed) {
-      fill.object->fills->erase(Object::Fills::s_iterator_to(job));
-      if (fill.object->fills->empty()) fill.object->fills.reset();
+      fill.object->busy->fills.erase(Object::Fills::s_iterator_to(job));
+      fill.object->tidy_busy();
     }
     status = judge_locked(job);
     if (status) {
@@ -277,7 +276,8 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
     index->insert(object, {kept.first, pages, block, page_sums, 0, {}}, dead);
     if (block != kNoBlock) piece.block += pages;
     piece.range = {kept.end(), piece.range.count - kept.count};
-    std::uint64_t number = object.mark;
+    std::uint64_t number = object.busy ? object.busy->mark : 0;
+    if (number != 0) object.note_change(kept);
     if (!object.in_session) {
       sums.clear();
       for (const std::uint32_t sum : page_sums) sums.push_back(Le32::of(sum));

@@ -14,12 +14,25 @@ void intrusive_ptr_release(Object* object) {
 }
 void Labels::set(std::string_view key, std::string_view aux) {
   check(key.size() <= kLongestKey && aux.size() <= kLongestKey, "labels are short");
-  auto bytes = std::make_unique_for_overwrite<char[]>(key.size() + aux.size());
-  std::copy(key.begin(), key.end(), bytes.get());
-  std::copy(aux.begin(), aux.end(), bytes.get() + key.size());
-  key_length_ = static_cast<std::uint8_t>(key.size());
-  aux_length_ = static_cast<std::uint8_t>(aux.size());
+  auto bytes = std::make_unique_for_overwrite<char[]>(2 + key.size() + aux.size());
+  bytes[0] = static_cast<char>(key.size());
+  bytes[1] = static_cast<char>(aux.size());
+  std::copy(key.begin(), key.end(), bytes.get() + 2);
+  std::copy(aux.begin(), aux.end(), bytes.get() + 2 + key.size());
   bytes_ = std::move(bytes);
+}
+
+// Many short ones become one long one, which is true of them too.
+void Object::note_change(PageRange range) {
+  std::vector<PageRange>& changed = made_busy().changed;
+  changed.push_back(range);
+  if (changed.size() <= kManyRanges) return;
+  PageIndex first = range.first, end = range.end();
+  for (const PageRange& one : changed) {
+    first = std::min(first, one.first);
+    end = std::max(end, one.end());
+  }
+  changed.assign(1, {first, end - first});
 }
 
 ObjectChange change_of(const Object& object, Pages pages) {

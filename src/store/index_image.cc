@@ -81,6 +81,7 @@ void Index::encode_object(const Object& object) {
   std::vector<std::byte>& into = image_->bytes;
   const std::string_view key = object.key(), aux = object.aux();
   ImageObjectDisk disk{};
+  disk.header.flags = object.in_session ? kFlagInSession : 0;
   disk.type = static_cast<std::uint8_t>(object.type);
   disk.key_length = static_cast<std::uint8_t>(key.size());
   disk.aux_length = static_cast<std::uint8_t>(aux.size());
@@ -97,7 +98,6 @@ void Index::encode_object(const Object& object) {
     for (const auto& [name, record] : object.folder->names)
       encode(PutNameRecord{object.id, name, record}, into);
   }
-  if (object.in_session) return;
   auto extent = object.extents.begin();
   for (std::size_t left = object.extents.size(); left != 0;) {
     const std::size_t count = std::min<std::size_t>(left, kManyInRecord);
@@ -185,6 +185,7 @@ bool Index::restore_object(Bytes record) {
     if (!object->folder) object->folder = std::make_unique<Object::Folder>();
     object->folder->children.reserve(children);
   }
+  object->in_session = (disk->header.flags & kFlagInSession) != 0;
   restoring.last = object;
   last_in_replay_ = slot;
   return true;

@@ -21,6 +21,7 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
     if (!same) return false;
   }
   if (change.pages == Pages::kReset) drop_all(*object, dead);
+  if (change.pages != Pages::kKept) object->in_session = false;
   set_identity(*object, view(change.aux), change.size);
   return true;
 }
@@ -100,11 +101,11 @@ bool Index::apply(const Record& record, std::uint64_t data_blocks, DeadList& dea
       index.set_value(*object, r.version, r.bytes);
       return true;
     }
-    // An end, if there was one, follows with identity and pages.
+    // Should no end follow, the pages go when all is replayed.
     bool operator()(const SessionMarkRecord& r) const {
       Object* object = index.by_id(r.object);
       if (object == nullptr) return false;
-      index.drop_all(*object, dead);
+      object->in_session = true;
       return true;
     }
   };

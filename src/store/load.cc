@@ -146,11 +146,19 @@ class Replay {
 void settle(Loaded& loaded) {
   loaded.index->set_next_id(std::max(loaded.index->next_id(), loaded.superblock.next_object));
   // A tail page is recorded with the size that it is valid for.
-  loaded.index->for_each_object([](Object& object) {
-    const bool has_tail = object.size.value() % kPageSize != 0 &&
-                          object.find(page_of(ByteOffset{object.size.value()})) != nullptr;
-    if (has_tail) object.tail_size = object.size;
-  });
+  for (std::size_t slot = 0; slot < loaded.index->slots(); ++slot) {
+    Object* object = loaded.index->in_slot(slot);
+    if (object == nullptr) continue;
+    if (object->in_session) {
+      DeadList dead;
+      loaded.index->drop_all(*object, dead);
+      object->in_session = false;
+      loaded.broken_sessions.emplace_back(object);
+    }
+    const bool has_tail = object->size.value() % kPageSize != 0 &&
+                          object->find(page_of(ByteOffset{object->size.value()})) != nullptr;
+    if (has_tail) object->tail_size = object->size;
+  }
 }
 
 // A look at a few places: is there anything at all in this file?

@@ -28,8 +28,9 @@ struct Loaded {
   Superblock superblock;
   std::unique_ptr<Index> index;
   JournalCursor cursor;
-  std::uint64_t replayed = 0;   // records of the journal
-  std::uint64_t discarded = 0;  // that made no sense
+  std::uint64_t replayed = 0;              // records of the journal
+  std::uint64_t discarded = 0;             // that made no sense
+  std::vector<ObjectRef> broken_sessions;  // whose end was not recorded: they have lost their pages
 };
 
 enum class Finding : std::uint8_t {

@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/mutex.h"
 #include "store/extent.h"
@@ -46,13 +47,14 @@ struct TextHash {
 // The key and the aux data of an object, each of at most 255 bytes.
 class Labels {
  public:
-  std::string_view key() const { return {bytes_.get(), key_length_}; }
-  std::string_view aux() const { return {bytes_.get() + key_length_, aux_length_}; }
+  std::string_view key() const { return {bytes_.get() + 2, length(0)}; }
+  std::string_view aux() const { return {bytes_.get() + 2 + length(0), length(1)}; }
   void set(std::string_view key, std::string_view aux);
 
  private:
-  std::unique_ptr<char[]> bytes_;
-  std::uint8_t key_length_ = 0, aux_length_ = 0;
+  std::size_t length(std::size_t of) const { return static_cast<unsigned char>(bytes_[of]); }
+  // Both lengths, then both of them.
+  std::unique_ptr<char[]> bytes_ = std::make_unique<char[]>(2);
 };
 
 class Object {
@@ -88,6 +90,15 @@ class Object {
     Names names;
   };
 
+  // What an object has that is being filled or written.
+  struct Busy {
+    Fills fills;
+    // In session: the record that made the pages of before obsolete; 0: there were none.
+    std::uint64_t mark = 0;
+    std::vector<PageRange> changed;  // since the session began, at most kManyRanges
+  };
+  static constexpr std::size_t kManyRanges = 64;
+
   // Constant.
   const ObjectId id;
   std::uint32_t slot = 0;  // in the index, while it is in it
@@ -99,9 +110,15 @@ class Object {
   std::atomic<bool> retired{false};
 
   // Under the index's lock.
-  bool in_session = false;
-  bool pinned = false;     // its extents stay for as long as others can go
-  bool consulted = false;  // its names or value, since eviction came by
+  bool in_session : 1 = false;
+  bool pinned : 1 = false;     // its extents stay for as long as others can go
+  bool consulted : 1 = false;  // its names or value, since eviction came by
+
+  // Behind the last read, its low bits: who goes on there reads on, and does not come back. Under
+  // its own lock.
+  std::uint32_t read_up_to = 0;
+
+  // Under the index's lock.
   Labels labels;
   ByteCount size{};
   // The file size at which the cached page with the file's end was filled; 0: no such page.
@@ -109,16 +126,27 @@ class Object {
   Object* parent = nullptr;
   std::unique_ptr<Folder> folder;
   std::unique_ptr<StoredValue> value;
-  std::unique_ptr<Fills> fills;
-  // In session: the record that made the pages of before obsolete; 0: none.
-  std::uint64_t mark = 0;
+  std::unique_ptr<Busy> busy;
 
   // Changed under both locks, so that either is enough to read.
   Extents extents;
   std::uint64_t cached_pages = 0;
 
-  // Behind the last read: who goes on there reads on, and does not come back. Under its own lock.
-  PageIndex read_up_to{};
+  Busy& made_busy() {
+    if (!busy) busy = std::make_unique<Busy>();
+    return *busy;
+  }
+  void tidy_busy() {
+    if (busy && busy->fills.empty() && !in_session) busy.reset();
+  }
+  // In session: these pages are not what they were.
+  void note_change(PageRange range);
+  void end_session() {
+    in_session = false;
+    if (busy) busy->mark = 0;
+    if (busy) busy->changed.clear();
+    tidy_busy();
+  }
 
   std::string_view key() const { return labels.key(); }
   std::string_view aux() const { return labels.aux(); }
@@ -130,6 +158,6 @@ class Object {
   const Extent* find(PageIndex page) const;
   Extents::const_iterator find_from(PageIndex page) const;  // the first that ends behind `page`
 };
-static_assert(sizeof(Object) <= 152);
+static_assert(sizeof(Object) <= 120);
 
 }  // namespace larder::store

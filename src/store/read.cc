@@ -54,8 +54,8 @@ BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte
   PageIndex page = range.first;
   const MutexLock lock(object.mutex());
   // One pass over an extent is one use of it, in however many reads.
-  const bool reads_on = range.first == object.read_up_to;
-  object.read_up_to = range.end();
+  const bool reads_on = static_cast<std::uint32_t>(range.first.value()) == object.read_up_to;
+  object.read_up_to = static_cast<std::uint32_t>(range.end().value());
   for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {
     const Extent& extent = *at;
     if (!extent.range().contains(page)) return {};
@@ -250,6 +250,7 @@ void Store::Impl::quarantine(Object& object, PageIndex page, std::uint64_t block
   DeadList dead;
   index->drop(object, range, dead);
   if (!object.in_session) append_locked(DropRecord{object.id, range});
+  if (object.in_session && object.busy->mark != 0) object.note_change(range);
   for (const BlockRun& run : dead) {
     allocator.quarantine(run);
     counters.quarantined_bytes.add(run.count * kBlockSize);

@@ -75,7 +75,9 @@ struct Encoder {
 
   void operator()(const ObjectChange& r) const {
     ObjectDisk d{};
-    d.header.flags = r.pages == Pages::kReset ? kFlagReset : 0;
+    d.header.flags = r.pages == Pages::kReset     ? kFlagReset
+                     : r.pages == Pages::kResumed ? kFlagResumed
+                                                  : 0;
     d.type = static_cast<std::uint8_t>(r.type);
     d.key_length = length8(r.key.size());
     d.aux_length = length8(r.aux.size());
@@ -169,7 +171,8 @@ std::optional<Record> decode_object(Bytes record) {
   r.size = ByteCount{s->disk.size.get()};
   r.key = s->rest.first(s->disk.key_length);
   r.aux = s->rest.subspan(s->disk.key_length);
-  r.pages = (s->disk.header.flags & kFlagReset) != 0 ? Pages::kReset : Pages::kKept;
+  if ((s->disk.header.flags & kFlagResumed) != 0) r.pages = Pages::kResumed;
+  if ((s->disk.header.flags & kFlagReset) != 0) r.pages = Pages::kReset;
   return r;
 }
 

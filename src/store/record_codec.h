@@ -21,7 +21,9 @@ namespace larder::store {
 
 using Bytes = std::span<const std::byte>;
 
-enum class Pages : std::uint8_t { kKept, kReset };
+// What an object's record says of its pages: they stay, they are none from here on, or those that a
+// session mark made obsolete count again.
+enum class Pages : std::uint8_t { kKept, kReset, kResumed };
 
 struct ObjectChange {
   ObjectId id, parent;

@@ -4,9 +4,13 @@
 // What is written in a session enters no record before its end, so no write waits for the store.
 // The mark that its beginning leaves in the journal makes what was recorded before obsolete should
 // the end never come: the share's time stamps may be too coarse to show that the file was written.
-// Once the mark is durable, no record names the old pages any more, so those that the session
-// replaced wait for the mark alone. The end records everything anew: identity with `reset`, then
-// each extent.
+// Once the mark is durable, no record names the old pages as good any more, so those that the
+// session replaced wait for the mark alone.
+//
+// The end records what changed: the ranges as dropped, what lies in them now, and then the identity
+// with `resumed`, behind which the pages count again, the old ones and the new. Whatever part of
+// these is lost, they do not.
+#include <algorithm>
 #include <array>
 
 #include "store/store_impl.h"
@@ -16,7 +20,8 @@ namespace larder::store {
 void Store::begin_session(const ObjectRef& object) {
   const MutexLock lock(impl_->mutex);
   if (!impl_->takes_changes() || object->retired || object->in_session) return;
-  object->mark = object->extents.empty() ? 0 : impl_->append_locked(SessionMarkRecord{object->id});
+  object->made_busy().mark =
+      object->extents.empty() ? 0 : impl_->append_locked(SessionMarkRecord{object->id});
   object->in_session = true;
 }
 
@@ -27,20 +32,33 @@ void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux,
   if (!impl_->object_room_locked(aux.size())) return impl_->retire_locked(*object);
   impl_->resize_locked(*object, size);
   impl_->index->set_identity(*object, view(aux), size);
-  const bool was_in_session = object->in_session;
-  object->in_session = false;
-  object->mark = 0;
-  impl_->append_locked(change_of(*object, was_in_session ? Pages::kReset : Pages::kKept));
-  if (!was_in_session) return;
+  if (!object->in_session) {
+    impl_->append_locked(change_of(*object, Pages::kKept));
+    return;
+  }
+  impl_->record_session_locked(*object);
+  object->end_session();
+}
+
+void Store::Impl::record_session_locked(Object& object) {
+  const bool marked = object.busy->mark != 0;
+  const std::vector<PageRange>& changed = object.busy->changed;
+  // Without a mark there was nothing before: all is new.
+  if (!marked) append_locked(change_of(object, Pages::kReset));
+  for (const PageRange& range : changed) append_locked(DropRecord{object.id, range});
   std::array<std::uint32_t, Extent::kLongest> sums;
   std::array<Le32, Extent::kLongest> disk;
-  for (const Extent& extent : object->extents) {
+  for (const Extent& extent : object.extents) {
+    const bool is_new = std::ranges::any_of(
+        changed, [&](const PageRange& range) { return !intersect(range, extent.range()).empty(); });
+    if (marked && !is_new) continue;
     const std::size_t count = extent.zeros() ? 0 : extent.pages();
-    if (count != 0) impl_->index->sums().get(extent.block(), std::span{sums}.first(count));
+    if (count != 0) index->sums().get(extent.block(), std::span{sums}.first(count));
     for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
-    impl_->append_locked(ExtentRecord{object->id, extent.first(), extent.pages(), extent.block(),
-                                      std::span{disk}.first(count)});
+    append_locked(ExtentRecord{object.id, extent.first(), extent.pages(), extent.block(),
+                               std::span{disk}.first(count)});
   }
+  if (marked) append_locked(change_of(object, Pages::kResumed));
 }
 
 }  // namespace larder::store

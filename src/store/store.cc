@@ -104,7 +104,7 @@ Store::Impl::~Impl() {
 
 // The blocks of all extents leave the free ones. Two extents that claim one block (no sound store
 // has such) both go as far as they disagree.
-SetUp<bool> Store::Impl::start(const Found& found) {
+SetUp<bool> Store::Impl::start(const Found& found, const std::vector<ObjectRef>& broken_sessions) {
   bool damaged = false;
   {
     const MutexLock lock(mutex);
@@ -129,6 +129,8 @@ SetUp<bool> Store::Impl::start(const Found& found) {
       index->drop(*one.object, one.range, dead);
       counters.discarded_records.add();
     }
+    for (const ObjectRef& object : broken_sessions)
+      append_locked(change_of(*object, Pages::kReset));
     index->forget_ids();
     damaged = !refused.empty() || counters.discarded_records.value() != 0;
     gauges_locked();
@@ -197,9 +199,10 @@ SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngi
     found.loaded = std::move(*created);
     found.fell_back = false;
   }
+  const auto broken_sessions = std::move(found.loaded->broken_sessions);
   auto impl = std::make_unique<Impl>(std::move(device), options, engine, machine, clock,
                                      std::move(*found.loaded));
-  auto started = impl->start(found);
+  auto started = impl->start(found, broken_sessions);
   if (!started) return tl::make_unexpected(std::move(started).error());
   if (options.commit_by == CommitBy::kThread) impl->committer.start();
   return std::unique_ptr<Store>(new Store(std::move(impl)));

@@ -58,7 +58,7 @@ struct Store::Impl {
   ~Impl();
 
   // -- store.cc
-  SetUp<bool> start(const Found& found);
+  SetUp<bool> start(const Found& found, const std::vector<ObjectRef>& broken_sessions);
   bool is_open() const { return state.load(std::memory_order_acquire) == State::kOpen; }
   // Changes of objects and names are made while the store is bypassed too: it may come back.
   bool takes_changes() const { return state.load(std::memory_order_acquire) != State::kClosed; }
@@ -129,6 +129,9 @@ struct Store::Impl {
   // The extent that has this page in this block, if it still has.
   void quarantine(Object& object, PageIndex page, std::uint64_t block, std::string_view why)
       EXCLUDES(mutex);
+
+  // -- session.cc
+  void record_session_locked(Object& object) REQUIRES(mutex);
 
   // -- tree.cc
   void retire_locked(Object& object) REQUIRES(mutex);

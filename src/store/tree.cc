@@ -85,8 +85,7 @@ void Store::invalidate(const ObjectRef& object, Bytes aux, ByteCount size) {
   impl_->index->drop_all(*object, dead);
   impl_->index->set_identity(*object, view(aux), size);
   // A session ends with the pages that it was about.
-  object->in_session = false;
-  object->mark = 0;
+  object->end_session();
   impl_->let_go_locked(dead, impl_->append_locked(change_of(*object, Pages::kReset)));
   impl_->gauges_locked();
 }

@@ -43,6 +43,52 @@ TEST_CASE("the end of a session makes its identity and pages durable, and keeps 
   rig.sound();
 }
 
+TEST_CASE("the end of a session records what changed in it and no more") {
+  Rig rig;
+  constexpr std::uint64_t kPages = 2048;
+  const ByteCount size{kPages * kPageSize};
+  const ObjectRef file = rig.make("file", size);
+  for (std::uint64_t page = 0; page < kPages; page += 256)
+    REQUIRE(rig.fill(file, page, 256, 1, size));
+  REQUIRE(rig.store->sync());
+  const auto before = rig.store->counters().journal_bytes.value();
+  rig.store->begin_session(file);
+  write_pages(rig, file, 300, 4);
+  rig.store->end_session(file, bytes("v2"), size);
+  REQUIRE(rig.store->sync());
+  CHECK(rig.store->counters().journal_bytes.value() == before + kBlockSize);
+  rig.sound();
+  rig.kill();
+  const ObjectRef again = rig.find("file");
+  CHECK(rig.aux(again) == "v2");
+  CHECK(rig.good(again, 0, 256, 1) == 256);
+  CHECK(rig.good(again, 300, 4, 2) == 4);
+  CHECK(rig.good(again, 304, 256, 1) == 256);
+}
+
+TEST_CASE("pages of a session that never ended do not come back with the next one") {
+  Rig rig;
+  const ObjectRef file = recorded(rig);
+  rig.store->begin_session(file);
+  REQUIRE(rig.store->sync());
+  write_pages(rig, file, 0, 4);
+  rig.kill();
+  ObjectRef again = rig.find("file");
+  CHECK(rig.store->cached_pages(again).value() == 0);
+  REQUIRE(rig.fill(again, 16, 4, 3));
+  REQUIRE(rig.store->sync());
+  rig.store->begin_session(again);
+  REQUIRE(rig.fill(again, 20, 4, 4));
+  rig.store->end_session(again, bytes("v3"), kSize);
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  rig.kill();
+  again = rig.find("file");
+  CHECK(rig.store->cached_pages(again).value() == 8);
+  CHECK(rig.good(again, 16, 4, 3) == 4);
+  CHECK(rig.good(again, 20, 4, 4) == 4);
+}
+
 TEST_CASE("a crash before the session's mark is durable finds the old version whole") {
   Rig rig;
   const ObjectRef file = recorded(rig);
