@@ -128,9 +128,8 @@ Status FsCache::withdraw(std::string_view tag) {
 void FsCache::Impl::withdraw(Cache& cache) {
   {
     MutexLock lock(tree->mutex);
-    check(!cache.withdrawing, "a cache is withdrawn once");
-    cache.withdrawing = true;  // no object is made any more
-    tree->n_caches.fetch_sub(1);
+    // No object is made any more. Whoever withdraws it a second time waits with the first.
+    if (!std::exchange(cache.withdrawing, true)) tree->n_caches.fetch_sub(1);
   }
   // A parent that is driven before its children goes in a later round.
   for (std::size_t before = ~std::size_t{0};;) {

@@ -236,6 +236,7 @@ void DrivenWorld::begin_withdrawal() {
   {
     MutexLock lock(tree_->mutex);
     tree_->caches.front()->withdrawing = true;
+    tree_->n_caches.fetch_sub(1);
     for (const auto& [id, object] : tree_->objects) all.emplace_back(object);
   }
   for (const ObjectPtr& object : all) object->raise(Event::kWithdraw);
