@@ -21,7 +21,7 @@ inline PageRange pages_from(std::uint64_t size) {
 // Tells the store of one written (or cut off) range. Owns itself until done.
 struct Vfs::WrittenJob : cache::Operation {
   WrittenJob(Vfs& v, Inode& i, PageRange range, std::uint64_t t)
-      : vfs(v), inode(&i), pages(range), ticket(t) {
+      : vfs(v), inode(&i), pages(range), ticket(t), version(i.generation.load()) {
     type = cache::OperationType::kSlow;
     sharing = cache::Sharing::kExclusive;
     kind = cache::OperationKind::kFill;
@@ -38,9 +38,16 @@ struct Vfs::WrittenJob : cache::Operation {
       store.drop(data, pages);
     }
     if (!bytes || !vfs.is_of_session(*inode, *this)) return finish();
+    bool current = false;
+    {
+      // What was copied for a version that has passed is not filled into the next one.
+      MutexLock lock(inode->mutex);
+      current = version == inode->generation.load();
+      filling.generation = store.generation(data);
+    }
+    if (!current) return finish();
     filling.job = this;
     filling.object = data;
-    filling.generation = store.generation(data);
     filling.first = whole.first;
     filling.data = bytes->span().first(to_bytes(whole.count).value());
     filling.file_size = file_size;
@@ -69,6 +76,7 @@ struct Vfs::WrittenJob : cache::Operation {
   InodeRef inode;
   PageRange pages;
   std::uint64_t ticket;
+  std::uint64_t version;                       // that was current when it was written
   std::optional<ByteCount> cut_to;             // a truncate
   std::shared_ptr<const AlignedBuffer> bytes;  // of `whole`; null: nothing to fill
   PageRange whole{};
