@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <climits>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -48,11 +49,14 @@ tl::unexpected<Complaint> ill(std::string_view what) {
   return complain(ErrorCode::kInvalid, fmt::format("the request makes no sense: {}", what));
 }
 
-// The answer's object; a complaint where it says no.
+// The answer's object; a complaint where it says no. kShutdown: it is about to end, or has ended.
 SetUp<Json> answer_of(LocalSocket& socket) {
   const auto packet = socket.receive();
-  if (!packet || !*packet)
-    return complain(ErrorCode::kSystem, "the larder that has the store did not answer");
+  if (packet ? !packet->has_value() : packet.error().sys_errno == ECONNRESET)
+    return complain(ErrorCode::kShutdown, "the larder that had the store has ended; mount again");
+  if (!packet)
+    return complain(ErrorCode::kSystem, "the larder that has the store did not answer",
+                    packet.error().sys_errno);
   Json answer = Json::parse((*packet)->text, nullptr, false);
   if (!answer.is_object() || !answer.contains("ok"))
     return complain(ErrorCode::kSystem, "the larder that has the store gave no sense");

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <larder/host.h>
 #include <larder/log.h>
+#include <larder/mount_table.h>
 
 #include <algorithm>
 #include <array>
@@ -186,14 +187,24 @@ void Host::Impl::leave_netfs(const std::string& name) {
 
 SetUp<std::monostate> Host::Impl::enter_share(const std::string& key,
                                               const std::string& mountpoint) {
-  MutexLock lock(mutex_);
-  const auto [found, is_new] = shares_.try_emplace(key, mountpoint);
-  if (is_new) return std::monostate{};
-  return complain(
-      ErrorCode::kInvalid,
-      fmt::format("this share is mounted at {} already, through the same store: use `mount --bind "
-                  "{}`, or give this mount a share_id= of its own to cache it twice",
-                  found->second, found->second));
+  // What is unmounted already is about to leave: umount(8) does not wait for that.
+  const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
+  while (true) {
+    std::string there;
+    {
+      MutexLock lock(mutex_);
+      const auto [found, is_new] = shares_.try_emplace(key, mountpoint);
+      if (is_new) return std::monostate{};
+      there = found->second;
+    }
+    if (type_mounted_at(there) == "fuse.larder" || clock.mono_ns() > until_ns)
+      return complain(
+          ErrorCode::kInvalid,
+          fmt::format("this share is mounted at {} already, through the same store: use `mount "
+                      "--bind {}`, or give this mount a share_id= of its own to cache it twice",
+                      there, there));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 void Host::Impl::leave_share(const std::string& key) {

@@ -120,7 +120,8 @@ def test_df_stats_and_the_control_files_answer(world, what):
         assert within(LIMIT_S, "larderctl status", run, LARDERCTL, "status", str(larder.path)) == 0
         assert within(LIMIT_S, "ls .larder", os.listdir, larder.path / ".larder")
         for name in within(LIMIT_S, "ls .larder", os.listdir, larder.path / ".larder"):
-            assert within(LIMIT_S, name, lambda n=name: (larder.path / ".larder" / n).read_bytes()) \
+            # Their length: some are longer than a pipe takes.
+            assert within(LIMIT_S, name, lambda n=name: len((larder.path / ".larder" / n).read_bytes())) \
                 is not None
     world.share.ctl("clear")
     assert readers.wait(30) == 0
