@@ -115,6 +115,13 @@ void withdraw_cache(Context& c) {
   answer_with(c, done);
 }
 
+void make_room(Context& c) {
+  const auto bytes = c.request.find("bytes");
+  if (bytes == c.request.end() || !bytes->is_number_unsigned())
+    return say_no(c.socket, "how many bytes are to be free is a number");
+  answer_with(c, c.host.make_room(ByteCount{bytes->get<std::uint64_t>()}));
+}
+
 // Behind the answer: with a client that stays, the mount lasts as long as the connection.
 void stay_with(Context& c, const MountRef& entry) {
   std::array<pollfd, 3> waiting{pollfd{entry->ended_fd.get(), POLLIN, 0},
@@ -162,6 +169,7 @@ constexpr auto kCommands = std::to_array<Command>({
     {"mount", mount},
     {"add cache", add_cache},
     {"withdraw cache", withdraw_cache},
+    {"make room", make_room},
 });
 
 }  // namespace

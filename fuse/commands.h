@@ -6,6 +6,7 @@
 //   debug   sets the mask of what is traced, or tells it
 //   mount   takes over a mount (hand_over.h)
 //   add cache, withdraw cache   to and from under all of the mounts
+//   make room   has the caches evict what goes next
 //
 // A thread for each connection, a bounded number of them; none holds anything up that a mount
 // needs.

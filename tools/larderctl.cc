@@ -16,6 +16,7 @@
 
 #include "ctl/changes.h"
 #include "ctl/control.h"
+#include "ctl/cull.h"
 #include "ctl/figures.h"
 #include "ctl/status.h"
 #include "ctl/store_commands.h"
@@ -155,6 +156,7 @@ int run(int argc, char** argv) {
   add_changes(app, change);
   std::function<int()> of_store;
   add_store_commands(app, of_store);
+  add_cull(app, change);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -153,6 +153,16 @@ struct FsCacheOptions {
   // can go at once is never refused.
   std::uint32_t operations_per_object = 4096;
   std::uint32_t operations = 65536;
+  // Objects in memory, 0 for any number; in percent of them, when idle ones are closed: below
+  // `fcull` free, until `frun` are; below `fstop` no new one is made.
+  std::uint32_t objects = 0;
+  unsigned frun = 10, fcull = 7, fstop = 3;
+};
+
+enum class Culled : std::uint8_t {
+  kYes,
+  kNothing,  // there is nothing to be culled
+  kInUse,    // an operation is under way
 };
 
 class FsCache {
@@ -203,6 +213,8 @@ class FsCache {
   // operations: those in progress finish, those pending are cancelled. Waits for a check_aux of
   // this cookie that is running, and none runs afterwards: hold no lock that check_aux takes.
   void relinquish(CookieRef cookie, Retire retire);
+  // Deletes what is cached for it; the cookie stays, and caches again from its next use on.
+  Culled cull(const CookieRef& cookie);
   // New aux data and size for the same pages; asynchronous.
   void update(const CookieRef& cookie, std::span<const std::byte> aux, ByteCount size);
   // The content changed: from this call on, submit() is kNever until the barrier stands; what was

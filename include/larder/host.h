@@ -39,6 +39,9 @@ class Host {
   SetUp<std::string> add_cache(const CacheSpec& wanted);
   SetUp<std::string> withdraw_cache(const std::string& tag);
 
+  // Evicts from each cache, what goes next first, until so much is free. A line for the user.
+  std::string make_room(ByteCount wanted);
+
   struct Impl;
   Impl& impl() { return *impl_; }
 

@@ -97,6 +97,8 @@ struct MountOptions {
   double cache_factor = 1;  // scales what is kept of listings, links, xattrs and absent names
   bool preallocate = false;
   store::Culling culling;
+  std::uint32_t objects = 1u << 20;
+  store::Culling object_culling;
   ByteCount index_memory{256u << 20};
   Nanoseconds store_deadline_ns = 10 * kSecond;
   std::string control = ".larder";

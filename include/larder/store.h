@@ -205,6 +205,9 @@ class Store {
   // One line per fact, for `status`.
   std::string to_text() const;
 
+  // Evicts, what goes next first, until `wanted` is free, or all is gone. Returns how much is free
+  // now, a commit later at the latest. Blocks; never on a request thread.
+  ByteCount make_room(ByteCount wanted);
   // Makes everything of before this call durable. Lazy: with the next commit that comes about,
   // after `commit_ns` at the latest. Blocks; never on a request thread.
   Status sync(Urgency urgency = Urgency::kEager);

@@ -47,7 +47,11 @@ FsCache::Impl::Impl(WorkQueue& machine, WorkQueue& answer, const Clock& clock,
     : tree(std::make_shared<Tree>(
           machine, answer, clock,
           Limits{.per_object = std::min(the_options.operations_per_object, Limits::kMost),
-                 .all = the_options.operations})),
+                 .all = the_options.operations,
+                 .objects = the_options.objects,
+                 .frun = the_options.frun,
+                 .fcull = the_options.fcull,
+                 .fstop = the_options.fstop})),
       options(std::move(the_options)),
       root(new Cookie(nullptr, kRootDefinition, {}, {}, ByteCount{0}, nullptr, 0)) {}
 

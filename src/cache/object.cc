@@ -125,6 +125,13 @@ bool Object::is_clear() {
   return n_ops_ == 0 && n_children_ == 0;
 }
 
+bool Object::pass_if_idle() {
+  MutexLock lock(mutex_);
+  const bool was_used = used_;
+  used_ = false;
+  return !was_used && gate_ == Gate::kOpen && n_ops_ == 0 && n_children_ == 0;
+}
+
 void Object::child_looked_up() {
   bool cleared = false;
   {

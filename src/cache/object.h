@@ -120,6 +120,8 @@ class Object : private Work, public Pooled<Object> {
   Figures figures();
   // Is nothing held by it and nothing waiting for it to happen? For tests.
   bool is_idle() { return is_clear(); }
+  // Nothing holds it, and nothing used it since this was asked last. REQUIRES: the tree's mutex.
+  bool pass_if_idle();
 
  private:
   friend struct Tree;
@@ -230,6 +232,7 @@ class Object : private Work, public Pooled<Object> {
   bool somebody_waits_ : 1 GUARDED_BY(mutex_) = false;
   bool exclusive_in_progress_ : 1 GUARDED_BY(mutex_) = false;
   Gate gate_ : 2 GUARDED_BY(mutex_) = Gate::kQueue;
+  bool used_ : 1 GUARDED_BY(mutex_) = false;  // since the clock of culling.cc came by
 
   // When the look-up began, in us; wraps around. The machine's.
   std::uint32_t lookup_began_us_ = 0;

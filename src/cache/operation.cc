@@ -146,6 +146,7 @@ Submitted Object::submit(Operation& operation) {
   operation.work.run = nullptr;
   operation.state.store(OperationState::kPending, std::memory_order_relaxed);
   ++n_ops_;
+  used_ = true;
   if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
   if (traces(Part::kOperation, Moment::kEnter)) [[unlikely]] {
     trace(Part::kOperation, Moment::kEnter, "submit(object {:x}, operation {:x}: {} {}): {}", id_,

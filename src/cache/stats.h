@@ -71,7 +71,8 @@ namespace larder::cache {
   X(enables, kCount, "cookies enabled")                                                        \
   X(disables, kCount, "cookies disabled")                                                      \
   X(rebinds, kCount, "cookies that were given an object again after a pause")                  \
-  X(consistency_checks, kCount, "calls to check the consistency of a cookie")
+  X(consistency_checks, kCount, "calls to check the consistency of a cookie")                  \
+  X(objects_closed, kCount, "idle objects closed to make room for others")
 
 inline constexpr std::size_t kOperationKinds = 6;
 

@@ -67,6 +67,11 @@ ObjectPtr Tree::attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr&
     counters.objects_refused.add();
     return nullptr;
   }
+  if (!has_room_locked() && !cookie.is_index()) {
+    counters.objects_refused.add();
+    counters.events_no_space.add();
+    return nullptr;
+  }
   const ObjectPtr object(new Object(cache, ++last_object_id, CookieRef(&cookie), parent));
   if (parent) {
     MutexLock lock(parent->mutex_);

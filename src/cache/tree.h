@@ -84,6 +84,14 @@ struct Limits {
   static constexpr std::uint32_t kMost = 0xefff;  // of an object: its counts have 16 bits
   std::uint32_t per_object = 4096;
   std::uint32_t all = 65536;
+  // How many objects there may be, 0 for any number, and in percent of them when they are culled
+  // (culling.cc).
+  std::uint32_t objects = 0;
+  unsigned frun = 10, fcull = 7, fstop = 3;
+  // So many leave `percent` free.
+  std::uint64_t objects_above(unsigned percent) const {
+    return std::uint64_t{objects} * (100 - percent) / 100;
+  }
 };
 
 struct Tree : std::enable_shared_from_this<Tree> {
@@ -102,6 +110,10 @@ struct Tree : std::enable_shared_from_this<Tree> {
   std::vector<ObjectPtr> detach_all_locked(Cookie& cookie) REQUIRES(mutex);
   ObjectPtr detach_locked(Cookie& cookie, Object& object) REQUIRES(mutex);
   void linger_locked(Object& object) REQUIRES(mutex);
+
+  // culling.cc: may one more object be made? Has idle ones closed where few are free.
+  bool has_room_locked() REQUIRES(mutex);
+  void close_idle();
 
   // All objects of `cache`, those made last first.
   std::vector<ObjectPtr> objects_of(const Cache& cache);
@@ -134,6 +146,10 @@ struct Tree : std::enable_shared_from_this<Tree> {
   std::function<void(Object&, State)> trace;
 
  private:
+  std::uint32_t hand_ GUARDED_BY(mutex) = 0;  // the clock's: the last object that it passed
+  unsigned rounds_ GUARDED_BY(mutex) = 0;
+  bool closing_ GUARDED_BY(mutex) = false;
+
   ObjectPtr attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent)
       REQUIRES(mutex);
 };

@@ -19,6 +19,20 @@ constexpr std::uint64_t kBurstBlocks = 512;  // that are culled besides what is 
 
 }  // namespace
 
+ByteCount Store::make_room(ByteCount wanted) {
+  const std::uint64_t blocks = std::min(wanted.value() / kBlockSize, impl_->layout.data_blocks);
+  while (true) {
+    const MutexLock lock(impl_->mutex);
+    if (!impl_->takes_changes()) break;
+    const Allocator::Totals totals = impl_->allocator.totals();
+    const std::uint64_t ahead = totals.free + totals.waiting;
+    if (ahead >= blocks || impl_->evict_locked(blocks - ahead) == 0) break;
+  }
+  static_cast<void>(sync());  // what was dropped is free behind a commit
+  const MutexLock lock(impl_->mutex);
+  return ByteCount{impl_->allocator.totals().free * kBlockSize};
+}
+
 void Store::Impl::let_go_locked(const DeadList& dead, std::uint64_t number) {
   if (dead.empty()) return;
   allocator.release_after(dead, number);

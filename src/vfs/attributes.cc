@@ -278,6 +278,8 @@ void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
 
 void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byte> value, int flags,
                     Reply reply) {
+  if (!parts_.control.owns(node) && name == kCullXattr)
+    return cull(*inode_of(node), std::move(reply));
   if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
                [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](

@@ -25,8 +25,8 @@ constexpr unsigned kAnswerThreads = 2;
 
 // Options that are the process's: a later mount cannot have its own.
 constexpr auto kOfHost = std::to_array<std::string_view>(
-    {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "index_memory",
-     "store_deadline", "cache_factor", "check_sums", "log"});
+    {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "objects", "frun",
+     "fcull", "fstop", "index_memory", "store_deadline", "cache_factor", "check_sums", "log"});
 
 // The caches that these options ask for, the first first.
 SetUp<std::vector<CacheSpec>> wanted_caches(const MountOptions& options) {
@@ -83,6 +83,7 @@ std::vector<std::string> Host::stores() const {
 }
 
 SetUp<std::string> Host::add_cache(const CacheSpec& wanted) { return impl_->add_cache(wanted); }
+std::string Host::make_room(ByteCount wanted) { return impl_->make_room(wanted); }
 SetUp<std::string> Host::withdraw_cache(const std::string& tag) {
   return impl_->withdraw_cache(tag);
 }
@@ -123,14 +124,26 @@ SetUp<store::Device> Host::Impl::open_device_locked(const CacheSpec& wanted) {
 }
 
 SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& wanted) {
+  if (!wanted.object_culling.makes_sense()) {
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("frun={},fcull={},fstop={}: these are percentages of objects= that "
+                                "are free, and fstop < fcull < frun < 100",
+                                wanted.object_culling.run, wanted.object_culling.cull,
+                                wanted.object_culling.stop));
+  }
   TRY(const std::vector<CacheSpec> all, wanted_caches(wanted));
   forbidden_ = {wanted.share, wanted.mountpoint};
   options = wanted;
   TRY(engine, open_engine({.choice = wanted.engine}));
   memo::set_size_factor(wanted.cache_factor);
   set_debug_mask(wanted.debug);
-  cache = std::make_unique<cache::FsCache>(machine, answer, clock,
-                                           cache::FsCacheOptions{.tag = wanted.tag});
+  cache =
+      std::make_unique<cache::FsCache>(machine, answer, clock,
+                                       cache::FsCacheOptions{.tag = wanted.tag,
+                                                             .objects = wanted.objects,
+                                                             .frun = wanted.object_culling.run,
+                                                             .fcull = wanted.object_culling.cull,
+                                                             .fstop = wanted.object_culling.stop});
   std::vector<std::string> notes;
   for (const CacheSpec& spec : all) {
     SetUp<std::string> note = add_locked(spec);
@@ -270,6 +283,17 @@ SetUp<std::string> Host::Impl::withdraw_cache(const std::string& tag) {
   close_locked(tag);
   log(LogLevel::kInfo, "cache {} is withdrawn", tag);
   return fmt::format("{} is withdrawn; its store {} keeps what is cached", tag, found->path);
+}
+
+std::string Host::Impl::make_room(ByteCount wanted) {
+  std::string text;
+  for (const HostCache& open : caches()) {
+    const ByteCount free = open.store->make_room(wanted);
+    text += fmt::format("{}{} has {} free of {}", text.empty() ? "" : "; ", open.tag,
+                        size_text(ByteCount{free.value() >> 20 << 20}),
+                        size_text(open.store->capacity()));
+  }
+  return text.empty() ? "there is no cache" : text;
 }
 
 // Its objects go first, then its store is written out.

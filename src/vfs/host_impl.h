@@ -45,6 +45,8 @@ struct Host::Impl {
   SetUp<std::string> add_cache(const CacheSpec& wanted);
   SetUp<std::string> withdraw_cache(const std::string& tag);
 
+  std::string make_room(ByteCount wanted);
+
   // The caches of this moment, those that are being withdrawn not among them. Thread: any.
   std::vector<HostCache> caches() const;
   // One line per cache, for the control file.

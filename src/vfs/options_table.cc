@@ -350,6 +350,24 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {"Store", "bstop", "PERCENT", "3", "Nothing new is kept while less than this is free.",
      "a number from 1 to 99", [](Out o, Text v) { return set_count(v, 99, o.culling.stop); },
      [](In o) { return fmt::format("{}", o.culling.stop); }},
+    {"Store", "objects", "COUNT", "1048576", "How many cache objects are kept in memory.",
+     "a number from 1000 to 100000000",
+     [](Out o, Text v) {
+       const auto count = parse_number_within(v, 1000, 100'000'000);
+       if (count) o.objects = static_cast<std::uint32_t>(*count);
+       return count.has_value();
+     },
+     [](In o) { return fmt::format("{}", o.objects); }},
+    {"Store", "frun", "PERCENT", "10",
+     "Closing of idle objects stops when so much of `objects=` is free (fstop < fcull < frun).",
+     "a number from 1 to 99", [](Out o, Text v) { return set_count(v, 99, o.object_culling.run); },
+     [](In o) { return fmt::format("{}", o.object_culling.run); }},
+    {"Store", "fcull", "PERCENT", "7", "Closing of idle objects begins when less is free.",
+     "a number from 1 to 99", [](Out o, Text v) { return set_count(v, 99, o.object_culling.cull); },
+     [](In o) { return fmt::format("{}", o.object_culling.cull); }},
+    {"Store", "fstop", "PERCENT", "3", "No new object is made when less is free.",
+     "a number from 1 to 99", [](Out o, Text v) { return set_count(v, 99, o.object_culling.stop); },
+     [](In o) { return fmt::format("{}", o.object_culling.stop); }},
     {"Store", "index_memory", "SIZE", "256M",
      "Memory for the store's index; where it needs more, what was used least goes.",
      "a size of 1M or more, such as 64M or 2G",

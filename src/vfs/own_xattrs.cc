@@ -10,6 +10,9 @@
 //   hits          reads of it that were answered from the store
 //   validated     seconds since the share was asked; "no" when it will be asked at the next use
 //   source        its path in the share
+//
+// One can be set: `cull` lets go of what is cached of the file. EBUSY where it is being written,
+// or an operation on it is under way.
 #include <fmt/format.h>
 #include <larder/store.h>
 
@@ -110,6 +113,23 @@ struct Vfs::OwnXattr : cache::Operation {
   std::size_t size;
   Reply reply;
 };
+
+void Vfs::cull(Inode& inode, Reply reply) {
+  if (!inode.is_regular()) return reply.error({ErrorCode::kShareAnswer, EOPNOTSUPP});
+  cache::CookieRef cookie;
+  {
+    MutexLock lock(inode.mutex);
+    if (inode.session.kind == Session::Kind::kWrite) {
+      lock.unlock();
+      return reply.error({ErrorCode::kShareAnswer, EBUSY});
+    }
+    ensure_cookie_locked(inode);
+    cookie = inode.cookie;
+  }
+  if (parts_.cache.cull(cookie) == cache::Culled::kInUse)
+    return reply.error({ErrorCode::kShareAnswer, EBUSY});
+  reply.ok();
+}
 
 bool Vfs::is_own_xattr(std::string_view name) { return name.starts_with(kPrefix); }
 

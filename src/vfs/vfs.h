@@ -244,7 +244,9 @@ class Vfs final : public Filesystem {
   void change_share(Inode& inode, Reply reply, Work work);
 
   // -- own_xattrs.cc
+  static constexpr std::string_view kCullXattr = "user.larder.cull";
   static bool is_own_xattr(std::string_view name);
+  void cull(Inode& inode, Reply reply);
   void get_own_xattr(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
   void ask_store(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
   std::string validated_text(const Inode& inode) const;

@@ -199,3 +199,40 @@ def test_two_mounts_use_the_caches_together(workspace, share):
     assert json.loads(ctl("stats", "--json", second.path)[1])["caches"][0]["tag"] == "larder"
     second.umount()
     first.umount()
+
+
+def test_a_file_is_culled_by_its_path(workspace, share):
+    larder = Larder(workspace, share, "direct_io")
+    filled(larder)
+    path = larder.path / "large"
+    assert os.getxattr(path, "user.larder.cached") == b"100"
+    wait_until(lambda: ctl("cull", path)[0] == 0, "nothing is under way on it")
+    assert os.getxattr(path, "user.larder.cached") == b"0"
+    before = share_bytes(larder)
+    assert path.read_bytes() == (share.source / "large").read_bytes()
+    assert share_bytes(larder) > before
+    larder.wait_until_filled()
+    assert os.getxattr(path, "user.larder.cached") == b"100"
+    # A directory is walked; what is written is left alone.
+    fd = os.open(path, os.O_RDWR)
+    code, out, line = ctl("cull", larder.path)
+    os.close(fd)
+    assert code == 0 and out.startswith("culled "), line
+    code, out, line = ctl("cull", share.source / "large")
+    assert code == 1 and line.count("\n") == 1
+    assert ctl("cull", larder.path / "gone")[0] == 1
+
+
+def test_room_is_made(workspace, share):
+    (share.source / "big").write_bytes(os.urandom(20 * MEGABYTE))
+    os.utime(share.source / "big", (1, 1))
+    larder = Larder(workspace, share)
+    filled(larder)
+    used = larder.counter("store.used_bytes")
+    assert used > 20 * MEGABYTE
+    code, out, line = ctl("cull", "--free", "50M", larder.path)
+    assert code == 0 and "larder has" in out, line
+    assert larder.counter("store.used_bytes") < used
+    assert (larder.path / "big").read_bytes() == (share.source / "big").read_bytes()
+    assert ctl("cull", "--free", "10", workspace.path)[0] == 1
+    assert ctl("cull", "--free", "lots", larder.path)[0] == 1

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A path is culled by an extended attribute that the mount takes: the kernel resolves the path and
+// checks the right to write there. A directory is walked.
+#include "ctl/cull.h"
+
+#include <fmt/format.h>
+#include <larder/options.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "ctl/control.h"
+
+namespace larder::ctl {
+namespace {
+
+constexpr const char* kAttribute = "user.larder.cull";
+constexpr const char* kOfLarder = "user.larder.source";  // which only larder answers
+
+struct Request {
+  std::string place, directory = ".larder", free;
+};
+
+struct Count {
+  std::size_t culled = 0, busy = 0;
+};
+
+SetUp<std::monostate> cull_file(const std::string& path, Count& count) {
+  // Another file system would just keep the attribute.
+  if (::getxattr(path.c_str(), kOfLarder, nullptr, 0) < 0)
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("{}: this is no file of a larder mount", path));
+  if (::setxattr(path.c_str(), kAttribute, "", 0, 0) == 0) {
+    ++count.culled;
+    return std::monostate{};
+  }
+  if (errno == EBUSY) {
+    ++count.busy;
+    return std::monostate{};
+  }
+  return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, std::strerror(errno)), errno);
+}
+
+SetUp<std::string> cull_path(const std::string& path) {
+  namespace fs = std::filesystem;
+  Count count;
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0)
+    return complain(ErrorCode::kInvalid, fmt::format("{}: {}", path, std::strerror(errno)), errno);
+  if (S_ISDIR(info.st_mode)) {
+    std::error_code error;
+    fs::recursive_directory_iterator at(path, error);
+    for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+      std::error_code type;
+      if (at->symlink_status(type).type() == fs::file_type::regular)
+        TRY_OK(cull_file(at->path().string(), count));
+    }
+    if (error) return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, error.message()));
+  } else {
+    TRY_OK(cull_file(path, count));
+    if (count.busy != 0)
+      return complain(ErrorCode::kInvalid, fmt::format("{}: it is in use", path), EBUSY);
+  }
+  return fmt::format("culled {} files{}\n", count.culled,
+                     count.busy == 0 ? "" : fmt::format(", {} are in use", count.busy));
+}
+
+SetUp<std::string> cull_bytes(const Request& request) {
+  const std::optional<ByteCount> size = parse_size(request.free);
+  if (!size)
+    return complain(ErrorCode::kInvalid,
+                    fmt::format("--free: `{}` is no size, such as 512M or 10G", request.free));
+  TRY(const nlohmann::json answer, Control(request.place, request.directory)
+                                       .ask({{"do", "make room"}, {"bytes", size->value()}}));
+  return answer.value("line", "") + "\n";
+}
+
+}  // namespace
+
+void add_cull(CLI::App& app, Change& chosen) {
+  auto request = std::make_shared<Request>();
+  CLI::App* sub = app.add_subcommand(
+      "cull", "Lets go of what is cached: of a file or a directory, or until so much is free.");
+  sub->add_option("PATH", request->place,
+                  "a path in a mount; with --free the directory on which larder is mounted")
+      ->required();
+  sub->add_option("--free", request->free, "SIZE: evict what goes next until so much is free");
+  sub->add_option("--control", request->directory, "the mount's control=NAME")
+      ->capture_default_str();
+  sub->callback([&chosen, request] {
+    chosen = [request] {
+      return request->free.empty() ? cull_path(request->place) : cull_bytes(*request);
+    };
+  });
+}
+
+}  // namespace larder::ctl

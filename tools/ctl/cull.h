@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// `larderctl cull`: has a mount let go of what it caches, of a path or of what goes next.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "ctl/changes.h"
+
+namespace larder::ctl {
+
+// Adds the subcommand to `app`; `chosen` becomes it when it is called.
+void add_cull(CLI::App& app, Change& chosen);
+
+}  // namespace larder::ctl
