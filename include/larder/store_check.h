@@ -56,6 +56,11 @@ using Progress = std::function<bool(ByteCount done, ByteCount all)>;
 // where the file cannot be read. Blocks.
 SetUp<Examined> examine(const std::string& path, Depth depth, const Progress& progress);
 
+// Reads every page of a store that is open, as `progress` lets it, and compares it with its sum.
+// What is wrong is dropped and quarantined, and counted in `sum_errors` or `read_errors`. To
+// eviction it is no use of the pages. Blocks; returns early where the store is closed meanwhile.
+void read_all_pages(Store& store, const Progress& progress);
+
 // The structures as text, one line each: superblocks, chunks of the checkpoint, entries of the
 // journal, objects, names, extents. `print` gets it in pieces. Complaints as above.
 SetUp<bool> dump(const std::string& path, const std::function<void(std::string_view)>& print);

@@ -234,6 +234,10 @@ std::string Store::to_text() const {
   text += fmt::format("free: {} runs, the longest of {} bytes, {} % in pieces below 1 MiB\n",
                       c.free_runs.value(), c.largest_free_bytes.value(),
                       c.fragmentation_percent.value());
+  for (const BlockRun& run : impl_->allocator.runs().quarantined) {
+    text += fmt::format("quarantined: {} bytes at {}\n", run.count * kBlockSize,
+                        impl_->layout.at(BlockIndex{run.block}).value());
+  }
   text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(),
                       c.names.value(), c.extents.value(), impl_->engine.name());
   return text;

@@ -90,6 +90,7 @@ SetUp<std::string> Host::withdraw_cache(const std::string& tag) {
 
 void Host::close() {
   Impl& host = *impl_;
+  host.verification.stop();
   {
     MutexLock lock(host.mutex_);
     for (const HostCache& cache : host.caches()) host.close_locked(cache.tag);
@@ -322,12 +323,20 @@ std::uint64_t Host::Impl::figure(std::size_t index) const {
 }
 
 void Host::Impl::register_stores(stats::Registry& registry) {
+  verification.register_in(registry);
   store::Counters names;
   const std::vector<stats::Registry::Entry> entries = figures_of(names);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     registry.add(entries[i].name, entries[i].unit, entries[i].description,
                  [this, i] { return figure(i); });
   }
+}
+
+std::string Host::Impl::verify() {
+  std::vector<std::shared_ptr<store::Store>> stores;
+  for (const HostCache& open : caches()) stores.push_back(open.store);
+  verification.start(std::move(stores));
+  return verification.to_text();
 }
 
 std::string Host::Impl::caches_text() const {

@@ -16,6 +16,7 @@
 
 #include "base/mutex.h"
 #include "io/thread_pool.h"
+#include "vfs/verification.h"
 
 namespace larder {
 
@@ -51,6 +52,8 @@ struct Host::Impl {
   std::vector<HostCache> caches() const;
   // One line per cache, for the control file.
   std::string caches_text() const;
+  // Begins to verify the stores where nobody does already, and says how far that is.
+  std::string verify();
   // The counters of all stores together, of those that went too. The host outlives the registry.
   void register_stores(stats::Registry& registry);
 
@@ -58,6 +61,7 @@ struct Host::Impl {
   ThreadPool machine;
   ThreadPool answer;
   Timers timers{clock};
+  Verification verification{clock};
 
   // Set by the first mount, and constant from then on.
   MountOptions options;

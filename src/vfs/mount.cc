@@ -225,6 +225,7 @@ void Mount::Impl::add_control_files() {
   control->add_paged("ops", 0400, [this] { return host.cache->operations(); });
   control->add("metrics", 0444, [this] { return metrics(); });
   control->add("netfs", 0400, [this] { return host.cache->netfs_text(); });
+  control->add("verify", 0400, [this] { return host.verify(); });
   control->add("caches", 0400, [this] { return host.caches_text(); });
 }
 

@@ -135,6 +135,17 @@ void add_store_commands(CLI::App& app, std::function<int()>& chosen) {
                   "discard what makes no sense and drop pages that do not match their sums");
   check->add_flag("--metadata", request->metadata, "do not read the pages");
   check->add_flag("--quiet", request->quiet, "no progress bar");
+  const auto online = std::make_shared<VerifyRequest>();
+  CLI::App* sub = app.add_subcommand(
+      "verify",
+      "Reads every page of a mount's stores and compares it with its sum, while they are in use. "
+      "Exit code: 0 sound, 4 something was wrong (it is dropped, and fetched again), 8 not "
+      "checked.");
+  sub->add_option("MOUNTPOINT", online->mountpoint, "where larder is mounted")->required();
+  sub->add_option("--control", online->directory, "the mount's control=NAME")
+      ->capture_default_str();
+  sub->add_flag("--quiet", online->quiet, "no progress bar");
+  sub->callback([&chosen, online] { chosen = [online] { return verify(*online); }; });
   CLI::App* inside = app.add_subcommand("store", "Looks into a store that is not mounted.");
   inside->require_subcommand(1);
   add(*inside, "dump", "Its structures as text.", dump);

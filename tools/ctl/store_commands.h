@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands for a store that is not mounted: `fsck STORE`, `store dump STORE`, `store map
-// STORE`. Thread: one.
+// The commands for stores: `fsck STORE`, `store dump STORE`, `store map STORE` for one that is not
+// mounted, `verify MOUNTPOINT` for those of a mount. Thread: one.
 #pragma once
 
 #include <larder/store_check.h>
@@ -14,6 +14,13 @@ namespace larder::ctl {
 
 // As fsck(8) has them.
 enum FsckExit : int { kSound = 0, kRepaired = 1, kUnsound = 4, kNotChecked = 8 };
+
+// Has the stores of a mount verified and shows how far that is; the exit code is fsck's.
+struct VerifyRequest {
+  std::string mountpoint, directory = ".larder";
+  bool quiet = false;
+};
+int verify(const VerifyRequest& request);
 
 // Adds the commands; `chosen` becomes what the user asked for and gives the exit code.
 void add_store_commands(CLI::App& app, std::function<int()>& chosen);
