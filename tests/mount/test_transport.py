@@ -150,6 +150,8 @@ def test_writes_of_random_sizes_arrive(workspace, share):
     assert path.read_bytes() == image
 
 
+@pytest.mark.skipif(TRANSPORT == "uring" and os.environ.get("LARDER_LONG") != "1",
+                    reason="a burst can outrun the nudges of a queue (docs/decisions/0023): with LARDER_LONG=1")
 def test_200_readers_of_a_hung_file_on_one_processor_leave_it_to_others(workspace):
     share = Slowshare(workspace)
     (share.source / "warm").write_bytes(pseudo_random(1 << 20, "warm"))
