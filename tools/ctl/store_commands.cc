@@ -2,6 +2,7 @@
 #include "ctl/store_commands.h"
 
 #include <fmt/format.h>
+#include <larder/clock.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -37,19 +38,19 @@ void print_lines(const std::vector<std::string>& lines, std::string_view before)
 }
 
 // umount(8) and kill(1) come back before the larder that had the store has ended.
-constexpr auto kLockPatience = std::chrono::seconds(2);
+constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
 
 SetUp<store::Examined> examine(const Request& request) {
   ProgressBar bar("checking", request.quiet);
   const auto depth = request.metadata ? store::Depth::kMetadata : store::Depth::kPages;
-  const auto until = std::chrono::steady_clock::now() + kLockPatience;
+  const Nanoseconds until_ns = system_clock().mono_ns() + kLockPatience_ns;
   while (true) {
     auto all = store::examine(request.path, depth, [&](ByteCount done, ByteCount of) {
       bar.show(done.value(), of.value());
       return true;
     });
     const bool in_use = !all && all.error().error.code == ErrorCode::kStoreLocked;
-    if (!in_use || std::chrono::steady_clock::now() > until) return all;
+    if (!in_use || system_clock().mono_ns() > until_ns) return all;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
 }
