@@ -162,6 +162,14 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
       if (current && !ours && after != inode.identity) {
         take_version_locked(inode, *result->after);
         new_version = true;
+      } else if (current && ours && result->after && inode.session.writers == 0 &&
+                 after != inode.session.start) {
+        // The last writer has gone and its session is not settled yet: nobody here changes the
+        // file, so that what shows otherwise than before may be half of the one, half of the other.
+        inode.attributes = *result->after;
+        forget_pages_locked(inode);
+        begin_write_session_anew_locked(inode, *result->after);
+        new_version = true;
       }
       // A file that we are writing may end elsewhere by now, but only where the share says so
       // behind the read: a read that is merely short is no reason to take the rest for missing.

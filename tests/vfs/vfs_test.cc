@@ -252,6 +252,28 @@ TEST_CASE("a write session whose stamp is fresh is settled when that has aged") 
   CHECK(world.data_calls() == before);
 }
 
+TEST_CASE(
+    "a file that changes under a fetch is not mixed while its last writer's session settles") {
+  World world;
+  world.share.put("f", std::string(40'000, 'a'));
+  world.age();
+  Answer found;
+  const Answer opened = world.find_and_open("f", found, O_RDWR);
+  world.clock.advance(123'456'789);  // the stamp has digits: it is told from the next in 10 ms
+  REQUIRE(world.write(found.entry.node, opened.open.handle, 0, std::string(5'000, 'b')).ok());
+  world.release(found.entry.node, opened.open.handle);
+  REQUIRE(world.vfs->counters().sessions_kept.value() == 0);
+
+  const std::string later(40'000, 'c');
+  world.share.during_next(SimCall::kRead, [&] {
+    world.clock.advance(3 * kSecond);
+    world.share.put("f", later);
+  });
+  const Answer read = world.cat("f");
+  REQUIRE(read.ok());
+  CHECK((read.data == later));
+}
+
 TEST_CASE("what somebody else wrote in a session is not covered up by it") {
   World world;
   world.share.put("f", pattern(40'960, 1));
