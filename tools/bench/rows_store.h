@@ -15,8 +15,6 @@ SetUp<Outcome> measure_store_peers(const Plan& plan);  // LMDB and RocksDB, wher
 SetUp<Outcome> measure_store_index(const Plan& plan);  // memory and time of a large index
 SetUp<Outcome> measure_store_eviction(const Plan& plan);  // hit ratios, and the size of the file
 
-SetUp<Outcome> measure_store_commits(const Plan& plan);
-
 // A process of its own that opens a large store, for measure_store_index().
 struct ProbeOptions {
   std::string store, what;  // fill, read, kill
