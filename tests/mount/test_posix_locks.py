@@ -102,8 +102,18 @@ def test_whole_files_are_locked_by_the_handle(here, there):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(one, fcntl.LOCK_UN)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # The kernel does not wait for the release that a close sends: the lock goes a moment behind it.
     with open(here / "file", "rb") as one:
-        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        wait_until(lambda: takes_the_whole(one), "the lock went with the handle")
+
+
+def takes_the_whole(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        assert error.errno in NOT_NOW
+        return False
+    return True
 
 
 def wait_for_lock(path, ready):

@@ -118,7 +118,6 @@ def fixture_place():
     assert not is_mounted(place / "mount")
     # A daemon outlives its mount for a moment, and takes its control socket away itself.
     shutil.rmtree(place, ignore_errors=True)
-    shutil.rmtree(place, ignore_errors=True)
     assert not place.exists()
 
 
