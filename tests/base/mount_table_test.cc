@@ -5,25 +5,12 @@
 #include <algorithm>
 
 #include "support/catch.h"
+#include "support/mount_lines.h"
 
 using namespace larder;
 
-namespace {
-
-constexpr std::string_view kTable =
-    "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
-    "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
-    "40 27 0:50 / /mnt/nfs rw,relatime shared:7 master:3 - nfs4 server:/export rw,vers=4.2\n"
-    "41 27 0:51 /sub /mnt/with\\040space\\011tab\\134back\\043hash rw - ext4 /dev/v\\040d rw\n"
-    "42 40 0:52 / /mnt/nfs/inner rw - tmpfs tmpfs rw\n"
-    "43 27 0:53 / /mnt/top rw - ext4 /dev/a rw\n"
-    "44 43 0:54 / /mnt/top/below rw - ext4 /dev/b rw\n"
-    "45 43 0:55 / /mnt/top rw - ext4 /dev/c rw\n";
-
-}  // namespace
-
 TEST_CASE("a line of the mount table gives its fields, with escapes turned back") {
-  const auto mounts = parse_mounts(kTable);
+  const auto mounts = parse_mounts(kMountLines);
   REQUIRE(mounts.size() == 8);
   CHECK(mounts[2].id == 40);
   CHECK(mounts[2].parent == 27);
@@ -43,8 +30,8 @@ TEST_CASE("lines that are no mounts are left out, however they are broken") {
   CHECK(parse_mounts("99999999999999 1 0:1 / / rw - ext4 a rw\n").empty());
   // An escape that is cut off is what it says.
   CHECK(parse_mounts("27 1 0:1 / /x\\04 rw - ext4 a rw").at(0).point == "/x\\04");
-  for (std::size_t cut = 0; cut <= kTable.size(); ++cut) {
-    CHECK(parse_mounts(kTable.substr(0, cut)).size() <= 8);
+  for (std::size_t cut = 0; cut <= kMountLines.size(); ++cut) {
+    CHECK(parse_mounts(kMountLines.substr(0, cut)).size() <= 8);
   }
 }
 

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from support import LARDER, LARDERCTL, Larder, Slowshare, hash_tree, is_mounted, wait_until
+from support import LARDER, LARDERCTL, Larder, hash_tree, is_mounted, larder_with_a_hung_read, wait_until
 
 MEGABYTE = 1 << 20
 
@@ -118,13 +118,7 @@ def test_the_socket_is_ours_alone(workspace, share):
 
 
 def test_larderctl_reaches_a_mount_whose_share_hangs(workspace):
-    share = Slowshare(workspace)
-    (share.source / "cold").write_bytes(b"x" * MEGABYTE)
-    larder = Larder(workspace, share)
-    os.listdir(larder.path)
-    share.ctl("hang", "cold")
-    reader = workspace.spawn(["cat", larder.path / "cold"])
-    wait_until(lambda: larder.counter("netfs.in_flight") > 0, "the share is asked")
+    larder, reader = larder_with_a_hung_read(workspace)
     for command in ("status", "stats", "objects", "histogram", "netfs", "metrics", "options", "version"):
         code, out, line = ctl(command, larder.path)
         assert code == 0 and out and not line, line

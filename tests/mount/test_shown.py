@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support import Larder, Slowshare, wait_until
+from support import Larder, larder_with_a_hung_read, wait_until
 
 MEGABYTE = 1 << 20
 
@@ -96,13 +96,7 @@ def test_own_attributes_are_hidden_and_fixed(workspace, share):
 
 
 def test_ops_and_netfs_are_read_while_the_share_hangs(workspace):
-    share = Slowshare(workspace)
-    (share.source / "cold").write_bytes(b"x" * MEGABYTE)
-    larder = Larder(workspace, share)
-    os.listdir(larder.path)
-    share.ctl("hang", "cold")
-    reader = workspace.spawn(["cat", larder.path / "cold"])
-    wait_until(lambda: larder.counter("netfs.in_flight") > 0, "the share is asked")
+    larder, reader = larder_with_a_hung_read(workspace)
     assert read_control(larder, "ops").startswith("OP       OBJECT   KIND ")
     assert "posix" in read_control(larder, "netfs")
     assert read_control(larder, "objects").startswith("OBJECT   PARENT   STAT ")

@@ -5,19 +5,10 @@
 #include <fmt/format.h>
 
 #include "support/catch.h"
+#include "support/mount_lines.h"
 
 namespace larder::netfs {
 namespace {
-
-constexpr std::string_view kTable =
-    "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
-    "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
-    "40 27 0:50 / /mnt/nfs rw,relatime shared:7 master:3 - nfs4 server:/export rw,vers=4.2\n"
-    "41 27 0:51 /sub /mnt/with\\040space\\011tab\\134back\\043hash rw - ext4 /dev/v\\040d rw\n"
-    "42 40 0:52 / /mnt/nfs/inner rw - tmpfs tmpfs rw\n"
-    "43 27 0:53 / /mnt/top rw - ext4 /dev/a rw\n"
-    "44 43 0:54 / /mnt/top/below rw - ext4 /dev/b rw\n"
-    "45 43 0:55 / /mnt/top rw - ext4 /dev/c rw\n";
 
 ShareIdentity share_at(std::string_view table, std::string_view path) {
   const auto mounts = parse_mounts(table);
@@ -27,21 +18,21 @@ ShareIdentity share_at(std::string_view table, std::string_view path) {
 }
 
 TEST_CASE("a share is told by its mount, and by the path below it") {
-  const ShareIdentity at_mount = share_at(kTable, "/mnt/nfs");
+  const ShareIdentity at_mount = share_at(kMountLines, "/mnt/nfs");
   CHECK(at_mount == ShareIdentity{.type = "nfs4",
                                   .source = "server:/export",
                                   .root = "/",
                                   .below = "",
                                   .is_mount_point = true});
-  CHECK(share_at(kTable, "/mnt/nfs/a/b").below == "a/b");
-  CHECK_FALSE(share_at(kTable, "/mnt/nfs/a/b").is_mount_point);
-  CHECK(share_at(kTable, "/mnt/nfs/inner/x").type == "tmpfs");
-  CHECK(share_at(kTable, "/mnt/nfs/innermost").type == "nfs4");
-  CHECK(share_at(kTable, "/mnt/with space\ttab\\back#hash/d").root == "/sub");
+  CHECK(share_at(kMountLines, "/mnt/nfs/a/b").below == "a/b");
+  CHECK_FALSE(share_at(kMountLines, "/mnt/nfs/a/b").is_mount_point);
+  CHECK(share_at(kMountLines, "/mnt/nfs/inner/x").type == "tmpfs");
+  CHECK(share_at(kMountLines, "/mnt/nfs/innermost").type == "nfs4");
+  CHECK(share_at(kMountLines, "/mnt/with space\ttab\\back#hash/d").root == "/sub");
 }
 
 TEST_CASE("a path that no mount but the root's covers has no mount of its own") {
-  const auto mounts = parse_mounts(kTable);
+  const auto mounts = parse_mounts(kMountLines);
   for (const char* path : {"/mnt", "/mnt/nfsx", "/home/x", "/"}) {
     const auto covering = covering_mount(mounts, path, OwnMountpoint::kNo);
     REQUIRE(covering);
@@ -54,9 +45,9 @@ TEST_CASE("a path that no mount but the root's covers has no mount of its own") 
 }
 
 TEST_CASE("of stacked mounts the one on top counts, and what lies below the covered one does not") {
-  CHECK(share_at(kTable, "/mnt/top").source == "/dev/c");
-  CHECK(share_at(kTable, "/mnt/top/below").source == "/dev/c");
-  CHECK(share_at(kTable, "/mnt/top/below").below == "below");
+  CHECK(share_at(kMountLines, "/mnt/top").source == "/dev/c");
+  CHECK(share_at(kMountLines, "/mnt/top/below").source == "/dev/c");
+  CHECK(share_at(kMountLines, "/mnt/top/below").below == "below");
 }
 
 TEST_CASE("a second mount on the root directory is the root") {
@@ -71,7 +62,7 @@ TEST_CASE("a second mount on the root directory is the root") {
 }
 
 TEST_CASE("our own mount on the share is looked through, another's is not") {
-  const std::string table = std::string(kTable) +
+  const std::string table = std::string(kMountLines) +
                             "50 40 0:60 / /mnt/nfs rw - fuse.larder larder rw\n"
                             "51 27 0:61 / /mnt/other rw - fuse.larder larder rw\n";
   const auto mounts = parse_mounts(table);
@@ -93,7 +84,7 @@ TEST_CASE("a table whose mounts are each other's parents does not hang the walk"
 }
 
 TEST_CASE("share_id= names the share, but an unmounted one is another still") {
-  const auto mounts = parse_mounts(kTable);
+  const auto mounts = parse_mounts(kMountLines);
   const auto mounted = covering_mount(mounts, "/mnt/nfs/a", OwnMountpoint::kNo);
   const auto unmounted = covering_mount(mounts, "/home/a", OwnMountpoint::kNo);
   const auto other = covering_mount(mounts, "/mnt/top", OwnMountpoint::kNo);

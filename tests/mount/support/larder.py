@@ -5,6 +5,7 @@ import os
 import subprocess
 
 from .processes import LARDER, LARDERCTL, PATIENCE_S, wait_until
+from .shares import Slowshare
 from .transport import TRANSPORT
 from .workspace import is_mounted
 
@@ -15,6 +16,18 @@ def run_larder(*arguments, timeout=PATIENCE_S, program=LARDER, **options):
     """As a user calls it: returns when the mount stands or is refused."""
     return subprocess.run([str(program), *map(str, arguments)], check=False, capture_output=True, text=True,
                           timeout=timeout, stdin=subprocess.DEVNULL, **options)
+
+
+def larder_with_a_hung_read(workspace):
+    """A larder on a slowshare of which one file hangs, and the process that reads it."""
+    share = Slowshare(workspace)
+    (share.source / "cold").write_bytes(b"x" * (1 << 20))
+    larder = Larder(workspace, share)
+    os.listdir(larder.path)
+    share.ctl("hang", "cold")
+    reader = workspace.spawn(["cat", larder.path / "cold"])
+    wait_until(lambda: larder.counter("netfs.in_flight") > 0, "the share is asked")
+    return larder, reader
 
 
 class Larder:
