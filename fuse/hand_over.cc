@@ -35,16 +35,6 @@ std::string mount_namespace() {
   return n < 0 ? "" : std::string(name.data(), static_cast<std::size_t>(n));
 }
 
-// Commas would end an option, backslashes escape.
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == ',' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out;
-}
-
 tl::unexpected<Complaint> ill(std::string_view what) {
   return complain(ErrorCode::kInvalid, fmt::format("the request makes no sense: {}", what));
 }
@@ -94,7 +84,8 @@ SetUp<MountOptions> read_mount_request(std::string_view packet) {
                     "give this mount a store of its own");
   MountOptions options;
   std::istringstream lines(request["options"].get<std::string>());
-  for (std::string line; std::getline(lines, line);) TRY_OK(parse_options(escaped(line), options));
+  for (std::string line; std::getline(lines, line);)
+    TRY_OK(parse_options(escape_option(line), options));
   options.share = request["share"].get<std::string>();
   options.mountpoint = request["mountpoint"].get<std::string>();
   for (const Json& word : request.value("kernel_words", Json::array()))

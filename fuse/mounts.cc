@@ -21,7 +21,7 @@ SetUp<MountRef> Mounts::add(const MountOptions& options, const std::function<Set
     ++coming_;
   }
   const auto open = [&]() -> SetUp<MountRef> {
-    auto entry = std::make_shared<MountEntry>();
+    auto entry = std::make_shared<ServedMount>();
     entry->link = link_of_mount(options.mountpoint);
     entry->ended_fd.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     TRY(entry->mount, Mount::open(host_, options));

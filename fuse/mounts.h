@@ -21,13 +21,13 @@ namespace larder::fuse {
 
 // A mount with its session. Kept in memory when it has ended: what it gave to the host's queues may
 // still be on its way.
-struct MountEntry {
+struct ServedMount {
   std::unique_ptr<Mount> mount;
   std::unique_ptr<Session> session;
   std::string link;  // by which programs find it (<larder/local_socket.h>)
   Fd ended_fd;       // readable once it is unmounted and closed
 };
-using MountRef = std::shared_ptr<MountEntry>;
+using MountRef = std::shared_ptr<ServedMount>;
 
 class Mounts {
  public:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "request.h"
 
+#include <larder/flock.h>
+
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -137,14 +139,7 @@ void Request::position(ByteOffset offset) {
   answer([&](fuse_req_t r) { fuse_reply_lseek(r, static_cast<off_t>(offset.value())); });
 }
 void Request::lock(const LockRange& range) {
-  struct flock found {};
-  found.l_type = range.type == LockType::kRead    ? F_RDLCK
-                 : range.type == LockType::kWrite ? F_WRLCK
-                                                  : F_UNLCK;
-  found.l_whence = SEEK_SET;
-  found.l_start = static_cast<off_t>(range.first);
-  found.l_len =
-      range.last >= LockRange::kToEnd ? 0 : static_cast<off_t>(range.last - range.first + 1);
+  struct flock found = to_flock(range);
   found.l_pid = static_cast<pid_t>(range.pid);
   answer([&](fuse_req_t r) { fuse_reply_lock(r, &found); });
 }

@@ -28,16 +28,6 @@ bool is_death(int number) { return number == ENOTCONN || number == ECONNABORTED;
 
 std::string message(int number) { return std::generic_category().message(number); }
 
-// Commas would end an option, backslashes escape: libfuse takes both back behind a backslash.
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == ',' || c == '\\') out.push_back('\\');
-    out.push_back(c);
-  }
-  return out;
-}
-
 // INIT can only lower what the kernel reads ahead; more is a setting of the mount's device. Where
 // it is refused the kernel's own stays: nothing but speed depends on it.
 void set_read_ahead(const MountOptions& options) {
@@ -56,7 +46,7 @@ class Arguments {
   explicit Arguments(const MountOptions& options) {
     add("larder");
     add("-o");
-    std::string list = fmt::format("fsname={},subtype=larder", escaped(options.share));
+    std::string list = fmt::format("fsname={},subtype=larder", escape_option(options.share));
     if (options.allow_other) list += ",allow_other";
     if (options.permissions == Permissions::kLocal) list += ",default_permissions";
     if (options.settings.read_only) list += ",ro";
@@ -85,6 +75,15 @@ void unmount_lazily(const std::string& mountpoint) {
 }
 
 }  // namespace
+
+std::string escape_option(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == ',' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out;
+}
 
 void clear_dead_mount(const std::string& mountpoint) {
   if (type_mounted_at(mountpoint) != "fuse.larder") return;

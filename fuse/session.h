@@ -13,6 +13,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace larder::fuse {
 
@@ -22,6 +23,10 @@ void clear_dead_mount(const std::string& mountpoint);
 // Is it a directory that can be mounted on, and not inside the share? Errors: kInvalid, with a
 // line.
 SetUp<std::monostate> check_mountpoint(const MountOptions& options);
+
+// As one option of a list: commas would end it, backslashes escape. libfuse and larder both take it
+// back.
+std::string escape_option(std::string_view text);
 
 // Mounts, and leaves the serving to whoever gets the device. Errors: kSystem, with a line.
 SetUp<Fd> mount_device(const MountOptions& options);

@@ -7,11 +7,14 @@
 // byte 0) is held until the Device is destroyed; a second opener is told who holds it.
 #pragma once
 
+#include <larder/clock.h>
 #include <larder/fd.h>
 #include <larder/result.h>
 #include <larder/units.h>
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace larder::store {
@@ -39,5 +42,23 @@ inline constexpr ByteCount kSmallestStore{16u << 20};
 
 // Errors: kStorePlace, kStoreLocked, kInvalid (size), kStoreIo; each with its line.
 SetUp<Device> open_device(const DeviceOptions& options);
+
+// umount(8) and kill(1) return before the larder that had the store has ended: how long its lock is
+// waited for.
+inline constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
+inline constexpr std::chrono::milliseconds kLockStep{20};
+
+// What `open` gives (a SetUp), asked again while that is kStoreLocked. Blocks up to
+// kLockPatience_ns.
+template <class Open>
+auto wait_for_lock(const Clock& clock, Open open) {
+  const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
+  while (true) {
+    auto opened = open();
+    const bool locked = !opened && opened.error().error.code == ErrorCode::kStoreLocked;
+    if (!locked || clock.mono_ns() > until_ns) return opened;
+    std::this_thread::sleep_for(kLockStep);
+  }
+}
 
 }  // namespace larder::store

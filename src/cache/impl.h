@@ -21,7 +21,7 @@ struct FsCache::Impl {
                     Enable enable);
   // Disables it, or ends it: `how` is kCookieEnabled or kCookieRelinquished. Waits as relinquish
   // does. REQUIRES: the tree's mutex.
-  void disable_locked(Cookie& cookie, Retire retire, CookieFlag how);  // REQUIRES: the tree's mutex
+  void disable_locked(Cookie& cookie, Retire retire, CookieFlag how);
   // Whether a cookie without an object should be given one by whoever needs it now. REQUIRES: the
   // cookie's mutex.
   bool may_retry_locked(const Cookie& cookie) const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Locks, each owner's through a descriptor of its own.
 #include <fcntl.h>
+#include <larder/flock.h>
 #include <sys/file.h>
 
 #include <array>
@@ -8,10 +9,9 @@
 
 #include "netfs/posix_netfs.h"
 
-namespace larder::netfs {
-namespace {
+namespace larder {
 
-struct flock to_flock(const LockRange& range) {
+struct ::flock to_flock(const LockRange& range) {
   struct flock lock {};
   lock.l_type = range.type == LockType::kRead    ? F_RDLCK
                 : range.type == LockType::kWrite ? F_WRLCK
@@ -23,7 +23,9 @@ struct flock to_flock(const LockRange& range) {
   return lock;
 }
 
-}  // namespace
+}  // namespace larder
+
+namespace larder::netfs {
 
 // Reading and writing where that is allowed, as each kind of lock wants its own.
 Result<std::shared_ptr<NetfsFile>> PosixNetfs::open_for_locks(const std::string& path,

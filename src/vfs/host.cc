@@ -19,7 +19,6 @@
 namespace larder {
 namespace {
 
-constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
 constexpr unsigned kMachineThreads = 4;
 constexpr unsigned kAnswerThreads = 2;
 
@@ -108,20 +107,12 @@ SetUp<std::vector<std::string>> Host::Impl::join(const MountOptions& wanted) {
   return cache ? fit_locked(wanted) : open_locked(wanted);
 }
 
-// The last mount on this store may be on its way out: umount(8) returns before its daemon has
-// ended.
 SetUp<store::Device> Host::Impl::open_device_locked(const CacheSpec& wanted) {
   const store::DeviceOptions device_options{.path = wanted.store,
                                             .size = wanted.size,
                                             .preallocate = options.preallocate,
                                             .forbidden = forbidden_};
-  const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
-  while (true) {
-    SetUp<store::Device> device = store::open_device(device_options);
-    const bool locked = !device && device.error().error.code == ErrorCode::kStoreLocked;
-    if (!locked || clock.mono_ns() > until_ns) return device;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  return store::wait_for_lock(clock, [&] { return store::open_device(device_options); });
 }
 
 SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& wanted) {
@@ -202,7 +193,7 @@ void Host::Impl::leave_netfs(const std::string& name) {
 SetUp<std::monostate> Host::Impl::enter_share(const std::string& key,
                                               const std::string& mountpoint) {
   // What is unmounted already is about to leave: umount(8) does not wait for that.
-  const Nanoseconds until_ns = clock.mono_ns() + kLockPatience_ns;
+  const Nanoseconds until_ns = clock.mono_ns() + store::kLockPatience_ns;
   while (true) {
     std::string there;
     {
@@ -217,7 +208,7 @@ SetUp<std::monostate> Host::Impl::enter_share(const std::string& key,
           fmt::format("this share is mounted at {} already, through the same store: use `mount "
                       "--bind {}`, or give this mount a share_id= of its own to cache it twice",
                       there, there));
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(store::kLockStep);
   }
 }
 

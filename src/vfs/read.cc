@@ -78,7 +78,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
       const Nanoseconds looked_up = is_timed(counted) ? parts_.clock.mono_ns() : 0;
       store::Store::AtOnce found;
       if (is_its(span, inode, operation))
-        found = read_store_at_once(operation, span.pages, reply.payload(), read_mode(handle));
+        found = read_store_at_once(operation, span.pages, reply.payload(), read_mode());
       parts_.cache.complete(operation);
       if (looked_up != 0) time_read(handle, span, began, looked_up);
       if (found.served == span.pages.count && span.generation == inode.generation.load())
@@ -106,7 +106,7 @@ store::Store::AtOnce Vfs::read_store_at_once(const cache::Operation& operation, 
 }
 
 // What the kernel keeps itself need not be in memory twice.
-ReadMode Vfs::read_mode(const Handle&) const {
+ReadMode Vfs::read_mode() const {
   switch (options_.store_reads) {
     case StoreReads::kAuto:
       return options_.direct_io ? ReadMode::kBuffered : ReadMode::kDropBehind;

@@ -320,7 +320,7 @@ class Vfs final : public Filesystem {
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
   static store::Store::AtOnce read_store_at_once(const cache::Operation& operation, PageRange pages,
                                                  std::span<std::byte> into, ReadMode mode);
-  ReadMode read_mode(const Handle& handle) const;
+  ReadMode read_mode() const;
   void time_read(Handle& handle, const Span& span, Nanoseconds began_ns, Nanoseconds looked_up_ns);
   static bool is_its(const Span& span, const Inode& inode, const cache::Operation& operation);
   void answer_warm(Inode& inode, const Span& span, Nanoseconds began_ns, Reply& reply);

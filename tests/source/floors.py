@@ -29,7 +29,7 @@ HEADER_FLOOR = {
     "stats": "stats", "pager": "stats",
     "flight": "memo",
     "io_engine": "io", "reactor": "io",
-    "identity": "netfs", "netfs": "netfs", "share_calls": "netfs",
+    "identity": "netfs", "flock": "netfs", "netfs": "netfs", "share_calls": "netfs",
     "device": "store", "records": "store", "store": "store",
     "store_check": "store",
     "backend": "cache", "cookie": "cache", "pages": "cache",

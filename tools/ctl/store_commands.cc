@@ -3,12 +3,11 @@
 
 #include <fmt/format.h>
 #include <larder/clock.h>
+#include <larder/device.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
-#include <thread>
 
 #include "ctl/progress.h"
 #include "ctl/status.h"
@@ -37,22 +36,15 @@ void print_lines(const std::vector<std::string>& lines, std::string_view before)
   if (lines.size() > kMost) fmt::print("{}and {} more\n", before, lines.size() - kMost);
 }
 
-// umount(8) and kill(1) come back before the larder that had the store has ended.
-constexpr Nanoseconds kLockPatience_ns = 2 * kSecond;
-
 SetUp<store::Examined> examine(const Request& request) {
   ProgressBar bar("checking", request.quiet);
   const auto depth = request.metadata ? store::Depth::kMetadata : store::Depth::kPages;
-  const Nanoseconds until_ns = system_clock().mono_ns() + kLockPatience_ns;
-  while (true) {
-    auto all = store::examine(request.path, depth, [&](ByteCount done, ByteCount of) {
-      bar.show(done.value(), of.value());
+  return store::wait_for_lock(system_clock(), [&] {
+    return store::examine(request.path, depth, [&](ByteCount done, ByteCount all) {
+      bar.show(done.value(), all.value());
       return true;
     });
-    const bool in_use = !all && all.error().error.code == ErrorCode::kStoreLocked;
-    if (!in_use || system_clock().mono_ns() > until_ns) return all;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  });
 }
 
 int report(const Request& request, const store::Examined& all) {
