@@ -79,6 +79,8 @@ int main_of(int argc, char** argv) {
       measure_fuse);
   add("cold", "Reads of what is not in the store, against cp from the same slow share.",
       measure_cold);
+  add("meta", "Names and small files: stat, open, git status and find, as they are trusted.",
+      measure_meta);
   add("cache", "What the cache floor costs by itself: operations, objects, memory.", measure_cache);
   add("store", "The store without a mount, against raw I/O, LMDB, RocksDB and exact LRU.",
       measure_store);
@@ -98,6 +100,7 @@ int main_of(int argc, char** argv) {
   plan.seconds = quick ? 0.3 : 2;
   plan.file_mib = quick ? 128 : 512;
   plan.cold_mib = quick ? 24 : 128;
+  plan.meta_files = quick ? 20'000 : 100'000;
   const UringSwitch uring;
   return with_janitor(base, [&](const std::string& directory) {
     plan.directory = directory;

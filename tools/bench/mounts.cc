@@ -116,7 +116,8 @@ SetUp<Mounted> mount_passthrough(const std::string& directory, const std::string
   const std::string at = fmt::format("{}/{}", directory, name);
   return Mounted::start(
       {program, "-f", "-o",
-       fmt::format("cache={},source={}", cache == PassthroughCache::kNever ? "never" : "always",
+       fmt::format("{},source={}",
+                   cache == PassthroughCache::kNever ? "cache=never" : "cache=always,timeout=60",
                    source),
        at},
       at, at + ".log");

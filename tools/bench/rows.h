@@ -24,6 +24,7 @@ struct Plan {
   double seconds = 1;  // of one measurement
   std::uint64_t file_mib = 256;
   std::uint64_t cold_mib = 64;
+  unsigned meta_files = 100'000;
   std::string only;  // one part of the rows: "hot", "warm" ...; empty: all
 };
 
@@ -56,6 +57,7 @@ struct Outcome {
 
 SetUp<Outcome> measure_fuse(const Plan& plan);
 SetUp<Outcome> measure_cold(const Plan& plan);
+SetUp<Outcome> measure_meta(const Plan& plan);
 SetUp<Outcome> measure_cache(const Plan& plan);
 SetUp<Outcome> measure_store(const Plan& plan);
 
