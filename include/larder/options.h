@@ -56,6 +56,7 @@ struct KernelTuning {
   ReadDirPlus readdirplus = ReadDirPlus::kAuto;
   bool async_dio = true;
   bool parallel_dirops = true;
+  bool cache_directories = true;
   bool cache_symlinks = false;
   bool skip_flush = true;  // of handles that cannot write
 };

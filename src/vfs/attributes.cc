@@ -8,8 +8,10 @@
 namespace larder {
 namespace {
 
-// df cannot hang: older figures than this are asked for anew, but nobody waits longer.
+// df cannot hang: figures are asked for anew when they are older than this, or than what else is
+// trusted, but never a minute old; and nobody waits longer for them.
 constexpr Nanoseconds kFiguresTrust_ns = kSecond;
+constexpr Nanoseconds kFiguresTrustMost_ns = 60 * kSecond;
 constexpr std::string_view kCapability = "security.capability";
 
 }  // namespace
@@ -146,9 +148,11 @@ void Vfs::stat_fs(NodeId, Reply reply) {
   {
     MutexLock lock(figures_mutex_);
     figures = figures_;
-    fresh = now - figures_at_mono_ns_ < kFiguresTrust_ns;
+    fresh = now - figures_at_mono_ns_ <
+            std::clamp(listing_trust_ns(*root_), kFiguresTrust_ns, kFiguresTrustMost_ns);
   }
-  if (fresh || parts_.share.state() != ShareState::kOk) {
+  if (fresh) return reply.stat_fs(figures);
+  if (parts_.share.state() != ShareState::kOk) {
     probe();
     return reply.stat_fs(figures);
   }

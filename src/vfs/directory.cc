@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "vfs/vfs.h"
 
@@ -41,14 +42,37 @@ void Vfs::open_directory(NodeId node, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.open(node, std::move(reply));
   counters_.opens.add();
   counters_.handles.add();
-  auto* handle = new DirectoryHandle(inode_of(node));
-  reply.opened({.handle = handle->id()});
+  InodeRef inode = inode_of(node);
+  const KernelListing::Offer offer = offer_listing(*inode);
+  auto* handle = new DirectoryHandle(std::move(inode), offer);
+  reply.opened({.handle = handle->id(), .keep_cache = offer.keeps, .cache_dir = offer.fills});
+}
+
+Vfs::GoodListing Vfs::good_listing(const Inode& directory) const {
+  return {parts_.clock.mono_ns(), listing_trust_ns(directory), serve_unasked(directory)};
+}
+
+DirectoryState& Vfs::state_locked(Inode& directory) {
+  if (!directory.directory) directory.directory = std::make_unique<DirectoryState>();
+  return *directory.directory;
+}
+
+KernelListing::Offer Vfs::offer_listing(Inode& directory) {
+  if (!options_.cache_directories || listing_trust_ns(directory) == 0) return {};
+  const GoodListing good = good_listing(directory);
+  const auto known = memos_.listings.find(key_of(directory, "list"), good);
+  MutexLock lock(directory.mutex);
+  return state_locked(directory).kernel.open(known ? known->get() : nullptr, good.now_mono_ns);
 }
 
 void Vfs::release_directory(NodeId node, HandleId handle, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.release(handle, std::move(reply));
   counters_.handles.sub();
   const std::unique_ptr<DirectoryHandle> gone(&directory_of(handle));
+  if (gone->offer.fills) {
+    MutexLock lock(gone->inode->mutex);
+    state_locked(*gone->inode).kernel.close();
+  }
   reply.ok();
 }
 
@@ -66,6 +90,21 @@ void Vfs::sync_directory(NodeId node, SyncWhat what, Reply reply) {
       [](Reply r, std::monostate) { r.ok(); });
 }
 
+void Vfs::told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns) {
+  MutexLock lock(directory.mutex);
+  state_locked(directory).kernel.told_names(listed, until_mono_ns);
+}
+
+void Vfs::take_listing(DirectoryHandle& handle, const ListedRef& listed) {
+  {
+    MutexLock lock(handle.mutex);
+    handle.entries = listed;
+  }
+  if (!handle.offer.fills) return;
+  MutexLock lock(handle.inode->mutex);
+  state_locked(*handle.inode).kernel.took(*listed);
+}
+
 // Takes the snapshot at offset 0, then goes on with `then`.
 template <class Then>
 void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then) {
@@ -79,20 +118,13 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
   }
   Inode& directory = *handle.inode;
   const memo::TreeKey key = key_of(directory, "list");
-  const Nanoseconds now = parts_.clock.mono_ns();
-  auto take = [&handle, then = std::move(then)](const ListedRef& entries, Reply r) mutable {
-    {
-      MutexLock lock(handle.mutex);
-      handle.entries = entries;
-    }
+  auto take = [this, &handle, then = std::move(then)](const ListedRef& entries, Reply r) mutable {
+    take_listing(handle, entries);
     then(entries, std::move(r));
   };
-  const bool unasked = serve_unasked(directory);
-  const auto good = [now, unasked, trust_ns = listing_trust_ns(directory)](const ListedRef& kept) {
-    return unasked || now - kept->asked_mono_ns < trust_ns;
-  };
+  const GoodListing good = good_listing(directory);
   if (const auto kept = memos_.listings.find(key, good)) {
-    if (unasked) {
+    if (good.unasked) {
       counters_.served_unasked.add();
       probe();
     }
@@ -118,22 +150,25 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
   parts_.share.call<std::vector<Dirent>>(
       CallKind::kNames, asking(directory, memos_.listings.peek(key).has_value()),
       [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
-      [this, now, directory = handle.inode,
+      [this, now = good.now_mono_ns, directory = handle.inode,
        ticket = std::move(*ticket)](Result<std::vector<Dirent>> result) mutable {
         if (!result) {
           memos_.listings.land(std::move(ticket), fail(result.error()));
           return;
         }
-        memos_.listings.land(std::move(ticket),
-                             std::make_shared<const Listed>(Listed{std::move(*result), now}));
+        ListedRef listed;
+        {
+          MutexLock lock(directory->mutex);
+          listed = state_locked(*directory).places.number(std::move(*result), now);
+        }
+        memos_.listings.land(std::move(ticket), std::move(listed));
       });
 }
 
-// "." and ".." come first, as offsets 1 and 2; entry i of the snapshot has offset i + 3.
 bool Vfs::add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,
                    ReplySlot& slot) {
   for (const std::string_view name : {".", ".."}) {
-    const std::uint64_t next = name.size();
+    const std::uint64_t next = name.size();  // Listed::kDot, Listed::kDotDot
     if (offset >= next) continue;
     if (!slot.add_dirent(used, size, name, directory.inode_number, S_IFDIR, next)) return false;
     offset = next;
@@ -152,12 +187,16 @@ void Vfs::read_directory(NodeId node, HandleId id, std::uint64_t offset, std::si
         std::size_t used = 0;
         bool room = add_dots(*directory, offset, used, size, r.slot());
         const auto& entries = listed->entries;
-        for (std::size_t i = offset - 2; room && i < entries.size(); ++i) {
+        Nanoseconds until_mono_ns = std::numeric_limits<Nanoseconds>::max();
+        for (std::size_t i = listed->first_behind(offset); room && i < entries.size(); ++i) {
           const Dirent& entry = entries[i];
-          const InodeRef known = names_.find(*directory, entry.name).inode;
-          const std::uint64_t number = known ? known->inode_number : entry.inode;
-          room = r.slot().add_dirent(used, size, entry.name, number, mode_of(entry.type), i + 3);
+          const NameTree::Found known = names_.find(*directory, entry.name);
+          const std::uint64_t number = known.inode ? known.inode->inode_number : entry.inode;
+          until_mono_ns = std::min(until_mono_ns, known.inode ? known.trusted_until_mono_ns : 0);
+          room = r.slot().add_dirent(used, size, entry.name, number, mode_of(entry.type),
+                                     listed->places[i]);
         }
+        told_names(*directory, *listed, until_mono_ns);
         r.data(ByteCount{used});
       });
 }
@@ -181,7 +220,7 @@ void Vfs::read_directory_plus(NodeId node, HandleId id, std::uint64_t offset, st
 // behind them as well, so that the share is at work while the kernel takes these in.
 void Vfs::gather(const std::shared_ptr<Listing>& listing) {
   const std::size_t total = listing->entries->entries.size();
-  const std::size_t first = std::min(listing->offset > 2 ? listing->offset - 2 : 0, total);
+  const std::size_t first = listing->entries->first_behind(listing->offset);
   const std::size_t batch = std::clamp(listing->size / kPlusBytes, kPlusBatchMin, kPlusBatchMax);
   const std::size_t count = std::min(batch, total - first);
   listing->found.resize(count);
@@ -283,21 +322,26 @@ void Vfs::answer_listing(Listing& listing) {
   std::size_t used = 0;
   std::uint64_t offset = listing.offset;
   bool room = add_dots_plus(*listing.directory, offset, used, listing.size, slot);
-  const std::size_t first = listing.offset > 2 ? listing.offset - 2 : 0;
+  const std::size_t first = listing.entries->first_behind(listing.offset);
+  Nanoseconds names_until_mono_ns = std::numeric_limits<Nanoseconds>::max();
   for (std::size_t i = 0; room && i < listing.found.size(); ++i) {
     const Dirent& dirent = listing.entries->entries[first + i];
+    Inode* const inode = listing.found[i].inode.get();
     Entry entry;
-    if (Inode* inode = listing.found[i].inode.get()) {
+    if (inode != nullptr) {
       entry = entry_of(*inode, listing.found[i].until_mono_ns);
-      hold(*inode);
     } else {
       // Node 0: the kernel takes the name and type only.
       entry.inode = dirent.inode;
       entry.attributes.mode = mode_of(dirent.type);
     }
-    room = slot.add_dirent_plus(used, listing.size, dirent.name, entry, first + i + 3);
-    if (!room && entry.node.value() != 0) forget(entry.node, 1);
+    room = slot.add_dirent_plus(used, listing.size, dirent.name, entry,
+                                listing.entries->places[first + i]);
+    if (!room || inode == nullptr) continue;
+    hold(*inode);
+    names_until_mono_ns = std::min(names_until_mono_ns, listing.found[i].until_mono_ns);
   }
+  told_names(*listing.directory, *listing.entries, names_until_mono_ns);
   listing.reply.data(ByteCount{used});
 }
 

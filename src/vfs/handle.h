@@ -83,14 +83,15 @@ struct Handle {
   ReadAhead ahead GUARDED_BY(mutex);
 };
 
-// A listing is a snapshot: an offset is the number of an entry in it, from 1; reading from 0 again
-// (rewinddir) takes a new one.
+// A listing is a snapshot; reading from 0 again (rewinddir) takes a new one.
 struct DirectoryHandle {
-  explicit DirectoryHandle(InodeRef node) : inode(std::move(node)) {}
+  DirectoryHandle(InodeRef node, KernelListing::Offer offered)
+      : inode(std::move(node)), offer(offered) {}
 
   HandleId id() { return HandleId{reinterpret_cast<std::uintptr_t>(this)}; }
 
   const InodeRef inode;
+  const KernelListing::Offer offer;
   Mutex mutex{Rank::kHandle};
   ListedRef entries GUARDED_BY(mutex);
 };

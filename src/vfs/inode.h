@@ -38,6 +38,7 @@
 
 #include "base/mutex.h"
 #include "memo/range_flights.h"
+#include "vfs/listed.h"
 #include "vfs/open_files.h"
 #include "vfs/session.h"
 
@@ -132,6 +133,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
   cache::CookieRef cookie GUARDED_BY(mutex);
   memo::RangeFlights flights GUARDED_BY(mutex);
   Session session GUARDED_BY(mutex);
+  std::unique_ptr<DirectoryState> directory
+      GUARDED_BY(mutex);  // of directories, once they were opened
   bool unlinked GUARDED_BY(mutex) =
       false;  // its last name is gone: what is cached goes with the inode
 

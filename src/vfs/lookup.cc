@@ -156,10 +156,18 @@ void Vfs::hold(Inode& inode) {
 void Vfs::forget(NodeId node, std::uint64_t lookups) {
   if (node == kRootNode || parts_.control.owns(node)) return;
   const InodeRef inode = inode_of(node);
+  bool unknown = false;  // to the kernel
   {
     MutexLock lock(inode->mutex);
     check(inode->lookups >= lookups, "the kernel forgets no more than it learned");
     inode->lookups -= lookups;
+    unknown = inode->lookups == 0;
+  }
+  if (unknown) {
+    for (const Link& link : names_.links_of(*inode)) {
+      MutexLock lock(link.parent->mutex);
+      if (link.parent->directory) link.parent->directory->kernel.lost_name();
+    }
   }
   for (; lookups > 0; --lookups) intrusive_ptr_release(inode.get());
 }

@@ -24,6 +24,7 @@
 
 #include "memo/cache.h"
 #include "vfs/inode.h"
+#include "vfs/listed.h"
 
 namespace larder {
 
@@ -34,11 +35,6 @@ struct Looked {
 };
 
 // What the share said, and when it was asked.
-struct Listed {
-  std::vector<Dirent> entries;
-  Nanoseconds asked_mono_ns = 0;
-};
-using ListedRef = std::shared_ptr<const Listed>;
 struct Text {
   std::string text;
   int sys_errno = 0;  // not 0: instead of the text
@@ -61,7 +57,7 @@ struct Memos {
       guard, {.name = "listings", .capacity = kListingBytes, .weigh = [](const Listed& listed) {
                 std::size_t bytes = sizeof(Listed);
                 for (const Dirent& entry : listed.entries)
-                  bytes += sizeof(Dirent) + entry.name.size();
+                  bytes += sizeof(Dirent) + sizeof(std::uint64_t) + entry.name.size();
                 return bytes;
               }}};
   memo::Cache<Text> links{guard, {.name = "links", .capacity = kTextBytes, .weigh = weight_of}};

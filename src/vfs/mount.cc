@@ -117,6 +117,7 @@ SetUp<std::monostate> Mount::Impl::open() {
                                          .direct_io = options.direct_io,
                                          .store_reads = options.store_reads,
                                          .skip_flush = options.kernel.skip_flush,
+                                         .cache_directories = options.kernel.cache_directories,
                                          .gives_files_away = ::geteuid() == 0},
                               at_mount.root, at_mount.figures);
   vfs->register_in(registry);

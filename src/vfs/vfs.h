@@ -73,6 +73,7 @@ struct VfsOptions {
   bool direct_io = false;                  // every read reaches larder: for measuring
   StoreReads store_reads = StoreReads::kAuto;
   bool skip_flush = true;         // of handles that cannot write
+  bool cache_directories = true;  // the kernel may keep listings that are trusted
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
 };
 
@@ -278,6 +279,18 @@ class Vfs final : public Filesystem {
   std::optional<NewOwner> owner_of_new(const Inode& directory, Caller caller) const;
 
   // -- directory.cc
+  struct GoodListing {  // by the moment that it was made
+    Nanoseconds now_mono_ns = 0, trust_ns = 0;
+    bool unasked = false;
+    bool operator()(const ListedRef& kept) const {
+      return unasked || now_mono_ns - kept->asked_mono_ns < trust_ns;
+    }
+  };
+  GoodListing good_listing(const Inode& directory) const;
+  static DirectoryState& state_locked(Inode& directory) REQUIRES(directory.mutex);
+  static void told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns);
+  void take_listing(DirectoryHandle& handle, const ListedRef& listed);
+  KernelListing::Offer offer_listing(Inode& directory);
   template <class Then>
   void with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then);
   static bool add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,

@@ -84,6 +84,71 @@ def test_with_ttl_a_second_pass_asks_the_share_nothing_at_all(workspace, share):
     assert larder.counter("netfs.calls") == before
 
 
+def names_in(path):
+    return sorted(os.listdir(path))
+
+
+def test_with_ttl_the_kernel_keeps_listings_and_drops_them_when_they_change(workspace, share):
+    folder = share.source / "folder"
+    folder.mkdir()
+    for n in range(300):
+        (folder / f"{n:03}").write_bytes(b"x")
+    age_tree(share.source)
+    larder = Larder(workspace, share, "coherency=ttl=1h", size="64M")
+    mounted = larder.path / "folder"
+
+    def readdirs():
+        return larder.counter("op.readdir") + larder.counter("op.readdirplus")
+
+    def look():
+        names = names_in(mounted)
+        for name in names:
+            os.lstat(mounted / name)
+        return names
+
+    # One listing without the attributes of some of its names, then one with all, then none.
+    there = look()
+    assert len(there) == 300
+    assert look() == there
+    before, calls = readdirs(), larder.counter("netfs.calls")
+    for _ in range(3):
+        assert look() == there
+    assert readdirs() == before
+    assert larder.counter("netfs.calls") == calls
+    # A change of our own is seen at once, also by who has the directory open.
+    fd = os.open(mounted, os.O_RDONLY)
+    try:
+        assert sorted(os.listdir(fd)) == there
+        (mounted / "new").write_bytes(b"y")
+        (mounted / "000").unlink()
+        os.rename(mounted / "001", mounted / "renamed")
+        now = sorted(set(there) - {"000", "001"} | {"new", "renamed"})
+        assert names_in(mounted) == now
+        assert sorted(os.listdir(fd)) == now
+    finally:
+        os.close(fd)
+    assert names_in(mounted) == now == names_in(folder)
+
+
+def test_a_kept_listing_is_not_kept_beyond_its_time(workspace, share):
+    folder = share.source / "folder"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"x")
+    larder = Larder(workspace, share, "coherency=ttl=1", size="64M")
+    assert names_in(larder.path / "folder") == ["old"]
+    (folder / "new").write_bytes(b"y")
+    wait_until(lambda: names_in(larder.path / "folder") == ["new", "old"], "the new name is seen")
+
+
+def test_without_cache_directories_each_listing_reaches_larder(workspace, share):
+    (share.source / "file").write_bytes(b"x")
+    larder = Larder(workspace, share, "coherency=ttl=1h,cache_directories=no", size="64M")
+    names_in(larder.path)
+    before = larder.counter("op.readdirplus")
+    names_in(larder.path)
+    assert larder.counter("op.readdirplus") > before
+
+
 # -- one cold file, many readers ---------------------------------------------------------------------------
 
 
