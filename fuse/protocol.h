@@ -26,7 +26,11 @@ struct OutHeader {
 };
 static_assert(sizeof(InHeader) == 40 && sizeof(OutHeader) == 16);
 
+inline constexpr std::uint32_t kOpenOpcode = 14;
 inline constexpr std::uint32_t kReadOpcode = 15;
+inline constexpr std::uint32_t kWriteOpcode = 16;
+inline constexpr std::uint32_t kReleaseOpcode = 18;
+inline constexpr std::uint32_t kFlushOpcode = 25;
 inline constexpr std::uint32_t kInitOpcode = 26;
 inline constexpr std::uint32_t kInterruptOpcode = 36;
 inline constexpr std::uint32_t kNotifyReplyOpcode = 41;  // to a RETRIEVE of ours; wants no answer
@@ -56,7 +60,6 @@ inline constexpr unsigned long kDeviceClone = _IOR(229, 0, std::uint32_t);
 // A notification, behind an OutHeader whose `error` is its code: the kernel is to send pages of an
 // inode that it has.
 inline constexpr std::int32_t kNotifyRetrieve = 5;
-inline constexpr std::uint64_t kRootNode = 1;
 struct NotifyRetrieve {
   std::uint64_t unique, node, offset;  // `unique`: of the request that the pages come in
   std::uint32_t bytes, padding;

@@ -112,6 +112,7 @@ void Request::ok() {
   answer([](fuse_req_t r) { fuse_reply_err(r, 0); });
 }
 void Request::entry(const Entry& e) {
+  handed_out(e);
   const fuse_entry_param param = to_param(e);
   answer([&](fuse_req_t r) { fuse_reply_entry(r, &param); });
 }
@@ -124,6 +125,7 @@ void Request::opened(const OpenReply& open) {
   answer([&](fuse_req_t r) { fuse_reply_open(r, &info); });
 }
 void Request::created(const Entry& e, const OpenReply& open) {
+  handed_out(e);
   const fuse_entry_param param = to_param(e);
   const fuse_file_info info = to_file_info(open);
   answer([&](fuse_req_t r) { fuse_reply_create(r, &param, &info); });
@@ -172,6 +174,7 @@ bool Request::add_dirent(std::size_t& used, std::size_t limit, std::string_view 
 bool Request::add_dirent_plus(std::size_t& used, std::size_t limit, std::string_view name,
                               const Entry& entry, std::uint64_t next) {
   const fuse_entry_param param = to_param(entry);
+  if (param.ino != 0) handed_out(entry);
   const std::string text(name);
   auto* at = reinterpret_cast<char*>(payload().data()) + used;
   const std::size_t room = std::min(limit, payload().size()) - used;

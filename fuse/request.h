@@ -46,6 +46,8 @@ class Request : public ReplySlot {
  protected:
   // Whom libfuse's answer goes to, as it writes it (transport.cc).
   virtual int device_fd() const = 0;
+  // The kernel is about to learn of this one.
+  virtual void handed_out(const Entry&) {}
 
  private:
   template <class Answer>

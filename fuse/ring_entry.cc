@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ring_entry.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,6 +16,11 @@ namespace {
 // take some 20 us, waking another thread 6.
 constexpr std::size_t kLargeRead = 64 << 10;
 constexpr std::size_t kReadSizeOffset = 16;  // in fuse_read_in
+
+bool names_regular_file(std::uint32_t opcode) {
+  return opcode == kOpenOpcode || opcode == kReadOpcode || opcode == kWriteOpcode ||
+         opcode == kFlushOpcode || opcode == kReleaseOpcode;
+}
 
 iovec part(std::span<std::byte> bytes) { return {bytes.data(), bytes.size()}; }
 
@@ -146,9 +153,16 @@ std::uint64_t RingEntry::tag_of(std::uint64_t unique) const {
 
 bool RingEntry::park() {
   if (parked_) return true;
+  InHeader in{};
+  std::memcpy(&in, header().in_out.data(), sizeof in);
+  if (names_regular_file(in.opcode)) queue_.known_files().note(in.node);
   if (!queue_.may_park()) return false;
   parked_ = true;
   return true;
+}
+
+void RingEntry::handed_out(const Entry& entry) {
+  if (S_ISREG(entry.attributes.mode)) queue_.known_files().note(entry.node.value());
 }
 
 // Behind the Reply's last use: to the kernel, on the ring's own thread.

@@ -73,6 +73,7 @@ class RingEntry final : public Request {
   };
 
   int device_fd() const override { return -1; }
+  void handed_out(const Entry& entry) override;
   RingHeader& header() { return *reinterpret_cast<RingHeader*>(memory_.data()); }
   void submit(std::uint32_t operation);
   void completed(int result);

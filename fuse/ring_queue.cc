@@ -65,13 +65,18 @@ bool RingQueue::may_park() {
     return false;
   }
   commons_.parked.fetch_add(1);
-  if (parked_.fetch_add(1) + 1 >= depth_ && !nudge_.posted.exchange(true)) reactor_.post(nudge_);
+  parked_.fetch_add(1);
+  if (is_starved()) nudge_again();
   return true;
 }
 
 void RingQueue::unpark() {
   commons_.parked.fetch_sub(1);
   parked_.fetch_sub(1);
+}
+
+void RingQueue::nudge_again() {
+  if (!nudge_.posted.exchange(true)) reactor_.post(nudge_);
 }
 
 // A turn later than it was asked for: the kernel must have the new entries, or the nudge itself
@@ -83,7 +88,8 @@ void RingQueue::nudge() {
   }
   nudge_.entries_are_in = false;
   nudge_.posted.store(false);
-  if (commons_.nudge && !refuses()) commons_.nudge();
+  if (!commons_.nudge || refuses() || !is_starved()) return;
+  (commons_.nudge(id_) ? commons_.stats.nudges : commons_.stats.nudges_lost).add();
 }
 
 void RingQueue::entry_gone(bool at_first, int sys_errno) {

@@ -10,10 +10,19 @@
 // The kernel does not look at its queue when an entry is new (6.14 to 6.18): only a commit takes
 // the next request from it. Where a burst finds all entries busy and all of these come to wait,
 // nobody commits, and what queued meanwhile stays there beside idle entries. So a queue on which as
-// many requests wait as it had entries at first has the kernel send itself a request that wants
-// nothing, a nudge: its commit takes one from the queue. If that one waits too, the next follows.
+// many requests wait as it had entries at first is *starved*, and has the kernel send itself a
+// request that wants nothing, a nudge: its commit takes one from the queue.
+//
+//   N1 requests stay in the kernel's queue beside idle entries only while at least `depth` are
+//      parked: below that one of the first entries commits, and what it takes commits or parks
+//   N2 each request that parks on a starved queue is followed by a nudge. So the chain of nudges
+//      goes on until a commit finds the kernel's queue empty
+//   N3 a nudge may be lost: the kernel knows none of the files that it may name, or has handed out
+//      the idle entries in between. So a starved queue is nudged again each kNudgeAgain_ns in which
+//      nothing came
 #pragma once
 
+#include <larder/clock.h>
 #include <larder/reactor.h>
 #include <larder/transport_stats.h>
 
@@ -22,6 +31,7 @@
 #include <memory>
 #include <vector>
 
+#include "known_files.h"
 #include "ring_entry.h"
 
 namespace larder::fuse {
@@ -36,9 +46,10 @@ struct RingCommons {
   std::atomic<std::size_t> parked{0};
   WorkQueue* crew = nullptr;         // takes work that would hold up a ring; null: nobody does
   std::atomic<bool> refuses{false};  // the end has come: new requests are answered ENOTCONN
-  // Has the kernel put a request that wants nothing into the queue of this thread's processor.
-  // Called by the owner of a ring; never waits.
-  std::function<void()> nudge{};
+  // Has the kernel put a request that wants nothing into the queue of that processor; false: it
+  // did not. Called by the owner of the queue's ring; never waits.
+  std::function<bool(std::uint16_t processor)> nudge{};
+  KnownFiles known_files{};  // one of which a nudge names
   // The kernel refused an entry; then it sends everything over /dev/fuse. Called on ring threads.
   std::function<void(int sys_errno)> on_refused{};
 };
@@ -46,6 +57,7 @@ struct RingCommons {
 class RingQueue {
  public:
   static constexpr std::size_t kEntriesMax = 4096;
+  static constexpr Nanoseconds kNudgeAgain_ns = 50 * kMillisecond;
 
   // `live`: counts the entries of all queues of a ring; the owner's.
   RingQueue(RingCommons& commons, Reactor& reactor, std::uint16_t id, std::size_t& live);
@@ -57,6 +69,10 @@ class RingQueue {
     return index < kEntriesMax ? entries_[index].load(std::memory_order_acquire) : nullptr;
   }
   std::size_t size() const { return size_.load(std::memory_order_acquire); }
+  // Requests may lie in the kernel's queue that only a nudge brings.
+  bool is_starved() const { return depth_ != 0 && parked_.load() >= depth_; }
+  // The owner's, where a starved queue saw nothing for kNudgeAgain_ns.
+  void nudge_again();
 
   // For the entries.
   std::uint16_t id() const { return id_; }
@@ -79,6 +95,7 @@ class RingQueue {
   void entry_gone(bool at_first, int sys_errno);
   bool may_park();
   void unpark();
+  KnownFiles& known_files() const { return commons_.known_files; }
 
  private:
   struct Nudge : Work {

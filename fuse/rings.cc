@@ -29,6 +29,13 @@ unsigned possible_processors() {
   return count_processors(list);
 }
 
+bool is_online(std::uint16_t processor) {
+  std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu{}/online", processor));
+  char state = '1';  // one that cannot go has no such file
+  file >> state;
+  return state == '1';
+}
+
 cpu_set_t allowed_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -37,18 +44,41 @@ cpu_set_t allowed_processors() {
 }
 
 // The kernel sends a NOTIFY_REPLY, of no bytes, to the queue of the processor that this runs on.
-// It takes no lock on the way that an answer is waited for under.
-void send_nudge(int device_fd) {
+// It takes no lock on the way that an answer is waited for under. `node`: a regular file that it
+// knows. False: it does not.
+bool send_nudge(int device_fd, std::uint64_t node) {
   // No number of the kernel's is as large. Even: odd ones are interrupts.
   static std::atomic<std::uint64_t> next{std::uint64_t{1} << 61};
   struct {
     OutHeader head;
     NotifyRetrieve retrieve;
   } const notice{{sizeof notice, kNotifyRetrieve, 0},
-                 {next.fetch_add(2, std::memory_order_relaxed), kRootNode, 0, 0, 0}};
-  // Refused: the session ends.
-  (void)!::write(device_fd, &notice, sizeof notice);
+                 {next.fetch_add(2, std::memory_order_relaxed), node, 0, 0, 0}};
+  return ::write(device_fd, &notice, sizeof notice) == static_cast<ssize_t>(sizeof notice);
 }
+
+// This thread runs on that processor while this lives, where that may be had.
+class Visit {
+ public:
+  explicit Visit(std::uint16_t processor) {
+    if (::sched_getcpu() == processor ||
+        ::pthread_getaffinity_np(::pthread_self(), sizeof before_, &before_) != 0)
+      return;
+    cpu_set_t there;
+    CPU_ZERO(&there);
+    CPU_SET(processor, &there);
+    moved_ = ::pthread_setaffinity_np(::pthread_self(), sizeof there, &there) == 0;
+  }
+  ~Visit() {
+    if (moved_) ::pthread_setaffinity_np(::pthread_self(), sizeof before_, &before_);
+  }
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+
+ private:
+  cpu_set_t before_;
+  bool moved_ = false;
+};
 
 void pin_to(int processor) {
   cpu_set_t set;
@@ -99,7 +129,11 @@ SetUp<std::unique_ptr<Rings>> Rings::prepare(const Options& options, TransportSt
   self->commons_.session = options.session;
   self->commons_.device_fd = fuse_session_fd(options.session);
   self->commons_.crew = &self->crew_;
-  self->commons_.nudge = [fd = self->commons_.device_fd] { send_nudge(fd); };
+  self->commons_.nudge = [fd = self->commons_.device_fd,
+                          files = &self->commons_.known_files](std::uint16_t processor) {
+    const Visit there(processor);
+    return files->offer([fd](std::uint64_t node) { return send_nudge(fd, node); });
+  };
   self->commons_.payload_bytes = layout.payload_bytes;
   self->commons_.entries_left.store(layout.entries_most);
   self->queues_.resize(processors);
@@ -170,9 +204,16 @@ void Rings::run(Ring& ring) {
   ring.ready.count_down();
   started_.wait();
   if (cancelled_ || !ring.begun) return;
-  // A queue that nobody uses yet starts with one entry and grows with its requests.
-  for (RingQueue* queue : ring.queues) queue->start(ring.processor < 0 ? 1 : layout_.depth);
-  while (ring.live > 0 && !ring.quits) ring.reactor->turn();
+  // The queue of a processor that is not there starts with one entry, and grows if it comes.
+  for (RingQueue* queue : ring.queues) queue->start(is_online(queue->id()) ? layout_.depth : 1);
+  while (ring.live > 0 && !ring.quits) {
+    if (std::ranges::none_of(ring.queues, &RingQueue::is_starved)) {
+      ring.reactor->turn();
+    } else if (!ring.reactor->turn_for(RingQueue::kNudgeAgain_ns)) {
+      for (RingQueue* queue : ring.queues)
+        if (queue->is_starved()) queue->nudge_again();
+    }
+  }
 }
 
 void Rings::answer(std::uint64_t tag, const iovec* parts, int count) {

@@ -12,6 +12,7 @@
 //      told. What is submitted while telling goes to the kernel with the next turn()
 #pragma once
 
+#include <larder/clock.h>
 #include <larder/result.h>
 #include <larder/units.h>
 #include <larder/work_queue.h>
@@ -56,6 +57,8 @@ class Reactor : public WorkQueue {
   // Submits what is prepared, waits until something has completed or was posted, and tells all that
   // has.
   virtual void turn() = 0;
+  // The same, but waits no longer than that. False: nothing had come until then.
+  virtual bool turn_for(Nanoseconds at_most_ns) = 0;
   // How many have completed and have not been told yet.
   virtual std::size_t waiting() const = 0;
 

@@ -133,12 +133,30 @@ void UringReactor::arm_wake() {
 void UringReactor::turn() {
   check(owned_here == this, "a reactor is turned by its owner");
   arm_wake();
-  const int result = ::io_uring_submit_and_wait(&ring_, 1);
-  if (result < 0 && result != -EINTR) {
-    // The kernel is short of memory for the moment; what was prepared stays prepared.
-    check(result == -EAGAIN || result == -EBUSY || result == -ENOMEM, "the ring can be entered");
-    ::sched_yield();
-  }
+  entered(::io_uring_submit_and_wait(&ring_, 1));
+  tell();
+}
+
+bool UringReactor::turn_for(Nanoseconds at_most_ns) {
+  check(owned_here == this, "a reactor is turned by its owner");
+  arm_wake();
+  io_uring_cqe* first = nullptr;
+  __kernel_timespec at_most{at_most_ns / kSecond, at_most_ns % kSecond};
+  const int result = ::io_uring_submit_and_wait_timeout(&ring_, &first, 1, &at_most, nullptr);
+  if (result != -ETIME) entered(result);
+  const bool came = ::io_uring_cq_ready(&ring_) != 0;
+  tell();
+  return came;
+}
+
+void UringReactor::entered(int result) {
+  if (result >= 0 || result == -EINTR) return;
+  // The kernel is short of memory for the moment; what was prepared stays prepared.
+  check(result == -EAGAIN || result == -EBUSY || result == -ENOMEM, "the ring can be entered");
+  ::sched_yield();
+}
+
+void UringReactor::tell() {
   reap();
   // By index and a copy: who is told may submit, and may be freed.
   for (told_ = 0; told_ < reaped_.size();) {

@@ -32,6 +32,7 @@ class UringReactor final : public Reactor {
   void read(int fd, ByteOffset offset, std::span<std::byte> into, int flags,
             Completion& completion) override;
   void turn() override;
+  bool turn_for(Nanoseconds at_most_ns) override;
   std::size_t waiting() const override { return reaped_.size() - told_; }
   void post(Work& work) override;
 
@@ -46,6 +47,8 @@ class UringReactor final : public Reactor {
   io_uring_sqe* entry();
   void submitted(io_uring_sqe* sqe, Completion& completion);
   void arm_wake();
+  void entered(int result);
+  void tell();
   void reap();
   void run_posted();
 

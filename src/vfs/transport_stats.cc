@@ -60,6 +60,9 @@ void TransportStats::register_in(stats::Registry& registry) {
                stale_answers);
   registry.add("fuse.handed_over", Unit::kCount, "large reads that left a ring where others waited",
                handed_over);
+  registry.add("fuse.nudges", Unit::kCount, "times that the kernel was made to look at its queue",
+               nudges);
+  registry.add("fuse.nudges_lost", Unit::kCount, "those that the kernel refused", nudges_lost);
   for (const auto& [opcode, name] : kNames) {
     registry.add(fmt::format("op.{}", name), Unit::kCount, fmt::format("{} requests", name),
                  operations[opcode]);

@@ -36,6 +36,10 @@ class FakeRing final : public Reactor {
     FAIL("nothing is read");
   }
   void turn() override;
+  bool turn_for(Nanoseconds) override {
+    turn();
+    return true;
+  }
   std::size_t waiting() const override { return waiting_; }
   void post(Work& work) override {
     const std::lock_guard lock(mutex_);

@@ -2,6 +2,7 @@
 // The entries and queues of the uring transport against a fake ring; libfuse is the real one.
 #include <fcntl.h>
 #include <larder/fd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -120,7 +121,7 @@ struct World {
   std::unique_ptr<RingQueue> queue;
   std::vector<Reply> taken;
   std::string seen_name;
-  bool park_reads = false;
+  bool park_reads = false, taking_nudges = true;
   std::size_t skip = 0;
   int refused = 0;
   unsigned stale = 0;
@@ -255,7 +256,11 @@ TEST_CASE("requests that wait get the queue more entries, as far as the memory g
 TEST_CASE("where as many wait as there were entries, the kernel is nudged to look at its queue") {
   World w(16, 2);
   int nudges = 0;
-  w.commons.nudge = [&] { ++nudges; };
+  w.commons.nudge = [&](std::uint16_t processor) {
+    CHECK(processor == 3);
+    ++nudges;
+    return w.taking_nudges;
+  };
   w.park_reads = true;
   w.read(100, 10);
   for (int turn = 0; turn < 4; ++turn) w.ring.turn();
@@ -274,6 +279,16 @@ TEST_CASE("where as many wait as there were entries, the kernel is nudged to loo
     CHECK(w.answer(106).error == 0);
     CHECK(w.answer(106).payload.empty());
   }
+  SECTION("a nudge that is lost is followed by another where nothing comes") {
+    w.taking_nudges = false;
+    CHECK(w.queue->is_starved());
+    w.queue->nudge_again();
+    w.queue->nudge_again();  // one at a time
+    for (int turn = 0; turn < 4; ++turn) w.ring.turn();
+    CHECK(nudges == 3);
+    CHECK(w.stats.nudges.value() == 2);
+    CHECK(w.stats.nudges_lost.value() == 1);
+  }
   SECTION("when they have been answered there is none any more") {
     for (Reply& reply : w.taken) reply.data(ByteCount{10});
     w.taken.clear();
@@ -282,6 +297,49 @@ TEST_CASE("where as many wait as there were entries, the kernel is nudged to loo
     for (int turn = 0; turn < 4; ++turn) w.ring.turn();
     CHECK(nudges == 2);
   }
+}
+
+TEST_CASE("a nudge names a regular file that the kernel was told of last") {
+  KnownFiles files;
+  const auto offered = [&] {
+    std::vector<std::uint64_t> nodes;
+    CHECK_FALSE(files.offer([&](std::uint64_t node) {
+      nodes.push_back(node);
+      return false;
+    }));
+    return nodes;
+  };
+  CHECK(offered().empty());
+  for (const std::uint64_t node : {7, 8, 8, 9}) files.note(node);
+  CHECK(offered() == std::vector<std::uint64_t>{9, 8, 7});
+  for (std::uint64_t node = 100; node < 200; ++node) files.note(node);
+  CHECK(offered().size() == 16);
+  CHECK(offered().front() == 199);
+  CHECK(files.offer([](std::uint64_t node) { return node == 190; }));
+
+  World w;
+  const auto latest = [&] {
+    std::uint64_t node = 0;
+    w.commons.known_files.offer([&](std::uint64_t one) { return (node = one) != 0; });
+    return node;
+  };
+  Entry entry;
+  entry.node = NodeId{99};
+  entry.attributes.mode = S_IFDIR | 0755;
+  w.serve(kLookup, 42, "", std::string("some-name\0", 10));
+  w.taken.back().entry(entry);
+  w.taken.clear();
+  CHECK(latest() == 0);
+  w.ring.turn();
+  entry.attributes.mode = S_IFREG | 0644;
+  w.serve(kLookup, 44, "", std::string("some-name\0", 10));
+  w.taken.back().entry(entry);
+  w.taken.clear();
+  CHECK(latest() == 99);
+  w.ring.turn();
+  w.park_reads = true;
+  w.read(46, 10);  // of node 1, as all of the fake ring's
+  CHECK(latest() == 1);
 }
 
 TEST_CASE("a disturbed command is submitted again, and nothing is lost") {

@@ -84,6 +84,25 @@ TEST_CASE("what is posted runs on the owner's thread, in a turn") {
   CHECK(work.ran_on == std::this_thread::get_id());
 }
 
+TEST_CASE("a turn ends without an event where it is told how long it may wait") {
+  PatternFile file(4096);
+  auto reactor = a_reactor();
+  CHECK_FALSE(reactor->turn_for(kMillisecond));
+  CHECK_FALSE(reactor->turn_for(kMillisecond));
+  Read read;
+  std::array<std::byte, 512> into;
+  reactor->read(file.get(), ByteOffset{0}, into, 0, read);
+  while (read.told == 0) CHECK(reactor->turn_for(100 * kSecond));
+  CHECK(read.result == 512);
+  struct Posted : Work {
+    int runs = 0;
+  } work;
+  work.run = [](Work& self) { ++static_cast<Posted&>(self).runs; };
+  reactor->post(work);
+  CHECK(reactor->turn_for(100 * kSecond));
+  CHECK(work.runs == 1);
+}
+
 TEST_CASE("a command that the driver does not know is answered with its error") {
   PatternFile file(4096);
   auto reactor = a_reactor();

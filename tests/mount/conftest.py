@@ -13,9 +13,8 @@ from support import (TRANSPORT, LocalShare, Workspace, age_tree, pseudo_random, 
                      uring_switched_on, why_no_fuse, why_no_uring)
 
 
-# Of a whole run over io_uring: what the transport has a hand in. With LARDER_LONG=1 everything, the
-# tests of hangs too: a burst of readers of a hung file can outrun a queue's nudges (docs/decisions/0023).
-URING_FILES = ("test_transport.py", "test_counters.py")
+# Of a whole run over io_uring: what the transport has a hand in. With LARDER_LONG=1 everything.
+URING_FILES = ("test_transport.py", "test_counters.py", "test_hangs.py")
 
 
 def pytest_ignore_collect(path):
