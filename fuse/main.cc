@@ -15,6 +15,7 @@
 #include "hand_over.h"
 #include "mounts.h"
 #include "session.h"
+#include "undertaker.h"
 
 namespace larder::fuse {
 namespace {
@@ -66,6 +67,7 @@ int run(const CommandLine& line) {
   ::umask(0);  // the kernel has applied the caller's
 
   try_to_hand_over(line, starter);
+  start_undertaker();
   Host host;
   Mounts mounts(host);
   const SetUp<MountRef> mount = mounts.add(options);

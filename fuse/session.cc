@@ -28,14 +28,19 @@ bool is_death(int number) { return number == ENOTCONN || number == ECONNABORTED;
 
 std::string message(int number) { return std::generic_category().message(number); }
 
-// INIT can only lower what the kernel reads ahead; more is a setting of the mount's device. Where
-// it is refused the kernel's own stays: nothing but speed depends on it.
-void set_read_ahead(const MountOptions& options) {
-  const std::uint64_t kib = options.kernel.read_ahead.value() >> 10;
-  if (kib == 0) return;
+// "0:41"
+std::string device_mounted_at(const std::string& mountpoint) {
   std::string device;
   for (const MountEntry& entry : read_mounts())
-    if (entry.point == options.mountpoint) device = entry.device;
+    if (entry.point == mountpoint) device = entry.device;
+  return device;
+}
+
+// INIT can only lower what the kernel reads ahead; more is a setting of the mount's device. Where
+// it is refused the kernel's own stays: nothing but speed depends on it.
+void set_read_ahead(const MountOptions& options, const std::string& device) {
+  const std::uint64_t kib = options.kernel.read_ahead.value() >> 10;
+  if (kib == 0) return;
   std::ofstream file(fmt::format("/sys/class/bdi/{}/read_ahead_kb", device));
   file << kib << std::flush;
   if (!file) log(LogLevel::kWarn, "read_ahead={}K cannot be set; it takes root", kib);
@@ -200,6 +205,8 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
   self->transport_ =
       std::make_unique<Transport>(self->session_, self->options_, mount, self->ended_fd_.get());
   self->served_.transport = self->transport_.get();
+  const std::string number = device_mounted_at(options.mountpoint);
+  self->connection_ = Entrusted(number);
   self->notifier_.start(self->session_);
   const Status served = self->transport_->start();
   if (!served) {
@@ -207,7 +214,7 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
     return give_up("the kernel's FUSE did not answer: " + to_text(served.error()),
                    served.error().sys_errno);
   }
-  set_read_ahead(options);
+  set_read_ahead(options, number);
   return self;
 }
 
@@ -226,6 +233,7 @@ void Session::end() {
   // the last of them. Where a disk holds one up it stays, and the end of the process is its end.
   if (transport_->wait_until_answered(kAnswerGrace_ns)) fuse_session_destroy(session_);
   session_ = nullptr;
+  connection_ = Entrusted();
 }
 
 }  // namespace larder::fuse

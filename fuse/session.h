@@ -10,6 +10,7 @@
 #include "notifier.h"
 #include "ops.h"
 #include "transport.h"
+#include "undertaker.h"
 
 #include <memory>
 #include <string>
@@ -59,6 +60,7 @@ class Session {
   fuse_session* session_ = nullptr;
   bool mounted_by_another_ = false;
   std::unique_ptr<Transport> transport_;
+  Entrusted connection_;
 };
 
 }  // namespace larder::fuse

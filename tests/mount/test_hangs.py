@@ -17,6 +17,7 @@ import pytest
 
 from support import (LARDERCTL, Larder, Slowshare, age_tree, is_mounted, pseudo_random, run_larder,
                      wait_until, within)
+from support.load import where_it_waits
 
 LIMIT_S = 2
 OPTIONS = "share_slow=1,share_deadline=20"
@@ -173,6 +174,33 @@ def test_a_read_of_what_hangs_fails_at_the_deadline(workspace):
     assert failure.value.errno in (errno.ETIMEDOUT, errno.EIO)
     world.share.ctl("clear")
     assert hash(path.read_bytes()) is not None
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/fs/fuse/connections"), reason="there is no fusectl file system")
+def test_kill_9_while_a_notice_waits_for_the_kernel_leaves_no_zombie(workspace):
+    """The notifier waits for the lock of a page that a read holds which larder never answers."""
+    world = World(workspace)
+    path = world.larder.path / "stuck"
+    os.stat(path)
+    readers = world.hang("stuck", "read")
+    world.larder.wait_for("vfs.parked", lambda now: now >= 1)
+    # Another version of the same length: the kernel drops no pages by itself.
+    with open(world.share.source / "stuck", "r+b") as file:
+        file.write(b"other")
+
+    def notifier_hangs():
+        within(LIMIT_S, "stat", os.stat, path)
+        return any("notifier D" in line for line in where_it_waits(world.larder.pid).splitlines())
+
+    wait_until(notifier_hangs, "the notifier waits for a page")
+    process = world.larder.process
+    world.larder.kill9(wait=False)
+    assert process.wait(LIMIT_S) == -signal.SIGKILL
+    world.share.ctl("clear")
+    assert readers.wait(LIMIT_S) is not None
+    code, line, right = within(LIMIT_S, "a new mount", mount_again_and_read, world, world.larder)
+    assert (code, right) == (0, True), line
+    assert within(LIMIT_S, "umount", umount, str(world.larder.path)) == (0, "")
 
 
 # -- the end, while something hangs ------------------------------------------------------------------------
