@@ -108,6 +108,8 @@ bool receive(int socket, Connections& connections) {
     if (waiting[1].revents != 0) {
       signalfd_siginfo signal{};
       static_cast<void>(!::read(died.get(), &signal, sizeof signal));
+      // With a thread that hangs the process is still our parent.
+      if (signal.ssi_pid == static_cast<std::uint32_t>(larder)) lives = false;
     }
   }
   // One that has ended is not there any more, and does not mind.
