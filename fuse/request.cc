@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace larder::fuse {
 namespace {
 
 thread_local int answer_to = -1;
+constexpr std::size_t kGroupsMax = 1024;
 
 timespec to_timespec(std::int64_t ns) {
   timespec t{};
@@ -105,6 +107,19 @@ void Request::answer(Answer answer) {
 }
 
 // What libfuse reports of an answer is of no use: the request is gone either way.
+CredentialsRef Request::caller() {
+  const fuse_ctx* context = fuse_req_ctx(request_);
+  auto caller = std::make_shared<Credentials>();
+  caller->uid = context->uid;
+  caller->gid = context->gid;
+  std::array<gid_t, kGroupsMax> groups;
+  const int count = fuse_req_getgroups(request_, static_cast<int>(groups.size()), groups.data());
+  // A caller of another name space, or one that has gone, has no groups that we could know.
+  const auto known = static_cast<std::size_t>(std::clamp(count, 0, static_cast<int>(kGroupsMax)));
+  caller->groups.assign(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(known));
+  return caller;
+}
+
 void Request::error(Error e) {
   answer([&](fuse_req_t r) { fuse_reply_err(r, to_errno(e)); });
 }

@@ -34,6 +34,7 @@ class Request : public ReplySlot {
   void written(ByteCount count) override;
   void position(ByteOffset offset) override;
   void lock(const LockRange& range) override;
+  CredentialsRef caller() override;
   bool interrupted() override { return fuse_req_interrupted(request_) != 0; }
   void link(std::string_view target) override;
   void xattr_size(ByteCount size) override;

@@ -11,6 +11,7 @@
 // kInvalid.
 #pragma once
 
+#include <larder/credentials.h>
 #include <larder/identity.h>
 #include <larder/result.h>
 #include <larder/units.h>
@@ -130,6 +131,10 @@ class Netfs {
   // A sentence for the log: why the last kShareAway. Share threads may not log themselves
   // (src/netfs/share_pool.h), so whoever hears of it does. Thread: any.
   virtual std::string why_away() const { return {}; }
+
+  // The calls that this thread makes are made as `who` until the next act_as(); null: as larder
+  // itself. False: that cannot be, and the thread is as larder itself.
+  virtual bool act_as(const Credentials* who) = 0;
 
   virtual Result<Attributes> stat(const std::string& path, Freshness fresh) = 0;
   // Each name of one directory, as the server has it now: one after the other, but the way there

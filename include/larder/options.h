@@ -26,6 +26,11 @@ enum class Permissions : std::uint8_t {
   kShare,  // the share decides: every call goes through to it
 };
 
+enum class Creds : std::uint8_t {
+  kLarder,  // the share is called as the user that larder runs as
+  kCaller,  // as whoever asks; for root
+};
+
 enum class TransportChoice : std::uint8_t {
   kAuto,     // io_uring where the kernel has it, else /dev/fuse
   kUring,    // the same, with a warning where it cannot be had
@@ -79,6 +84,7 @@ struct MountOptions {
       settings;  // attr_timeout, entry_timeout, negative_timeout, coherency, ro, uid, gid, umask
   bool allow_other = false;
   Permissions permissions = Permissions::kLocal;
+  Creds creds = Creds::kLarder;
   TransportChoice transport = TransportChoice::kAuto;
   ByteCount transport_memory{0};  // 0: an eighth of the machine's, 64 MiB to 1 GiB
   StoreReads store_reads = StoreReads::kAuto;

@@ -9,6 +9,7 @@
 // No lock is held across an answer: the answer may be the kernel's last reference to an inode.
 #pragma once
 
+#include <larder/credentials.h>
 #include <larder/netfs.h>
 #include <larder/result.h>
 #include <larder/units.h>
@@ -66,6 +67,8 @@ class ReplySlot {
   virtual bool park() = 0;
   // Whoever asked has been interrupted, and wants EINTR rather than wait longer.
   virtual bool interrupted() = 0;
+  // Who asked, with all groups; a system call or two.
+  virtual CredentialsRef caller() = 0;
 
   // Each of these is the answer. Called at most once, by Reply only.
   virtual void error(Error error) = 0;
@@ -107,6 +110,7 @@ class Reply {
   std::span<std::byte> payload() { return slot_->payload(); }
   bool park() { return slot_->park(); }
   bool interrupted() { return slot_->interrupted(); }
+  CredentialsRef caller() { return slot_->caller(); }
 
   void error(Error e) {
     answer([&](ReplySlot& s) { s.error(e); });

@@ -49,6 +49,7 @@ struct CallOptions {
   static constexpr Nanoseconds kDefault = 0, kNone = -1;
   Nanoseconds deadline_ns = kDefault;  // from now; kDefault: the share's, kNone: waits for ever
   Fallback fallback = Fallback::kNone;
+  CredentialsRef as = {};  // who asks; where larder cannot act as them the answer is EPERM
 };
 
 // bytes_read and bytes_written are added by those who read and write: a call's result says no bytes

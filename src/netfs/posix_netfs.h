@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "netfs/act_as.h"
 #include "netfs/safe_path.h"
 #include "netfs/share_pool.h"
 #include "netfs/share_root.h"
@@ -32,6 +33,7 @@ class PosixNetfs final : public Netfs {
 
   const Traits& traits() const override { return traits_; }
   std::string why_away() const override { return root_->why_away(); }
+  bool act_as(const Credentials* who) override { return netfs::act_as(who); }
 
   Result<Attributes> stat(const std::string& path, Freshness fresh) override;
   std::vector<Result<Attributes>> stat_names(const std::string& directory,

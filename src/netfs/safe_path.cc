@@ -63,7 +63,9 @@ Result<SafePath> SafePath::resolve(int root, const std::string& path) {
 int SafePath::at_flags() const { return is_root() ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW; }
 
 Result<Fd> SafePath::hold() const {
-  Fd fd(::openat(directory_, is_root() ? "." : name_, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  // The root's "." would have to be searched, which it may not allow.
+  Fd fd(is_root() ? ::fcntl(directory_, F_DUPFD_CLOEXEC, 0)
+                  : ::openat(directory_, name_, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return share_error();
   return fd;
 }

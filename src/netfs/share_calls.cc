@@ -25,6 +25,7 @@
 
 #include <atomic>
 #include <boost/intrusive/list.hpp>
+#include <cerrno>
 #include <limits>
 
 #include "base/mutex.h"
@@ -85,6 +86,7 @@ struct ShareCalls::Core : std::enable_shared_from_this<Core> {
     const std::shared_ptr<Call> call;
     const CallKind kind;
     Fallback fallback = Fallback::kNone;
+    CredentialsRef as;
     Nanoseconds submitted_mono_ns = 0;
     Nanoseconds deadline_mono_ns = kNever;
     bool told = false;  // the Core's lock, as all that follows
@@ -102,7 +104,8 @@ struct ShareCalls::Core : std::enable_shared_from_this<Core> {
   void run(Out& call);     // share thread
   bool begin(Out& call);   // share thread; false: it was told already (C4)
   void finish(Out& call);  // share thread
-  void fire(Out& call);    // the timers' thread
+  void cannot_act(Out& call);
+  void fire(Out& call);  // the timers' thread
   void drain();
 
   void arm_locked(Out& call, Nanoseconds due_mono_ns) REQUIRES(mutex);
@@ -165,6 +168,7 @@ void ShareCalls::Core::submit(CallKind kind, CallOptions call_options, std::shar
                                       : call_options.deadline_ns;
   made->submitted_mono_ns = clock.mono_ns();
   made->fallback = call_options.fallback;
+  made->as = std::move(call_options.as);
   if (deadline_ns != CallOptions::kNone) {
     made->deadline_mono_ns = later(made->submitted_mono_ns, deadline_ns);
   }
@@ -181,9 +185,17 @@ void ShareCalls::Core::run(Out& call) {
   counters.calls.add();
   if (call.kind == CallKind::kData) counters.data_calls.add();
   counters.in_flight.add();
-  call.call->run(*netfs);
+  const bool acts = !call.as || netfs->act_as(call.as.get());
+  acts ? call.call->run(*netfs) : call.call->skip();
+  if (call.as) netfs->act_as(nullptr);
   counters.in_flight.sub();
-  finish(call);
+  acts ? finish(call) : cannot_act(call);
+}
+
+void ShareCalls::Core::cannot_act(Out& call) {
+  std::shared_ptr<Out> timers_reference;
+  const MutexLock lock(mutex);
+  if (!call.told) timers_reference = tell_locked(call, Error{ErrorCode::kShareAnswer, EPERM});
 }
 
 bool ShareCalls::Core::begin(Out& call) {

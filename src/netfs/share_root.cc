@@ -17,6 +17,7 @@
 #include <optional>
 #include <system_error>
 
+#include "netfs/act_as.h"
 #include "netfs/safe_path.h"
 
 namespace larder::netfs {
@@ -167,6 +168,7 @@ Result<ShareRoot::Ref> ShareRoot::current() {
 }
 
 Result<ShareRoot::Ref> ShareRoot::look_again() {
+  const AsLarder not_as_the_caller;
   std::uint64_t changes = 0;
   {
     const MutexLock lock(mutex_);
@@ -234,6 +236,7 @@ Result<ShareRoot::Ref> ShareRoot::open_path(const Seen& seen) {
 
 Result<ShareRoot::Ref> ShareRoot::recover(const Ref& used, Error error) {
   if (error.code != ErrorCode::kShareAnswer) return fail(error);
+  const AsLarder not_as_the_caller;
   const int e = error.sys_errno;
   const bool root_is_removed = e == ENOENT && is_removed(*used);
   if (!says_gone(e) && !says_maybe_gone(e) && !root_is_removed) return fail(error);

@@ -71,9 +71,10 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   }
   if (!park(reply)) return;
   const Asked asked = ask(*inode);
+  const CredentialsRef as = caller_of(reply);
   // Behind a change of our own nobody joins a question of before: its number is part of the key.
   auto ticket = memos_.attributes.get(
-      key_of(*inode, "attr", asked.change_count),
+      key_for(as, *inode, "attr", asked.change_count),
       {.waiter = [this, inode, known,
                   reply = std::move(reply)](const AttributeCache::Answer& answer) mutable {
         if (!answer) {
@@ -85,7 +86,7 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
       }});
   if (!ticket) return;
   parts_.share.call<Attributes>(
-      CallKind::kNames, asking(*inode, known),
+      CallKind::kNames, asking(*inode, known, as),
       [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
       [this, inode, asked, ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
         if (!result) {
@@ -107,6 +108,8 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
     change_removed(*inode, change);
     return answer_attributes(*inode, std::move(reply));
   }
+  // Through a file that somebody else has open for writing the share would let anybody truncate.
+  if (target && options_.as_caller && change.size && !target->path.empty()) target->file = nullptr;
   // The handle's own may be open for writing: ftruncate(2) asks nobody for permission again.
   if (target && change.handle != kNoHandle && inode->is_regular()) {
     if (auto own = handle_of(change.handle).share_file()) target->file = std::move(own);
@@ -114,8 +117,9 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
   const std::uint64_t ticket = change.size ? begin_truncate(*inode, *change.size) : 0;
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [target = std::move(*target), change = AttributeChange(change)](Netfs& netfs) {
         return netfs.set_attributes(target.path, target.file.get(), change);
       },
@@ -158,7 +162,8 @@ void Vfs::stat_fs(NodeId, Reply reply) {
   }
   if (!park(reply)) return;
   parts_.share.call<struct statvfs>(
-      CallKind::kNames, {kFiguresTrust_ns}, [](Netfs& netfs) { return netfs.stat_fs(); },
+      CallKind::kNames, {.deadline_ns = kFiguresTrust_ns},
+      [](Netfs& netfs) { return netfs.stat_fs(); },
       [this, figures, reply = std::move(reply)](Result<struct statvfs> result) mutable {
         if (!result) return reply.stat_fs(figures);
         {
@@ -183,8 +188,10 @@ void Vfs::answer_text(const Text& text, std::size_t size, Reply reply) {
 }
 
 template <class Work, class Answer>
-void Vfs::recall(TextCache& cache, const memo::TreeKey& key, Inode& inode, Reply reply, Work work,
-                 Answer answer) {
+void Vfs::recall(TextCache& cache, std::string_view kind, std::string_view name, Inode& inode,
+                 Reply reply, Work work, Answer answer) {
+  const CredentialsRef as = caller_of(reply);
+  const memo::TreeKey key = key_for(as, inode, kind, name);
   const Nanoseconds now = parts_.clock.mono_ns();
   const bool unasked = serve_unasked(inode);
   const auto good = [now, unasked, trust_ns = attr_trust_ns(inode)](const TextCache::Kept& kept) {
@@ -215,7 +222,7 @@ void Vfs::recall(TextCache& cache, const memo::TreeKey& key, Inode& inode, Reply
                       .accept = good});
   if (!ticket) return;
   parts_.share.call<Text>(
-      CallKind::kNames, asking(inode, cache.peek(key).has_value()),
+      CallKind::kNames, asking(inode, cache.peek(key).has_value(), as),
       [target = std::move(*target), work = std::move(work), now](Netfs& netfs) -> Result<Text> {
         Result<std::string> text = work(netfs, target);
         if (text) return Text{std::move(*text), 0, now};
@@ -251,7 +258,7 @@ void Vfs::get_xattr(NodeId node, std::string_view name, std::size_t size, Reply 
     }
   }
   recall(
-      memos_.xattrs, key_of(*inode, "xattr", name), *inode, std::move(reply),
+      memos_.xattrs, "xattr", name, *inode, std::move(reply),
       [name = std::string(name)](Netfs& netfs, const Target& target) {
         return netfs.get_xattr(target.path, target.file.get(), name);
       },
@@ -269,7 +276,7 @@ void Vfs::list_xattr(NodeId node, std::size_t size, Reply reply) {
   if (parts_.control.owns(node)) return answer_text({}, size, std::move(reply));
   const InodeRef inode = inode_of(node);
   recall(
-      memos_.xattrs, key_of(*inode, "xattr", ""), *inode, std::move(reply),
+      memos_.xattrs, "xattr", "", *inode, std::move(reply),
       [](Netfs& netfs, const Target& target) -> Result<std::string> {
         TRY(const std::vector<std::string> names, netfs.list_xattr(target.path, target.file.get()));
         std::string list;
@@ -303,7 +310,7 @@ void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
 void Vfs::read_link(NodeId node, Reply reply) {
   const InodeRef inode = inode_of(node);
   recall(
-      memos_.links, key_of(*inode, "link"), *inode, std::move(reply),
+      memos_.links, "link", "", *inode, std::move(reply),
       [](Netfs& netfs, const Target& target) { return netfs.read_link(target.path); },
       [](const Text& text, Reply r) {
         text.sys_errno == 0 ? r.link(text.text)

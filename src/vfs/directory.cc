@@ -43,7 +43,7 @@ void Vfs::open_directory(NodeId node, Reply reply) {
   counters_.opens.add();
   counters_.handles.add();
   InodeRef inode = inode_of(node);
-  const KernelListing::Offer offer = offer_listing(*inode);
+  const KernelListing::Offer offer = offer_listing(*inode, caller_of(reply));
   auto* handle = new DirectoryHandle(std::move(inode), offer);
   reply.opened({.handle = handle->id(), .keep_cache = offer.keeps, .cache_dir = offer.fills});
 }
@@ -57,10 +57,10 @@ DirectoryState& Vfs::state_locked(Inode& directory) {
   return *directory.directory;
 }
 
-KernelListing::Offer Vfs::offer_listing(Inode& directory) {
+KernelListing::Offer Vfs::offer_listing(Inode& directory, const CredentialsRef& as) {
   if (!options_.cache_directories || listing_trust_ns(directory) == 0) return {};
   const GoodListing good = good_listing(directory);
-  const auto known = memos_.listings.find(key_of(directory, "list"), good);
+  const auto known = memos_.listings.find(key_for(as, directory, "list"), good);
   MutexLock lock(directory.mutex);
   return state_locked(directory).kernel.open(known ? known->get() : nullptr, good.now_mono_ns);
 }
@@ -117,7 +117,8 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
     if (entries) return then(std::move(entries), std::move(reply));
   }
   Inode& directory = *handle.inode;
-  const memo::TreeKey key = key_of(directory, "list");
+  const CredentialsRef as = caller_of(reply);
+  const memo::TreeKey key = key_for(as, directory, "list");
   auto take = [this, &handle, then = std::move(then)](const ListedRef& entries, Reply r) mutable {
     take_listing(handle, entries);
     then(entries, std::move(r));
@@ -148,7 +149,7 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
             .accept = good});
   if (!ticket) return;
   parts_.share.call<std::vector<Dirent>>(
-      CallKind::kNames, asking(directory, memos_.listings.peek(key).has_value()),
+      CallKind::kNames, asking(directory, memos_.listings.peek(key).has_value(), as),
       [path = std::move(*path)](Netfs& netfs) { return netfs.list(path); },
       [this, now = good.now_mono_ns, directory = handle.inode,
        ticket = std::move(*ticket)](Result<std::vector<Dirent>> result) mutable {
@@ -224,6 +225,7 @@ void Vfs::gather(const std::shared_ptr<Listing>& listing) {
   const std::size_t batch = std::clamp(listing->size / kPlusBytes, kPlusBatchMin, kPlusBatchMax);
   const std::size_t count = std::min(batch, total - first);
   listing->found.resize(count);
+  const CredentialsRef as = caller_of(listing->reply);
   auto tickets = plan_names(*listing, first, count,
                             [this, listing](const std::vector<NameCache::Answer>& answers) {
                               std::size_t at = 0;
@@ -236,7 +238,7 @@ void Vfs::gather(const std::shared_ptr<Listing>& listing) {
                               }
                               answer_listing(*listing);
                             });
-  ask_names(listing->directory, std::move(tickets));
+  ask_names(listing->directory, as, std::move(tickets));
 }
 
 // Fills in what is trusted of these entries; the tickets are for those that nobody asks for yet.
@@ -244,6 +246,7 @@ std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, std::size_
                                                     std::size_t count,
                                                     NameCache::BulkWaiter waiter) {
   const Nanoseconds now = parts_.clock.mono_ns();
+  const CredentialsRef as = caller_of(listing.reply);
   std::vector<memo::TreeKey> keys;
   for (std::size_t i = 0; i < count; ++i) {
     const std::string& name = listing.entries->entries[first + i].name;
@@ -254,14 +257,15 @@ std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, std::size_
     else if (known.inode && serve_unasked(*known.inode))
       listing.found[i] = {known.inode, 0};
     else
-      keys.push_back(key_of(*listing.directory, "names", name));
+      keys.push_back(key_for(as, *listing.directory, "names", name));
   }
   const auto never = [](const NameCache::Kept&) { return false; };
   return memos_.names.get_many(keys, std::move(waiter), never);
 }
 
 // One question for several names, several questions at once: the more the longer the share takes.
-void Vfs::ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> tickets) {
+void Vfs::ask_names(const InodeRef& directory, const CredentialsRef& as,
+                    std::vector<NameCache::Ticket> tickets) {
   const std::size_t each = names_a_call();
   for (std::size_t from = 0; from < tickets.size(); from += each) {
     struct Question {
@@ -271,7 +275,7 @@ void Vfs::ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> ti
     };
     Question question;
     for (std::size_t i = from; i < std::min(from + each, tickets.size()); ++i) {
-      question.names.emplace_back(tickets[i].key().parts().back().name());
+      question.names.emplace_back(tickets[i].key().parts()[kNamePart].name());
       const InodeRef known = names_.find(*directory, question.names.back()).inode;
       question.asked.push_back(known ? ask(*known) : Asked{parts_.clock.mono_ns(), 0});
       question.tickets.push_back(std::move(tickets[i]));
@@ -284,7 +288,7 @@ void Vfs::ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> ti
       Nanoseconds took_ns = 0;
     };
     parts_.share.call<Answers>(
-        CallKind::kNames, asking(*directory, true),
+        CallKind::kNames, asking(*directory, true, as),
         [&clock = parts_.clock, path = std::move(*path),
          names = std::move(names)](Netfs& netfs) -> Result<Answers> {
           const Nanoseconds began = clock.mono_ns();

@@ -117,7 +117,7 @@ void Vfs::launch(Handle& handle, Launch launch) {
   if (!file && !path)
     return landed(*inode, flight, bytes, expected, fail(path.error()), began_share_ns);
   parts_.share.call<Fetched>(
-      CallKind::kData, {},
+      CallKind::kData, {.as = handle.as},
       [path = path.value_or(""), file = std::move(file), bytes, expected,
        offset = to_bytes(flight->range.first), id = inode->file_id, after](Netfs& netfs) mutable {
         return fetch(netfs, path, std::move(file), id, offset,

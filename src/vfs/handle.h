@@ -13,7 +13,9 @@
 #include <string>
 #include <vector>
 
+#include <larder/credentials.h>
 #include "base/mutex.h"
+
 #include "vfs/inode.h"
 #include "vfs/memos.h"
 
@@ -66,7 +68,8 @@ class FileSlot {
 };
 
 struct Handle {
-  Handle(InodeRef node, int open_flags) : inode(std::move(node)), flags(open_flags) {}
+  Handle(InodeRef node, int open_flags, CredentialsRef opener)
+      : inode(std::move(node)), flags(open_flags), as(std::move(opener)) {}
 
   HandleId id() { return HandleId{reinterpret_cast<std::uintptr_t>(this)}; }
   bool writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
@@ -74,7 +77,8 @@ struct Handle {
   bool appends() const { return (flags & O_APPEND) != 0; }
 
   const InodeRef inode;
-  const int flags;  // as the caller gave them
+  const int flags;          // as the caller gave them
+  const CredentialsRef as;  // who opened it; the share is asked for it as them
 
   const std::shared_ptr<FileSlot> slot = std::make_shared<FileSlot>();
   std::shared_ptr<NetfsFile> share_file() const { return slot->get(); }

@@ -97,8 +97,9 @@ void Vfs::try_lock(std::unique_ptr<LockWait> wait) {
     Attributes now;
   };
   const Asked asked = ask(*trying.inode);
+  const CredentialsRef as = caller_of(wait->reply);
   parts_.share.call<Tried>(
-      CallKind::kNames, {},
+      CallKind::kNames, {.as = as},
       [target = std::move(*target), file = lock_file_of(*trying.inode, trying.owner),
        range = trying.range, kind = trying.kind](Netfs& netfs) mutable -> Result<Tried> {
         if (!file) {

@@ -38,9 +38,9 @@ bool Vfs::unreachable(const Error& error) {
 }
 
 // With something to fall back on, a question waits no longer than it takes to call the share slow.
-CallOptions Vfs::asking(const Inode& about, bool known) const {
-  if (!known || !may_serve_unasked(about)) return {};
-  return {.deadline_ns = options_.share_slow_ns, .fallback = Fallback::kKnown};
+CallOptions Vfs::asking(const Inode& about, bool known, CredentialsRef as) const {
+  if (!known || !may_serve_unasked(about)) return {.as = std::move(as)};
+  return {.deadline_ns = options_.share_slow_ns, .fallback = Fallback::kKnown, .as = std::move(as)};
 }
 
 // Who wants to know for certain gets the share's error instead.
@@ -62,7 +62,7 @@ void Vfs::probe() {
   if (now - last < kProbeInterval_ns || !last_probe_mono_ns_.compare_exchange_strong(last, now))
     return;
   parts_.share.call<Attributes>(
-      CallKind::kNames, {options_.share_slow_ns},
+      CallKind::kNames, {.deadline_ns = options_.share_slow_ns},
       [](Netfs& netfs) { return netfs.stat("", Freshness::kServer); }, [](Result<Attributes>) {});
 }
 
@@ -199,7 +199,8 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
       return answer_entry(*found.inode, 0, std::move(reply));
     }
   }
-  const memo::TreeKey key = key_of(*directory, "names", name);
+  const CredentialsRef as = caller_of(reply);
+  const memo::TreeKey key = key_for(as, *directory, "names", name);
   const auto absent = [now](const std::shared_ptr<const Looked>& looked) {
     return now < looked->until_mono_ns;
   };
@@ -217,7 +218,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   if (!ticket) return;
   const Asked asked = found.inode ? ask(*found.inode) : Asked{now, 0};
   parts_.share.call<Attributes>(
-      CallKind::kNames, asking(*directory, found.inode != nullptr),
+      CallKind::kNames, asking(*directory, found.inode != nullptr, as),
       [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
       [this, directory, name = std::string(name), asked,
        ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {

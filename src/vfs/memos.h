@@ -11,6 +11,7 @@
 //   file, "attr", n         its attributes, asked for behind its n-th change of our own
 //   file, "link"            a symbolic link's target
 //   file, "xattr", name     one extended attribute; an empty name: their list
+// With creds=caller, who asked stands behind each of these: what is invalidated is so for all.
 // What we change ourselves is invalidated behind the share's answer and before ours. So an answer
 // of the share that was asked for before, and came after, tells who waited and is not kept.
 #pragma once
@@ -83,6 +84,8 @@ struct Memos {
     xattrs.register_in(registry);
   }
 };
+
+constexpr std::size_t kNamePart = 4;  // where the name stands in the key of a name
 
 template <class... Parts>
 memo::TreeKey key_of(const Inode& inode, const Parts&... parts) {

@@ -98,6 +98,10 @@ TransportStats& Mount::transport_stats() { return impl_->transport_stats; }
 const std::vector<std::string>& Mount::notes() const { return impl_->notes; }
 
 SetUp<std::monostate> Mount::Impl::open() {
+  if (options.creds == Creds::kCaller && ::geteuid() != 0)
+    return complain(ErrorCode::kPermission,
+                    "creds=caller needs root, which alone may call the share as somebody else; "
+                    "leave it out, or mount as root");
   SetUp<std::monostate> opened = open_share();
   if (opened) opened = enter_cache();
   if (!opened) {
@@ -107,19 +111,21 @@ SetUp<std::monostate> Mount::Impl::open() {
     return opened;
   }
   control = std::make_unique<Control>(options.control, ::getuid(), ::getgid(), clock);
-  vfs = std::make_unique<Vfs>(VfsParts{*share, *host.cache, share_cookie, host.answer, host.timers,
-                                       clock, policy, *control},
-                              VfsOptions{.share = options.share,
-                                         .share_slow_ns = options.share_slow_ns,
-                                         .memory_bytes = memory_of(options).value(),
-                                         .writeback_cache = options.writeback_cache,
-                                         .share_locks = options.locks == Locks::kShare,
-                                         .direct_io = options.direct_io,
-                                         .store_reads = options.store_reads,
-                                         .skip_flush = options.kernel.skip_flush,
-                                         .cache_directories = options.kernel.cache_directories,
-                                         .gives_files_away = ::geteuid() == 0},
-                              at_mount.root, at_mount.figures);
+  vfs = std::make_unique<Vfs>(
+      VfsParts{*share, *host.cache, share_cookie, host.answer, host.timers, clock, policy,
+               *control},
+      VfsOptions{.share = options.share,
+                 .share_slow_ns = options.share_slow_ns,
+                 .memory_bytes = memory_of(options).value(),
+                 .writeback_cache = options.writeback_cache,
+                 .share_locks = options.locks == Locks::kShare,
+                 .direct_io = options.direct_io,
+                 .store_reads = options.store_reads,
+                 .skip_flush = options.kernel.skip_flush,
+                 .cache_directories = options.kernel.cache_directories,
+                 .gives_files_away = ::geteuid() == 0 && options.creds == Creds::kLarder,
+                 .as_caller = options.creds == Creds::kCaller},
+      at_mount.root, at_mount.figures);
   vfs->register_in(registry);
   transport_stats.register_in(registry);
   registry.add("stage.share_ns", stats::Unit::kNanoseconds, "time of calls to the share",

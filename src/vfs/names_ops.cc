@@ -43,8 +43,9 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
   const Asked asked{parts_.clock.mono_ns(), 0};
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [path = std::move(*path), owner = owner_of_new(*directory, caller),
        make = std::move(make)](Netfs& netfs) mutable -> Result<Attributes> {
         TRY(const Attributes made, make(netfs, path));
@@ -104,8 +105,9 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
   Result<std::string> to = names_.path_of(*directory, new_name);
   if (!from || !to) return reply.error(from ? to.error() : from.error());
   if (!park(reply)) return;
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [from = std::move(*from), to = std::move(*to)](Netfs& netfs) {
         return netfs.make_link(from, to);
       },
@@ -165,8 +167,9 @@ void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove rem
   const InodeRef known = names_.find(*directory, name).inode;
   if (!park(reply)) return;
   using Kept = std::shared_ptr<NetfsFile>;
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<Kept>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [path = std::move(*path), remove, known,
        keep = must_keep_file(known)](Netfs& netfs) -> Result<Kept> {
         Kept kept = keep ? keep_file(netfs, path, known) : nullptr;
@@ -209,8 +212,9 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
     Attributes now;
     std::shared_ptr<NetfsFile> kept;  // of what was replaced, and is open here
   };
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<Renamed>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced,
        keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
         Renamed answer;

@@ -26,7 +26,8 @@ bool Vfs::may_open_unasked(const Inode& inode, int flags) const {
   if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0 || !inode.is_regular())
     return false;
   if (serve_unasked(inode)) return true;
-  return !asks_at_open(inode) && trusted(inode);
+  // Whether this caller may, only the share can tell.
+  return !asks_at_open(inode) && trusted(inode) && !options_.as_caller;
 }
 
 // A kernel that gathers writes reads what it completes pages from, and knows itself where the end
@@ -79,8 +80,9 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   if (!park(reply)) return;
   const Asked asked = ask(*inode);
   const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
-      CallKind::kNames, asking(*inode, fallback),
+      CallKind::kNames, asking(*inode, fallback, as),
       [path = std::move(*path), flags, caller](Netfs& netfs) {
         return open_for(netfs, path, flags, caller);
       },
@@ -108,7 +110,7 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
 // is there where it came from a create.
 void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
-  auto handle = std::make_unique<Handle>(InodeRef(&inode), flags);
+  auto handle = std::make_unique<Handle>(InodeRef(&inode), flags, caller_of(reply));
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
   if (share) handle->slot->set_if_empty(share->file);
@@ -150,8 +152,9 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
   const Asked asked{parts_.clock.mono_ns(), 0};
+  const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
-      CallKind::kNames, {CallOptions::kNone},
+      CallKind::kNames, until_answered(as),
       [path = std::move(*path), flags, mode,
        owner = owner_of_new(*directory, caller)](Netfs& netfs) -> Result<OpenedFile> {
         TRY(OpenedFile made, netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));

@@ -90,6 +90,7 @@ std::string word_text(const Words<E, N>& words, E value) {
   return "?";
 }
 
+constexpr Words<Creds, 2> kCreds{{{"larder", Creds::kLarder}, {"caller", Creds::kCaller}}};
 constexpr Words<Permissions, 2> kPermissions{
     {{"local", Permissions::kLocal}, {"share", Permissions::kShare}}};
 constexpr Words<Locks, 2> kLocks{{{"local", Locks::kLocal}, {"share", Locks::kShare}}};
@@ -425,6 +426,12 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "the user of larder.",
      "local or share", [](Out o, Text v) { return set_word(kPermissions, v, o.permissions); },
      [](In o) { return word_text(kPermissions, o.permissions); }},
+    {"Access", "creds", "larder|caller", "larder",
+     "As whom the share is called. caller: as whoever asks, so that the share's own checks decide; "
+     "each open asks it. "
+     "For root.",
+     "larder or caller", [](Out o, Text v) { return set_word(kCreds, v, o.creds); },
+     [](In o) { return word_text(kCreds, o.creds); }},
     {"Access", "uid", "ID", "share", "Shows this user as the owner of every file.", kId,
      [](Out o, Text v) { return set_id(v, o.settings.uid); },
      [](In o) { return id_text(o.settings.uid); }},

@@ -63,7 +63,7 @@ void Vfs::allocate(NodeId node, HandleId id, int mode, ByteOffset offset, ByteCo
   const bool grows = (mode & FALLOC_FL_KEEP_SIZE) == 0;
   const std::uint64_t end = grows ? offset.value() + length.value() : 0;
   parts_.share.call<Attributes>(
-      CallKind::kData, {CallOptions::kNone},
+      CallKind::kData, until_answered(handle.as),
       [file, mode, offset, length](Netfs& netfs) -> Result<Attributes> {
         TRY_OK(netfs.allocate(*file, mode, offset, length));
         return netfs.stat(*file, Freshness::kServer);
@@ -84,7 +84,7 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
   parts_.share.call<ByteOffset>(
-      CallKind::kNames, {},
+      CallKind::kNames, {.as = handle.as},
       [target = std::move(*target), file_id = inode->file_id, offset,
        whence](Netfs& netfs) mutable -> Result<ByteOffset> {
         TRY(const auto file, opened_now(netfs, target.path, std::move(target.file), file_id));
@@ -116,7 +116,7 @@ void Vfs::copy_range(const FilePlace& from, const FilePlace& to, ByteCount lengt
     Attributes after;
   };
   parts_.share.call<Copied>(
-      CallKind::kData, {CallOptions::kNone},
+      CallKind::kData, until_answered(target.as),
       [out_of = std::move(*out_of), file_id = source_inode->file_id, into, from = from.offset,
        to = to.offset, asked](Netfs& netfs) mutable -> Result<Copied> {
         TRY(const auto file, opened_now(netfs, out_of.path, std::move(out_of.file), file_id));

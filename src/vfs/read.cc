@@ -162,8 +162,9 @@ void Vfs::ask_then_read(std::unique_ptr<ParkedRead> read) {
   Result<Target> target = target_of(*inode);
   if (!target) return read->reply.error(target.error());
   const Asked asked = ask(*inode);
+  const CredentialsRef as = read->handle.as;
   parts_.share.call<Attributes>(
-      CallKind::kNames, {},
+      CallKind::kNames, {.as = as},
       [target = std::move(*target)](Netfs& netfs) { return target.stat(netfs); },
       [this, inode, asked, read = std::move(read)](const Result<Attributes>& result) mutable {
         if (!result) return read->reply.error(result.error());
@@ -299,8 +300,9 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
   std::shared_ptr<NetfsFile> file = read->handle.readable() ? read->handle.share_file() : nullptr;
   if (!path && !file) file = inode.open_file(OpenFiles::Use::kReading);
   if (!path && !file) return read->reply.error(path.error());
+  const CredentialsRef as = read->handle.as;
   parts_.share.call<ByteCount>(
-      CallKind::kData, {},
+      CallKind::kData, {.as = as},
       [path = path.value_or(""), file, buffer, offset, count](Netfs& netfs) -> Result<ByteCount> {
         std::shared_ptr<NetfsFile> opened = file;
         if (!opened) {

@@ -75,6 +75,7 @@ struct VfsOptions {
   bool skip_flush = true;         // of handles that cannot write
   bool cache_directories = true;  // the kernel may keep listings that are trusted
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
+  bool as_caller = false;         // creds=caller
 };
 
 struct VfsParts {
@@ -201,7 +202,19 @@ class Vfs final : public Filesystem {
   bool still_is(Inode& inode, const Attributes& attributes);
   bool serve_unasked(const Inode& inode) const;
   bool may_serve_unasked(const Inode& inode) const;
-  CallOptions asking(const Inode& about, bool known) const;
+  CallOptions asking(const Inode& about, bool known, CredentialsRef as) const;
+  // As whom the share is asked for `reply`, and under which key, since answers are kept by caller.
+  CredentialsRef caller_of(Reply& reply) const {
+    return options_.as_caller ? reply.caller() : nullptr;
+  }
+  template <class... Parts>
+  static memo::TreeKey key_for(const CredentialsRef& as, const Inode& inode,
+                               const Parts&... parts) {
+    return as ? key_of(inode, parts..., as->key()) : key_of(inode, parts...);
+  }
+  static CallOptions until_answered(CredentialsRef as) {
+    return {.deadline_ns = CallOptions::kNone, .as = std::move(as)};
+  }
   void probe();
   static bool unreachable(const Error& error);
 
@@ -231,8 +244,8 @@ class Vfs final : public Filesystem {
   // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
   // wait.
   template <class Work, class Answer>
-  void recall(TextCache& cache, const memo::TreeKey& key, Inode& inode, Reply reply, Work work,
-              Answer answer);
+  void recall(TextCache& cache, std::string_view kind, std::string_view name, Inode& inode,
+              Reply reply, Work work, Answer answer);
   static bool was_removed(Inode& inode);
   void change_removed(Inode& inode, const AttributeChange& change);
   Result<Target> target_of(const Inode& inode) const;
@@ -290,7 +303,7 @@ class Vfs final : public Filesystem {
   static DirectoryState& state_locked(Inode& directory) REQUIRES(directory.mutex);
   static void told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns);
   void take_listing(DirectoryHandle& handle, const ListedRef& listed);
-  KernelListing::Offer offer_listing(Inode& directory);
+  KernelListing::Offer offer_listing(Inode& directory, const CredentialsRef& as);
   template <class Then>
   void with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply reply, Then then);
   static bool add_dots(Inode& directory, std::uint64_t& offset, std::size_t& used, std::size_t size,
@@ -300,7 +313,8 @@ class Vfs final : public Filesystem {
   void gather(const std::shared_ptr<Listing>& listing);
   std::vector<NameCache::Ticket> plan_names(Listing& listing, std::size_t first, std::size_t count,
                                             NameCache::BulkWaiter waiter);
-  void ask_names(const InodeRef& directory, std::vector<NameCache::Ticket> tickets);
+  void ask_names(const InodeRef& directory, const CredentialsRef& as,
+                 std::vector<NameCache::Ticket> tickets);
   std::size_t names_a_call() const;
   void took_a_name(Nanoseconds took_ns);
   void answer_listing(Listing& listing);
@@ -471,8 +485,9 @@ void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
   Result<Target> target = target_of(inode);
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
+  CredentialsRef as = caller_of(reply);
   parts_.share.call<T>(
-      CallKind::kNames, {},
+      CallKind::kNames, {.as = std::move(as)},
       [target = std::move(*target), work = std::move(work)](Netfs& netfs) mutable {
         return Result<T>(work(netfs, target));
       },

@@ -52,7 +52,7 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
   }
   // No deadline: the payload is the request's own buffer, and the share may still read it.
   parts_.share.call<Written>(
-      CallKind::kData, {CallOptions::kNone},
+      CallKind::kData, until_answered(handle.as),
       [file, offset, data, appends = handle.appends()](Netfs& netfs) -> Result<Written> {
         TRY(const ByteCount count, netfs.write(*file, offset, data));
         if (!appends) return Written{count, std::nullopt};

@@ -52,8 +52,9 @@ def test_names_attributes_and_permissions(workspace, share, options):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_names_as_another_user(workspace, share):
-    mount(workspace, share, "dev,suid,allow_other", owner=3001)
+@pytest.mark.parametrize("options", ["", "creds=caller"])
+def test_names_as_another_user(workspace, share, options):
+    mount(workspace, share, ",".join(["dev,suid,allow_other", options]).rstrip(","), owner=3001)
     differ(workspace, share, "names", steps=NAMES, user=3001)
 
 

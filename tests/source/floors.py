@@ -29,7 +29,7 @@ HEADER_FLOOR = {
     "stats": "stats", "pager": "stats",
     "flight": "memo",
     "io_engine": "io", "reactor": "io",
-    "identity": "netfs", "flock": "netfs", "netfs": "netfs", "share_calls": "netfs",
+    "credentials": "netfs", "identity": "netfs", "flock": "netfs", "netfs": "netfs", "share_calls": "netfs",
     "device": "store", "records": "store", "store": "store",
     "store_check": "store",
     "backend": "cache", "cookie": "cache", "pages": "cache",
@@ -40,8 +40,8 @@ HEADER_FLOOR = {
 # The store keeps what a share says of its files, so its records are made of the netfs' data types:
 # the one place where a floor sees a neighbour's words. It calls nothing of it.
 EXTRA_HEADERS = {
-    "store": ("identity", "netfs"),
-    "cache": ("identity", "netfs"),
+    "store": ("credentials", "identity", "netfs"),
+    "cache": ("credentials", "identity", "netfs"),
 }
 
 # Libraries with one home, by the start of the path in <...>. A path may be a folder or a file.

@@ -65,6 +65,7 @@ Status SimNetfs::begin(SimCall call) {
     const MutexLock lock(mutex_);
     ++counts_[index(call)];
     if (away_) return fail(ErrorCode::kShareAway);
+    if (refused_ && acting_as_ == refused_) return no(EACCES);
     Fault& fault = faults_[index(call)];
     if (fault.times > 0) {
       --fault.times;
@@ -333,6 +334,17 @@ void SimNetfs::fail_next(SimCall call, int sys_errno, unsigned times) {
 void SimNetfs::go_away() {
   const MutexLock lock(mutex_);
   away_ = true;
+}
+
+void SimNetfs::refuse(std::uint32_t uid) {
+  const MutexLock lock(mutex_);
+  refused_ = uid;
+}
+
+bool SimNetfs::act_as(const Credentials* who) {
+  const MutexLock lock(mutex_);
+  acting_as_ = who != nullptr ? std::optional(who->uid) : std::nullopt;
+  return true;
 }
 
 void SimNetfs::come_back() {

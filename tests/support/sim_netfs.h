@@ -81,7 +81,8 @@ class SimNetfs final : public Netfs {
 
   // --- Faults.
   void fail_next(SimCall call, int sys_errno, unsigned times = 1);
-  void go_away();  // every call is kShareAway until come_back()
+  void refuse(std::uint32_t uid);  // each call that is made as this user is EACCES
+  void go_away();                  // every call is kShareAway until come_back()
   void come_back();
   // The next reads bring half of what is asked: a broken share, since the contract is to read on.
   void cut_next_reads(unsigned times);
@@ -99,6 +100,7 @@ class SimNetfs final : public Netfs {
   // --- Netfs
   const Traits& traits() const override { return traits_; }
   std::string why_away() const override { return "the test says so"; }
+  bool act_as(const Credentials* who) override;
   Result<Attributes> stat(const std::string& path, Freshness fresh) override;
   Result<std::vector<Dirent>> list(const std::string& path) override;
   Result<std::string> read_link(const std::string& path) override;
@@ -178,6 +180,8 @@ class SimNetfs final : public Netfs {
   std::uint64_t mounts_ GUARDED_BY(mutex_) = 1;
   Nanoseconds keep_ns_ GUARDED_BY(mutex_);
   bool away_ GUARDED_BY(mutex_) = false;
+  // Of the one thread that calls.
+  std::optional<std::uint32_t> acting_as_ GUARDED_BY(mutex_), refused_ GUARDED_BY(mutex_);
   unsigned cut_reads_ GUARDED_BY(mutex_) = 0;
   struct Fault {
     int sys_errno = 0;

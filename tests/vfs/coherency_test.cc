@@ -339,3 +339,70 @@ TEST_CASE("fetches that are out count, and give their memory back") {
   world.release(found.entry.node, opened.open.handle);
   CHECK(world.vfs->memory_used() < before + (64 << 10));
 }
+
+// -- creds=caller
+
+namespace {
+
+CredentialsRef user(std::uint32_t uid) {
+  return std::make_shared<const Credentials>(Credentials{uid, uid, {}});
+}
+
+}  // namespace
+
+TEST_CASE("as whoever asks: what one caller is refused another still gets, and is never cached") {
+  World world({.settings = kTtl60, .as_caller = true});
+  world.share.put("f", "text");
+  world.share.refuse(1000);
+  SECTION("side by side") {
+    world.caller = user(1000);
+    const Asked refused = start_lookup(world, "f");
+    world.caller = user(1001);
+    const Asked let_in = start_lookup(world, "f");
+    world.settle();
+    CHECK(refused->error->sys_errno == EACCES);
+    CHECK(let_in->ok());
+  }
+  SECTION("one after the other") {
+    world.caller = user(1001);
+    Answer found;
+    const Answer opened = world.find_and_open("f", found);
+    REQUIRE(opened.ok());
+    CHECK(world.read(found.entry.node, opened.open.handle, 0, 100).data == "text");
+    // All of it is cached and trusted, and yet the share decides.
+    world.caller = user(1000);
+    CHECK(world.open(found.entry.node).error->sys_errno == EACCES);
+    const Answer listing =
+        world.run([&](Reply r) { world.vfs->open_directory(kRootNode, std::move(r)); });
+    CHECK(world
+              .run([&](Reply r) {
+                world.vfs->read_directory(kRootNode, listing.open.handle, 0, 1 << 20, std::move(r));
+              })
+              .error->sys_errno == EACCES);
+    world.run([&](Reply r) {
+      world.vfs->release_directory(kRootNode, listing.open.handle, std::move(r));
+    });
+    world.caller = user(1001);
+    CHECK(world.list().names.size() == 3);
+    CHECK(world.open(found.entry.node).ok());
+  }
+  SECTION("a refusal ends with what refused") {
+    world.caller = user(1000);
+    CHECK(world.lookup("f").error->sys_errno == EACCES);
+    world.share.refuse(1);
+    CHECK(world.lookup("f").ok());
+  }
+}
+
+TEST_CASE("as whoever asks: a warm read asks nobody") {
+  World world({.as_caller = true});
+  world.share.put("f", "text");
+  world.age();
+  world.caller = user(1001);
+  CHECK(world.cat("f").data == "text");
+  Answer found;
+  const Answer opened = world.find_and_open("f", found);
+  const auto before = world.share.calls();
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 100).data == "text");
+  CHECK(world.share.calls() == before);
+}

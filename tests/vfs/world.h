@@ -29,6 +29,7 @@ namespace larder::test {
 struct Answer {
   bool done = false;
   bool interrupted = false;  // set by a test
+  CredentialsRef caller;
   LockRange lock;
   std::optional<Error> error;
   Entry entry;
@@ -78,6 +79,7 @@ class Slot final : public ReplySlot {
     answer_->count = count.value();
     finish();
   }
+  CredentialsRef caller() override { return answer_->caller; }
   bool interrupted() override { return answer_->interrupted; }
   void lock(const LockRange& range) override {
     answer_->lock = range;
@@ -128,6 +130,7 @@ struct WorldOptions {
   Settings settings{};
   ByteCount store_size{64u << 20};
   std::uint64_t memory_bytes = 256 << 20;
+  bool as_caller = false;
 };
 
 class World {
@@ -166,6 +169,7 @@ class World {
   template <class Start>
   Asked ask(Start start) {
     auto answer_to = std::make_shared<Answer>();
+    answer_to->caller = caller;
     auto slot = std::make_unique<Slot>(answer_to);
     start(Reply(*slot.release()));
     return answer_to;
@@ -288,7 +292,9 @@ class World {
                                   ByteCount{0}, nullptr, 1);
     control.emplace(".larder", 0u, 0u, clock);
     vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control},
-                VfsOptions{.share = "simulated", .memory_bytes = options_.memory_bytes},
+                VfsOptions{.share = "simulated",
+                           .memory_bytes = options_.memory_bytes,
+                           .as_caller = options_.as_caller},
                 *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
     settle();
@@ -328,6 +334,7 @@ class World {
   SimNetfs share;
   std::optional<SimEngine> engine;
   StepQueue pool, answer, machine;
+  CredentialsRef caller;  // of the requests that follow
   Timers timers{clock};
   Kernel kernel;
   std::optional<Policy> policy;
