@@ -25,6 +25,7 @@ void Vfs::answer_attributes(const Inode& inode, Reply reply) {
 Result<Target> Vfs::target_of(const Inode& inode) const {
   Target target{{}, inode.open_file(OpenFiles::Use::kAny)};
   Result<std::string> path = names_.path_of(inode);
+  if (!path && !target.file) target.file = inode.any_open_file(OpenFiles::Use::kAny);
   if (!path && !target.file) return fail(path.error());
   target.path = std::move(path).value_or("");
   return target;
@@ -65,16 +66,18 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   if (!target && was_removed(*inode)) return answer_attributes(*inode, std::move(reply));
   if (!target) return reply.error(target.error());
   bool known = false;
+  std::uint64_t last_change = 0;
   {
     MutexLock lock(inode->mutex);
     known = inode->attributes_known;
+    last_change = inode->last_change;
   }
   if (!park(reply)) return;
-  const Asked asked = ask(*inode);
+  const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
   // Behind a change of our own nobody joins a question of before: its number is part of the key.
   auto ticket = memos_.attributes.get(
-      key_for(as, *inode, "attr", asked.change_count),
+      key_for(as, *inode, "attr", last_change),
       {.waiter = [this, inode, known,
                   reply = std::move(reply)](const AttributeCache::Answer& answer) mutable {
         if (!answer) {

@@ -270,14 +270,12 @@ void Vfs::ask_names(const InodeRef& directory, const CredentialsRef& as,
   for (std::size_t from = 0; from < tickets.size(); from += each) {
     struct Question {
       std::vector<std::string> names;
-      std::vector<Asked> asked;
+      Asked asked;
       std::vector<NameCache::Ticket> tickets;
     };
-    Question question;
+    Question question{.names = {}, .asked = ask(), .tickets = {}};
     for (std::size_t i = from; i < std::min(from + each, tickets.size()); ++i) {
       question.names.emplace_back(tickets[i].key().parts()[kNamePart].name());
-      const InodeRef known = names_.find(*directory, question.names.back()).inode;
-      question.asked.push_back(known ? ask(*known) : Asked{parts_.clock.mono_ns(), 0});
       question.tickets.push_back(std::move(tickets[i]));
     }
     Result<std::string> path = names_.path_of(*directory);
@@ -301,7 +299,7 @@ void Vfs::ask_names(const InodeRef& directory, const CredentialsRef& as,
           for (std::size_t i = 0; i < count; ++i) {
             const Result<Attributes> one =
                 answers ? answers->of[i] : Result<Attributes>(fail(answers.error()));
-            looked_up(*directory, question.names[i], question.asked[i], one,
+            looked_up(*directory, question.names[i], question.asked, one,
                       std::move(question.tickets[i]));
           }
         });

@@ -100,32 +100,50 @@ void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
   }
 }
 
+// What a handle opened serves it for as long as that speaks for the inode (open_files.h); null: the
+// path is to be opened.
+std::shared_ptr<NetfsFile> Vfs::file_to_read(const Inode& inode, const FileSlot& slot,
+                                             bool has_name) {
+  const std::shared_ptr<NetfsFile> own = slot.to_read();
+  if (std::shared_ptr<NetfsFile> file = own ? inode.if_its_own(own) : nullptr) return file;
+  if (!has_name) return own ? own : inode.any_open_file(OpenFiles::Use::kReading);
+  return own ? inode.open_file(OpenFiles::Use::kReading) : nullptr;
+}
+
+// What a fetch of the version `of` opened serves the handle from here on, if that is still current.
+void Vfs::keep_to_read(Inode& inode, FileSlot& slot, const std::shared_ptr<NetfsFile>& file,
+                       std::uint64_t of) {
+  MutexLock lock(inode.mutex);
+  if (of != inode.generation.load() || slot.to_read() == file) return;
+  slot.set_to_read(file);
+  if (!inode.open_files.has(file)) inode.open_files.add(file, OpenFiles::Use::kReading);
+}
+
 void Vfs::launch(Handle& handle, Launch launch) {
   const InodeRef inode = handle.inode;
   const memo::FlightRef flight = std::move(launch.flight);
   const ByteCount expected = launch.expected;
   const auto bytes = fetch_buffer(to_bytes(flight->range.count).value());
   // A handle that was opened without asking the share gets its file at the first miss.
-  const std::shared_ptr<FileSlot> slot =
-      handle.readable() ? handle.slot : std::make_shared<FileSlot>();
-  std::shared_ptr<NetfsFile> file = slot->get();
-  Result<std::string> path = names_.path_of(*inode);
-  if (!file && !path) file = inode->open_file(OpenFiles::Use::kReading);
+  const std::shared_ptr<FileSlot> slot = handle.slot_to_read();
+  std::vector<std::string> paths = names_.paths_of(*inode);
+  std::shared_ptr<NetfsFile> file = file_to_read(*inode, *slot, !paths.empty());
   const bool immutable = parts_.policy.resolve(*inode).coherency == Coherency::kImmutable;
   const After after = immutable ? After::kTrusted : After::kAsked;
   const Nanoseconds began_share_ns = share_clock_.now_ns();
-  if (!file && !path)
-    return landed(*inode, flight, bytes, expected, fail(path.error()), began_share_ns);
   parts_.share.call<Fetched>(
       CallKind::kData, {.as = handle.as},
-      [path = path.value_or(""), file = std::move(file), bytes, expected,
-       offset = to_bytes(flight->range.first), id = inode->file_id, after](Netfs& netfs) mutable {
-        return fetch(netfs, path, std::move(file), id, offset,
-                     bytes->span().first(expected.value()), after);
+      [paths = std::move(paths), file = std::move(file), bytes, expected,
+       offset = to_bytes(flight->range.first), id = inode->file_id,
+       after](Netfs& netfs) mutable -> Result<Fetched> {
+        if (!file) {
+          TRY(file, opened_now(netfs, paths, id));
+        }
+        return fetch(netfs, std::move(file), offset, bytes->span().first(expected.value()), after);
       },
       [this, inode, flight, bytes, expected, began_share_ns, slot](Result<Fetched> result) {
         if (result) {
-          slot->set_if_empty(result->file);
+          keep_to_read(*inode, *slot, result->file, flight->version);
           parts_.share.counters().bytes_read.add(result->count.value());
         }
         landed(*inode, flight, bytes, expected, result, began_share_ns);
@@ -133,10 +151,8 @@ void Vfs::launch(Handle& handle, Launch launch) {
 }
 
 // On a share thread: the bytes, and which version the file is of behind them.
-Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, const std::string& path,
-                                std::shared_ptr<NetfsFile> file, const FileId& id,
-                                ByteOffset offset, std::span<std::byte> into, After after) {
-  TRY(file, opened_now(netfs, path, std::move(file), id));
+Result<Vfs::Fetched> Vfs::fetch(Netfs& netfs, std::shared_ptr<NetfsFile> file, ByteOffset offset,
+                                std::span<std::byte> into, After after) {
   TRY(const ByteCount count, netfs.read(*file, offset, into));
   if (after == After::kTrusted) return Fetched{count, std::nullopt, std::move(file)};
   TRY(const Attributes now, netfs.stat(*file, Freshness::kServer));
@@ -167,6 +183,7 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
         // The last writer has gone and its session is not settled yet: nobody here changes the
         // file, so that what shows otherwise than before may be half of the one, half of the other.
         inode.attributes = *result->after;
+        inode.shows_foreign_version_locked();
         forget_pages_locked(inode);
         begin_write_session_anew_locked(inode, *result->after);
         new_version = true;

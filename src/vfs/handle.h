@@ -57,14 +57,24 @@ class FileSlot {
     MutexLock lock(mutex_);
     return file_;
   }
-  void set_if_empty(const std::shared_ptr<NetfsFile>& file) {
+  // What is read through: another one where the handle has moved on to a file that the name became.
+  std::shared_ptr<NetfsFile> to_read() const {
     MutexLock lock(mutex_);
-    if (!file_) file_ = file;
+    return to_read_ ? to_read_ : file_;
+  }
+  void set(const std::shared_ptr<NetfsFile>& file) {
+    MutexLock lock(mutex_);
+    file_ = file;
+  }
+  void set_to_read(const std::shared_ptr<NetfsFile>& file) {
+    MutexLock lock(mutex_);
+    (file_ ? to_read_ : file_) = file;
   }
 
  private:
   mutable Mutex mutex_{Rank::kLeaf};
   std::shared_ptr<NetfsFile> file_ GUARDED_BY(mutex_);
+  std::shared_ptr<NetfsFile> to_read_ GUARDED_BY(mutex_);
 };
 
 struct Handle {
@@ -82,6 +92,10 @@ struct Handle {
 
   const std::shared_ptr<FileSlot> slot = std::make_shared<FileSlot>();
   std::shared_ptr<NetfsFile> share_file() const { return slot->get(); }
+  // One of its own where what was opened is not open for reading.
+  std::shared_ptr<FileSlot> slot_to_read() const {
+    return readable() ? slot : std::make_shared<FileSlot>();
+  }
 
   Mutex mutex{Rank::kHandle};
   ReadAhead ahead GUARDED_BY(mutex);

@@ -99,6 +99,20 @@ class Inode : public boost::intrusive::list_base_hook<> {
     MutexLock lock(mutex);
     return open_files.find(use);
   }
+  // The same where it has no name any more.
+  std::shared_ptr<NetfsFile> any_open_file(OpenFiles::Use use) const {
+    MutexLock lock(mutex);
+    return open_files.find_any(use);
+  }
+  // A version that we did not make: on a share without stable numbers it may be another file's.
+  void shows_foreign_version_locked() REQUIRES(mutex) {
+    if (file_id.given()) open_files.are_of_before();
+  }
+  // `file`, which somebody opened on this inode, or null where it may be another file by now.
+  std::shared_ptr<NetfsFile> if_its_own(std::shared_ptr<NetfsFile> file) const {
+    MutexLock lock(mutex);
+    return open_files.is_of_before(file) ? nullptr : std::move(file);
+  }
   // Null when the last reference is gone and the inode on its way out.
   InodeRef reference_if_alive();
   bool is_referenced() const { return references_.load(std::memory_order_acquire) != 0; }
@@ -115,8 +129,9 @@ class Inode : public boost::intrusive::list_base_hook<> {
   Attributes attributes GUARDED_BY(mutex);
   bool attributes_known GUARDED_BY(mutex) = false;
   Nanoseconds trusted_until_mono_ns GUARDED_BY(mutex) = 0;
-  // Counts our own changes: an answer that was asked for before one is not believed behind it.
-  std::uint64_t change_count GUARDED_BY(mutex) = 0;
+  Nanoseconds asked_mono_ns GUARDED_BY(mutex) = 0;  // when what is known was asked for
+  // The number of our own last change of it (Vfs::Asked).
+  std::uint64_t last_change GUARDED_BY(mutex) = 0;
   // What the kernel was told last, as far as it tells versions apart.
   mutable Identity told GUARDED_BY(mutex);
   bool no_capability GUARDED_BY(mutex) =

@@ -11,7 +11,7 @@ namespace larder {
 
 struct Vfs::LateSettling : Timer {
   LateSettling(Vfs& v, Inode& i, const Attributes& a, std::uint64_t count)
-      : vfs(v), inode(&i), now(a), change_count(count) {
+      : vfs(v), inode(&i), now(a), last_change(count) {
     fire = [](Timer& timer) {
       auto& self = static_cast<LateSettling&>(timer);
       post(self.vfs.parts_.answer, [&self] { self.vfs.settle_now(self); });
@@ -21,7 +21,7 @@ struct Vfs::LateSettling : Timer {
   Vfs& vfs;
   InodeRef inode;
   Attributes now;
-  std::uint64_t change_count;  // of the inode when `now` was asked for
+  std::uint64_t last_change;  // of the inode when `now` was asked for
 };
 
 }  // namespace larder

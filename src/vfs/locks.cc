@@ -96,7 +96,7 @@ void Vfs::try_lock(std::unique_ptr<LockWait> wait) {
     Status status;
     Attributes now;
   };
-  const Asked asked = ask(*trying.inode);
+  const Asked asked = ask();
   const CredentialsRef as = caller_of(wait->reply);
   parts_.share.call<Tried>(
       CallKind::kNames, {.as = as},

@@ -108,12 +108,16 @@ void Vfs::has_name(Inode& inode) {
   inode.unlinked = false;
 }
 
+bool Vfs::is_nowhere(const Error& error) {
+  return error.code == ErrorCode::kShareStale ||
+         (error.code == ErrorCode::kShareAnswer &&
+          (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR));
+}
+
 // A path of `inode` that leads nowhere says that one name of it is gone, not that it is: told
 // ESTALE, the kernel looks its own name up anew, and that may be another one.
 Error Vfs::lost_path(Inode& inode, const Error& error) {
-  const bool nowhere = error.code == ErrorCode::kShareAnswer &&
-                       (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR);
-  if (!nowhere) return error;
+  if (!is_nowhere(error)) return error;
   names_.distrust(inode);
   return {ErrorCode::kShareStale};
 }
@@ -216,7 +220,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
                                            },
                                        .accept = absent});
   if (!ticket) return;
-  const Asked asked = found.inode ? ask(*found.inode) : Asked{now, 0};
+  const Asked asked = ask();
   parts_.share.call<Attributes>(
       CallKind::kNames, asking(*directory, found.inode != nullptr, as),
       [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },

@@ -14,15 +14,29 @@ constexpr unsigned kDepthMax = 2048;
 }  // namespace
 
 Result<std::string> NameTree::path_locked(const Inode& inode) const {
-  std::string path;
-  const Inode* at = &inode;
-  for (unsigned depth = 0; at != &root_; ++depth) {
+  if (&inode == &root_) return std::string();
+  if (inode.links.empty()) return fail(ErrorCode::kShareStale);
+  return path_locked(inode.links.front());
+}
+
+Result<std::string> NameTree::path_locked(const Link& last) const {
+  std::string path = last.name;
+  const Inode* at = last.parent.get();
+  for (unsigned depth = 1; at != &root_; ++depth) {
     if (at->links.empty() || depth == kDepthMax) return fail(ErrorCode::kShareStale);
     const Link& link = at->links.front();
-    path = path.empty() ? link.name : link.name + "/" + path;
+    path = link.name + "/" + path;
     at = link.parent.get();
   }
   return path;
+}
+
+std::vector<std::string> NameTree::paths_of(const Inode& inode) const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> paths;
+  for (const Link& link : inode.links)
+    if (Result<std::string> path = path_locked(link)) paths.push_back(std::move(*path));
+  return paths;
 }
 
 Result<std::string> NameTree::path_of(const Inode& inode) const {

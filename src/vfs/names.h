@@ -26,6 +26,8 @@ class NameTree {
   // Relative to the share's root, which is "". Errors: kShareStale when no name is left.
   Result<std::string> path_of(const Inode& inode) const;
   Result<std::string> path_of(const Inode& directory, std::string_view name) const;
+  // By each of its names, the one that was seen last first.
+  std::vector<std::string> paths_of(const Inode& inode) const;
 
   struct Found {
     InodeRef inode;  // null: not in memory
@@ -58,6 +60,7 @@ class NameTree {
 
  private:
   Result<std::string> path_locked(const Inode& inode) const REQUIRES(mutex_);
+  Result<std::string> path_locked(const Link& last) const REQUIRES(mutex_);
   InodeRef remove_locked(Inode& directory, std::string_view name, std::vector<Link>& dropped)
       REQUIRES(mutex_);
   void link_locked(Inode& directory, std::string_view name, Inode& inode,

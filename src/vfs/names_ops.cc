@@ -42,7 +42,7 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
-  const Asked asked{parts_.clock.mono_ns(), 0};
+  const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
       CallKind::kNames, until_answered(as),
@@ -64,7 +64,7 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
 // Its time stamps and link count are not what we knew.
 void Vfs::changed_directory(Inode& directory) {
   MutexLock lock(directory.mutex);
-  ++directory.change_count;
+  directory.last_change = ++changes_;
   directory.trusted_until_mono_ns = 0;
   memos_.listings.invalidate(key_of(directory, "list"));
 }
@@ -130,7 +130,7 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
 // moved, and unless we take that over the next open would find a version it does not know.
 void Vfs::lost_name(Inode& inode) {
   MutexLock lock(inode.mutex);
-  ++inode.change_count;
+  inode.last_change = ++changes_;
   inode.trusted_until_mono_ns = 0;
   if (inode.attributes.nlink > 1 && !inode.file_id.given() && !inode.is_directory())
     --inode.attributes.nlink;

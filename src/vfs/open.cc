@@ -17,6 +17,8 @@ namespace {
 // What the share is asked to open with: creation is create()'s business, and reads and writes go
 // through larder's own buffers.
 constexpr int kOpenFlags = O_ACCMODE | O_APPEND | O_TRUNC;
+// As often an open asks what the share shows, while changes of our own overtake the answers.
+constexpr unsigned kAttemptsMax = 3;
 
 }  // namespace
 
@@ -46,6 +48,17 @@ Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::stri
   const auto found = file_id_of(opened.attributes, netfs.traits());
   if (found && *found != id) return fail(ErrorCode::kShareStale);
   return std::move(opened.file);
+}
+
+// A file is found by any of its names: some may be gone, or another file's.
+Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs,
+                                                   const std::vector<std::string>& paths,
+                                                   const FileId& id) {
+  for (const std::string& path : paths) {
+    auto file = opened_now(netfs, path, nullptr, id);
+    if (file || !is_nowhere(file.error())) return file;
+  }
+  return fail(ErrorCode::kShareStale);
 }
 
 // Truncating takes set-user-ID and set-group-ID away, unless root does it. Where larder is root
@@ -78,7 +91,7 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   Result<std::string> path = names_.path_of(*inode);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
-  const Asked asked = ask(*inode);
+  const Asked asked = ask();
   const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
@@ -102,8 +115,33 @@ void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallbac
     return opened(inode, flags, nullptr, std::move(reply), nullptr);
   }
   if (!still_is(inode, result->attributes)) return reply.error({ErrorCode::kShareStale});
-  if ((flags & O_TRUNC) == 0) validate(inode, result->attributes, asked);
-  opened(inode, flags, &*result, std::move(reply), nullptr);
+  hold_to_share(InodeRef(&inode), flags, std::move(*result), asked, 1,
+                [this, inode = InodeRef(&inode), flags,
+                 reply = std::move(reply)](Result<OpenedFile> share) mutable {
+                  if (!share) return reply.error(share.error());
+                  opened(*inode, flags, &*share, std::move(reply), nullptr);
+                });
+}
+
+// An open shows what the share showed it. Where a change of our own came in between, that is of
+// before, so the file that it opened is asked once more; who changes it all the time is not waited
+// for.
+void Vfs::hold_to_share(const InodeRef& inode, int flags, OpenedFile share, const Asked& asked,
+                        unsigned attempts, ThenOpened then) {
+  // What an open left of it is told by truncated().
+  if ((flags & O_TRUNC) != 0) return then(std::move(share));
+  if (validate(*inode, share.attributes, asked) || attempts == kAttemptsMax)
+    return then(std::move(share));
+  const Asked again = ask();
+  parts_.share.call<Attributes>(
+      CallKind::kNames, {},
+      [file = share.file](Netfs& netfs) { return netfs.stat(*file, Freshness::kServer); },
+      [this, inode, flags, share, again, attempts,
+       then = std::move(then)](Result<Attributes> now) mutable {
+        if (!now) return then(fail(now.error()));
+        share.attributes = *now;
+        hold_to_share(inode, flags, std::move(share), again, attempts + 1, std::move(then));
+      });
 }
 
 // The open has succeeded: `share` is what the share opened, null where it was not asked; `created`
@@ -113,7 +151,7 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
   auto handle = std::make_unique<Handle>(InodeRef(&inode), flags, caller_of(reply));
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
-  if (share) handle->slot->set_if_empty(share->file);
+  if (share) handle->slot->set(share->file);
   bool kernel_is_behind = false;
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
@@ -151,7 +189,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
   if (!park(reply)) return;
-  const Asked asked{parts_.clock.mono_ns(), 0};
+  const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, until_answered(as),
@@ -165,9 +203,16 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
        reply = std::move(reply)](Result<OpenedFile> result) mutable {
         changed_name(*directory, name);
         if (!result) return reply.error(result.error());
+        // It may have been there before: then this is an open like any other.
         const InodeRef inode = install(*directory, name, result->attributes, asked);
-        const Entry entry = entry_of(*inode, asked.at_mono_ns + entry_trust_ns(*inode));
-        opened(*inode, flags, &*result, std::move(reply), &entry);
+        const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
+        hold_to_share(inode, flags, std::move(*result), asked, 1,
+                      [this, inode, flags, until,
+                       reply = std::move(reply)](Result<OpenedFile> share) mutable {
+                        if (!share) return reply.error(share.error());
+                        const Entry entry = entry_of(*inode, until);
+                        opened(*inode, flags, &*share, std::move(reply), &entry);
+                      });
       });
 }
 
@@ -179,7 +224,7 @@ void Vfs::flush(NodeId node, HandleId id, LockOwner owner, Reply reply) {
   if (!locks && !file) return reply.ok();
   if (!park(reply)) return;
   const InodeRef inode = handle.inode;
-  const Asked asked = ask(*inode);
+  const Asked asked = ask();
   parts_.share.call<Attributes>(
       CallKind::kNames, {CallOptions::kNone},
       [file, locks = std::move(locks)](Netfs& netfs) mutable -> Result<Attributes> {
@@ -189,10 +234,10 @@ void Vfs::flush(NodeId node, HandleId id, LockOwner owner, Reply reply) {
         TRY_OK(netfs.flush(*file));
         return netfs.stat(*file, Freshness::kServer);
       },
-      [this, inode, asked, told = file != nullptr,
+      [this, inode, asked, file, told = file != nullptr,
        reply = std::move(reply)](Result<Attributes> result) mutable {
         if (!result) return reply.error(result.error());
-        if (told) learn(*inode, *result, asked);
+        if (told && inode->if_its_own(file)) learn(*inode, *result, asked);
         reply.ok();
       });
 }
@@ -221,6 +266,8 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
   bool last_writer = false;
   OpenFiles gone;
   std::vector<LockFile> unlocked;
+  const std::shared_ptr<NetfsFile> file = handle->share_file();
+  const bool speaks = inode.if_its_own(file) != nullptr;
   const std::shared_ptr<NetfsFile> own_lock = take_lock_file(inode, LockOwner{id.value()});
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
@@ -233,7 +280,7 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
   }
   // The answer first: nobody waits for what follows, and close(2) has long returned.
   reply.ok();
-  if (last_writer) last_writer_gone(handle->inode, handle->share_file());
+  if (last_writer) last_writer_gone(handle->inode, file, speaks);
 }
 
 }  // namespace larder

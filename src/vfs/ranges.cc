@@ -23,7 +23,7 @@ Vfs::Rewriting Vfs::begin_rewrite(Inode& inode, ByteOffset offset, ByteCount len
   MutexLock lock(inode.mutex);
   Rewriting range;
   range.pages = pages_touching(offset, length);
-  range.change_count = inode.change_count;
+  range.last_change = inode.last_change;
   inode.flights.taint(range.pages);
   range.ticket = inode.session.begin_range(range.pages);
   return range;
@@ -33,8 +33,8 @@ Vfs::Rewriting Vfs::begin_rewrite(Inode& inode, ByteOffset offset, ByteCount len
 void Vfs::rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
                   const Result<Attributes>& result) {
   MutexLock lock(inode.mutex);
-  const bool alone = range.change_count == inode.change_count;
-  ++inode.change_count;
+  const bool alone = range.last_change == inode.last_change;
+  inode.last_change = ++changes_;
   inode.session.wrote = true;
   inode.session.own_mtime_ns.reset();
   inode.flights.taint(range.pages);

@@ -161,7 +161,7 @@ void Vfs::ask_then_read(std::unique_ptr<ParkedRead> read) {
   const InodeRef inode = read->handle.inode;
   Result<Target> target = target_of(*inode);
   if (!target) return read->reply.error(target.error());
-  const Asked asked = ask(*inode);
+  const Asked asked = ask();
   const CredentialsRef as = read->handle.as;
   parts_.share.call<Attributes>(
       CallKind::kNames, {.as = as},
@@ -294,20 +294,19 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
   counters_.uncached_reads.add();
   Inode& inode = read->inode();
   const auto buffer = std::make_shared<AlignedBuffer>(read->asked_count.value());
-  Result<std::string> path = names_.path_of(inode);
+  std::vector<std::string> paths = names_.paths_of(inode);
   const ByteOffset offset = read->asked_offset;
   const ByteCount count = read->asked_count;
-  std::shared_ptr<NetfsFile> file = read->handle.readable() ? read->handle.share_file() : nullptr;
-  if (!path && !file) file = inode.open_file(OpenFiles::Use::kReading);
-  if (!path && !file) return read->reply.error(path.error());
+  std::shared_ptr<NetfsFile> file =
+      file_to_read(inode, *read->handle.slot_to_read(), !paths.empty());
   const CredentialsRef as = read->handle.as;
   parts_.share.call<ByteCount>(
       CallKind::kData, {.as = as},
-      [path = path.value_or(""), file, buffer, offset, count](Netfs& netfs) -> Result<ByteCount> {
+      [paths = std::move(paths), id = inode.file_id, file, buffer, offset,
+       count](Netfs& netfs) -> Result<ByteCount> {
         std::shared_ptr<NetfsFile> opened = file;
         if (!opened) {
-          TRY(OpenedFile fresh, netfs.open(path, O_RDONLY, 0));
-          opened = std::move(fresh.file);
+          TRY(opened, opened_now(netfs, paths, id));
         }
         return netfs.read(*opened, offset, buffer->span().first(count.value()));
       },

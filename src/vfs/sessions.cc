@@ -68,18 +68,24 @@ void Vfs::end_volatile_session_locked(Inode& inode) {
   new_version_locked(inode, inode.identity);
 }
 
-void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file) {
+void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file,
+                           bool speaks_for_it) {
   if (!file) return settle_session(*inode, fail(ErrorCode::kShareStale), 0);
-  ask_to_settle(inode, {{}, file});
+  const Result<Target> by_name = speaks_for_it ? fail(ErrorCode::kShareStale) : target_of(*inode);
+  ask_to_settle(inode, by_name.value_or(Target{{}, file}));
 }
 
 void Vfs::ask_to_settle(const InodeRef& inode, Target target) {
-  const std::uint64_t change_count = ask(*inode).change_count;
+  std::uint64_t last_change = 0;
+  {
+    MutexLock lock(inode->mutex);
+    last_change = inode->last_change;
+  }
   parts_.share.call<Attributes>(
       CallKind::kNames, {},
       [target = std::move(target)](Netfs& netfs) { return target.stat(netfs); },
-      [this, inode, change_count](Result<Attributes> now) {
-        settle_session(*inode, now, change_count);
+      [this, inode, last_change](Result<Attributes> now) {
+        settle_session(*inode, now, last_change);
       });
 }
 
@@ -111,12 +117,12 @@ Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
 // A record made now would name a stamp that the next write may bear as well; and should that be
 // killed before the store hears of it, the record would pass for its version. So it is made when
 // the stamp is old.
-void Vfs::settle_late(Inode& inode, const Attributes& now, std::uint64_t change_count,
+void Vfs::settle_late(Inode& inode, const Attributes& now, std::uint64_t last_change,
                       Nanoseconds after_ns) {
   LateSettling* settling = nullptr;
   {
     MutexLock lock(settling_mutex_);
-    settling = &settling_.emplace_back(*this, inode, now, change_count);
+    settling = &settling_.emplace_back(*this, inode, now, last_change);
   }
   parts_.timers.add(*settling, parts_.clock.mono_ns() + after_ns);
 }
@@ -129,16 +135,16 @@ void Vfs::settle_now(LateSettling& settling) {
                                  [&](const LateSettling& s) { return &s == &settling; });
     done.splice(done.begin(), settling_, at);
   }
-  settle_session(*settling.inode, settling.now, settling.change_count);
+  settle_session(*settling.inode, settling.now, settling.last_change);
 }
 
-void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t change_count) {
+void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t last_change) {
   bool drop_kernel = false;
   Result<Target> target = target_of(inode);
   {
     MutexLock lock(inode.mutex);
     if (inode.session.writers != 0 || inode.session.kind != Session::Kind::kWrite) return;
-    if (now && target && change_count != inode.change_count) {
+    if (now && target && last_change != inode.last_change) {
       // A change of our own came in between: what was asked before it tells nothing any more.
       lock.unlock();
       return ask_to_settle(InodeRef(&inode), std::move(*target));
@@ -147,7 +153,7 @@ void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint6
     const Nanoseconds fresh_ns = keep ? fresh_for_ns(*now) : 0;
     if (fresh_ns > 0) {
       lock.unlock();
-      return settle_late(inode, *now, change_count, fresh_ns);
+      return settle_late(inode, *now, last_change, fresh_ns);
     }
     (keep ? counters_.sessions_kept : counters_.sessions_dropped).add();
     if (now) {

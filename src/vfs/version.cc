@@ -16,10 +16,7 @@ const cache::CookieDefinition kDirectoryDefinition{"larder.dir", ObjectType::kIn
 
 }  // namespace
 
-Vfs::Asked Vfs::ask(const Inode& inode) const {
-  MutexLock lock(inode.mutex);
-  return {parts_.clock.mono_ns(), inode.change_count};
-}
+Vfs::Asked Vfs::ask() const { return {parts_.clock.mono_ns(), changes_.load()}; }
 
 // By the level of coherency; close-to-open trusts each thing for a time of its own.
 static Nanoseconds trust_of(const Settings& settings, Nanoseconds between_opens_ns) {
@@ -89,15 +86,22 @@ void Vfs::take_version_locked(Inode& inode, const Attributes& attributes) {
   inode.attributes = attributes;
   inode.attributes_known = true;
   inode.no_capability = false;
+  inode.shows_foreign_version_locked();
   new_version_locked(inode, identity_of(attributes, parts_.share.traits()));
+}
+
+// Not where a change of our own came between question and answer, nor where a later question has
+// been answered: it may be of before.
+bool Vfs::is_believed_locked(const Inode& inode, const Asked& asked) {
+  return inode.last_change <= asked.last_change && inode.asked_mono_ns <= asked.at_mono_ns;
 }
 
 void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) {
   bool changed = false;
   {
     MutexLock lock(inode.mutex);
-    // A change of our own came between question and answer: the answer may be of before.
-    if (asked.change_count != inode.change_count) return;
+    if (!is_believed_locked(inode, asked)) return;
+    inode.asked_mono_ns = asked.at_mono_ns;
     // Its change time tells of xattrs, a directory's also of its names.
     const bool moved =
         inode.attributes_known && (inode.attributes.ctime_ns != attributes.ctime_ns ||
@@ -113,6 +117,7 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
     if (!inode.identity_known) {
       inode.set_identity_locked(identity);
     } else if (inode.session.kind != Session::Kind::kWrite && identity != inode.identity) {
+      inode.shows_foreign_version_locked();
       new_version_locked(inode, identity);
       changed = true;
     }
@@ -123,20 +128,26 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
 // What an open was told. Beyond learn(): while the file is being written here, an open still sees
 // what the last close elsewhere left, so what our own writes do not explain makes the cached pages
 // go.
-void Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& asked) {
+// Returns whether the answer was believed, or another one that was asked for later.
+bool Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& asked) {
   learn(inode, attributes, asked);
   bool changed = false;
   {
     MutexLock lock(inode.mutex);
-    if (inode.session.kind != Session::Kind::kWrite || asked.change_count != inode.change_count)
-      return;
+    if (inode.last_change > asked.last_change) return false;
+    if (inode.session.kind != Session::Kind::kWrite || !is_believed_locked(inode, asked))
+      return true;
     const bool same = identity_of(attributes, parts_.share.traits()) == inode.session.start;
-    if (same && !inode.session.fetched_fresh) return;
+    if (same && !inode.session.fetched_fresh) return true;
     changed = !explains_locked(inode, attributes);
-    if (changed) forget_pages_locked(inode);
+    if (changed) {
+      inode.shows_foreign_version_locked();
+      forget_pages_locked(inode);
+    }
     begin_write_session_anew_locked(inode, attributes);
   }
   if (changed) kernel_->drop_pages(inode.node());
+  return true;
 }
 
 // The result of a change of our own that leaves the content alone (chmod, rename, link, utimens,
@@ -145,7 +156,7 @@ void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChang
   bool changed = false;
   {
     MutexLock lock(inode.mutex);
-    ++inode.change_count;
+    inode.last_change = ++changes_;
     inode.attributes = attributes;
     inode.attributes_known = true;
     inode.no_capability = false;

@@ -23,7 +23,7 @@ Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struc
                                 root_file(root, parts_.share.traits()).inode)),
       names_(*root_),
       figures_(figures) {
-  learn(*root_, root, ask(*root_));
+  learn(*root_, root, ask());
 }
 
 // The root goes while the names, which it is taken out of, are still there.

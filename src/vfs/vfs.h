@@ -33,6 +33,8 @@
 #include <larder/timers.h>
 #include <larder/work_queue.h>
 
+#include <absl/functional/any_invocable.h>
+
 #include <atomic>
 #include <list>
 #include <memory>
@@ -175,11 +177,13 @@ class Vfs final : public Filesystem {
   struct Listing;       // directory.cc
   struct OwnXattr;      // own_xattrs.cc
 
-  // When a question was asked, and of which state of ours: an answer is believed only if no change
-  // of our own came in between, and trusted from then on.
+  // When a question was asked, and which of our own changes (of anything: they are numbered in the
+  // order in which the share answered them) was the last one then. What is said of an inode that we
+  // changed since is of before, and not believed; else it is trusted from when it was asked.
+  // Nobody need know at the time which inode the answer will be about.
   struct Asked {
     Nanoseconds at_mono_ns = 0;
-    std::uint64_t change_count = 0;
+    std::uint64_t last_change = 0;
   };
 
   // -- lookup.cc
@@ -197,6 +201,7 @@ class Vfs final : public Filesystem {
   bool park(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
   static void has_name(Inode& inode);
+  static bool is_nowhere(const Error& error);
   Error lost_path(Inode& inode, const Error& error);
   void forget_given(Inode& directory, std::string_view name);
   bool still_is(Inode& inode, const Attributes& attributes);
@@ -219,7 +224,7 @@ class Vfs final : public Filesystem {
   static bool unreachable(const Error& error);
 
   // -- version.cc
-  Asked ask(const Inode& inode) const;
+  Asked ask() const;
   Nanoseconds attr_trust_ns(const Inode& inode) const;
   Nanoseconds entry_trust_ns(const Inode& inode) const;
   Nanoseconds absent_trust_ns(const Inode& directory) const;
@@ -228,7 +233,8 @@ class Vfs final : public Filesystem {
   bool asks_at_read(const Inode& inode) const;
   bool trusted(const Inode& inode) const;
   void learn(Inode& inode, const Attributes& attributes, const Asked& asked);
-  void validate(Inode& inode, const Attributes& attributes, const Asked& asked);
+  static bool is_believed_locked(const Inode& inode, const Asked& asked) REQUIRES(inode.mutex);
+  bool validate(Inode& inode, const Attributes& attributes, const Asked& asked);
   void adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change);
   void take_version_locked(Inode& inode, const Attributes& attributes) REQUIRES(inode.mutex);
   void new_version_locked(Inode& inode, const Identity& identity) REQUIRES(inode.mutex);
@@ -326,10 +332,16 @@ class Vfs final : public Filesystem {
   static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs, const std::string& path,
                                                        std::shared_ptr<NetfsFile> file,
                                                        const FileId& id);
+  static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs,
+                                                       const std::vector<std::string>& paths,
+                                                       const FileId& id);
   static Result<OpenedFile> open_for(Netfs& netfs, const std::string& path, int flags,
                                      Caller caller);
   void share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
                     Result<OpenedFile> result, Reply reply);
+  using ThenOpened = absl::AnyInvocable<void(Result<OpenedFile>)>;
+  void hold_to_share(const InodeRef& inode, int flags, OpenedFile share, const Asked& asked,
+                     unsigned attempts, ThenOpened then);
   void opened(Inode& inode, int flags, const OpenedFile* share, Reply reply, const Entry* created);
   static Handle& handle_of(HandleId id) { return *reinterpret_cast<Handle*>(id.value()); }
 
@@ -392,9 +404,12 @@ class Vfs final : public Filesystem {
       REQUIRES(inode.mutex);
   void begin_ahead_locked(Inode& inode, const ParkedRead& read, const cache::Operation* operation,
                           std::vector<Launch>& launches) REQUIRES(inode.mutex);
+  static std::shared_ptr<NetfsFile> file_to_read(const Inode& inode, const FileSlot& slot,
+                                                 bool has_name);
+  static void keep_to_read(Inode& inode, FileSlot& slot, const std::shared_ptr<NetfsFile>& file,
+                           std::uint64_t of);
   void launch(Handle& handle, Launch launch);
-  static Result<Fetched> fetch(Netfs& netfs, const std::string& path,
-                               std::shared_ptr<NetfsFile> file, const FileId& id, ByteOffset offset,
+  static Result<Fetched> fetch(Netfs& netfs, std::shared_ptr<NetfsFile> file, ByteOffset offset,
                                std::span<std::byte> into, After after);
   void landed(Inode& inode, const memo::FlightRef& flight,
               const std::shared_ptr<AlignedBuffer>& bytes, ByteCount expected,
@@ -413,7 +428,7 @@ class Vfs final : public Filesystem {
   struct Rewriting {
     PageRange pages{};
     std::uint64_t ticket = 0;
-    std::uint64_t change_count = 0;  // when it began
+    std::uint64_t last_change = 0;  // of the inode, when it began
   };
   Rewriting begin_rewrite(Inode& inode, ByteOffset offset, ByteCount length);
   void rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
@@ -438,11 +453,12 @@ class Vfs final : public Filesystem {
   void fetched_fresh_locked(Inode& inode, memo::Flight& flight) REQUIRES(inode.mutex);
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void end_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
-  void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file);
+  void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file,
+                        bool speaks_for_it);
   void ask_to_settle(const InodeRef& inode, Target target);
-  void settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t change_count);
+  void settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t last_change);
   Nanoseconds fresh_for_ns(const Attributes& now) const;
-  void settle_late(Inode& inode, const Attributes& now, std::uint64_t change_count,
+  void settle_late(Inode& inode, const Attributes& now, std::uint64_t last_change,
                    Nanoseconds after_ns);
   void settle_now(LateSettling& settling);
   void forget_pages_locked(Inode& inode) REQUIRES(inode.mutex);
@@ -472,7 +488,8 @@ class Vfs final : public Filesystem {
   Mutex settling_mutex_{Rank::kMount};
   std::list<LateSettling> settling_ GUARDED_BY(settling_mutex_);
   ShareClock share_clock_{parts_.clock};
-  Mutex given_mutex_{Rank::kMount};  // one giver of file ids at a time
+  Mutex given_mutex_{Rank::kMount};        // one giver of file ids at a time
+  std::atomic<std::uint64_t> changes_{0};  // of our own, so far
   std::atomic<Nanoseconds> last_probe_mono_ns_{0};
   std::atomic<Nanoseconds> name_takes_ns_{kMillisecond / 20};  // one name of many, on the share
   Mutex figures_mutex_{Rank::kLeaf};

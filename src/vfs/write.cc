@@ -80,7 +80,7 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
   bool elsewhere = false;
   {
     MutexLock lock(inode.mutex);
-    ++inode.change_count;
+    inode.last_change = ++changes_;
     inode.session.wrote = true;
     inode.session.own_mtime_ns.reset();
     PageRange pages = pages_touching(offset, ByteCount{data.size()});
@@ -136,7 +136,7 @@ std::uint64_t Vfs::begin_truncate(Inode& inode, std::uint64_t size) {
 void Vfs::truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
                     const Result<Attributes>& result) {
   MutexLock lock(inode.mutex);
-  ++inode.change_count;
+  inode.last_change = ++changes_;
   const std::uint64_t before = inode.attributes.size;
   inode.flights.taint(pages_from(std::min(size, before)));
   if (result) {

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which file a name, a handle or an answer of the share is about, where other clients and our own
+// changes move names and files meanwhile.
+#include "support/catch.h"
+#include "vfs/world.h"
+
+using namespace larder;
+using namespace larder::test;
+
+namespace {
+
+Settings trusting_for_a_minute() {
+  Settings settings;
+  settings.coherency = Coherency::kTtl;
+  settings.ttl_ns = 60 * kSecond;
+  return settings;
+}
+
+}  // namespace
+
+TEST_CASE("a create that finds the file there shows what the share holds by now") {
+  for (const SimProfile profile : kAllProfiles) {
+    INFO(to_text(profile));
+    World world({.profile = profile});
+    world.share.keep_attributes_for(0);
+    world.share.put("f", "what is cut");
+    // A change of our own before, so that what was known then counts as asked for before it.
+    world.truncate(world.lookup("f").entry.node, 4);
+    world.age();
+    world.share.put("f", "what another client wrote");
+    const Answer made = world.create("f");
+    REQUIRE(made.ok());
+    CHECK(made.entry.attributes.size == 25);
+    CHECK(world.read(made.entry.node, made.open.handle, 0, 100).data ==
+          "what another client wrote");
+  }
+}
+
+TEST_CASE("an open that a change of our own overtook asks once more") {
+  World world;
+  world.share.put("f", "what is there");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  // The share has answered the open; before we hear of it the file is cut.
+  const Asked opened =
+      world.ask([&](Reply r) { world.vfs->open(node, O_RDONLY, {}, std::move(r)); });
+  world.pool.run_all();
+  SetAttributes cut;
+  cut.size = 4;
+  const Asked truncated =
+      world.ask([&](Reply r) { world.vfs->set_attributes(node, cut, std::move(r)); });
+  while (!truncated->done) {
+    world.pool.run_all();
+    world.answer.run_last();
+  }
+  const auto before = world.share.calls(SimCall::kFileStat);
+  world.settle();
+  REQUIRE(opened->ok());
+  CHECK(world.share.calls(SimCall::kFileStat) == before + 1);
+  CHECK(world.read(node, opened->open.handle, 0, 100).data == "what");
+  world.release(node, opened->open.handle);
+}
+
+TEST_CASE("an answer to an earlier question does not replace that to a later one") {
+  World world;
+  world.share.put("f", "");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  world.age();
+  // The share answers a stat; then the file grows, and an open is told so before the stat is heard.
+  const Asked stat =
+      world.ask([&](Reply r) { world.vfs->get_attributes(node, kNoHandle, std::move(r)); });
+  world.pool.run_all();
+  world.clock.advance(kSecond);
+  world.share.put("f", "longer");
+  const Asked opened =
+      world.ask([&](Reply r) { world.vfs->open(node, O_RDONLY, {}, std::move(r)); });
+  while (!opened->done) {
+    world.pool.run_all();
+    world.answer.run_last();
+  }
+  world.settle();
+  CHECK(stat->attributes.size == 6);
+  CHECK(world.read(node, opened->open.handle, 0, 100).data == "longer");
+  world.release(node, opened->open.handle);
+}
+
+TEST_CASE(
+    "without stable numbers, a handle from before another file took the name speaks for nothing") {
+  for (const SimProfile profile : {SimProfile::kSshfs, SimProfile::kS3}) {
+    INFO(to_text(profile));
+    World world({.profile = profile});
+    world.share.keep_attributes_for(0);
+    world.share.put("f", "the old file");
+    world.age();
+    Answer found;
+    const Answer old = world.find_and_open("f", found);
+    REQUIRE(old.ok());
+    world.share.replace("f", "another file, and longer");
+    world.age();
+    CHECK(world.cat("f").data == "another file, and longer");
+    // The share still answers the old handle's file with the old bytes and attributes.
+    world.age();
+    CHECK(world.stat(found.entry.node).attributes.size == 24);
+    CHECK(world.read(found.entry.node, old.open.handle, 0, 100).data == "another file, and longer");
+    CHECK(world.truncate(found.entry.node, 7).ok());
+    CHECK(world.share.content("f") == "another");
+    CHECK(world.cat("f").data == "another");
+    world.release(found.entry.node, old.open.handle);
+  }
+}
+
+TEST_CASE("a file that was opened unasked is fetched by whichever name is left") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("a", "text");
+  world.age();
+  const NodeId node = world.lookup("a").entry.node;
+  for (const char* name : {"b", "c"})
+    REQUIRE(world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, name, std::move(r)); })
+                .ok());
+  // Paths are made of the newest first.
+  world.share.erase("c");
+  world.share.replace("b", "another");
+  const Answer opened = world.open(node);
+  REQUIRE(opened.ok());
+  CHECK(world.read(node, opened.open.handle, 0, 100).data == "text");
+  world.release(node, opened.open.handle);
+}
