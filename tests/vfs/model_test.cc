@@ -166,9 +166,10 @@ class Run {
       return file.writes && file.file == file_of(n);
     });
   }
-  bool is_open(const std::string& n) const {
+  // Without numbers a handle of before is one on what its name leads to.
+  bool is_open(NodeId node) const {
     return std::any_of(open_.begin(), open_.end(),
-                       [&](const OpenFile& file) { return file.file == file_of(n); });
+                       [&](const OpenFile& file) { return file.node == node; });
   }
   bool is_untold(const std::string& n) const {
     return untold_.contains(file_of(n)) || is_taken_for_ours(n);
@@ -494,6 +495,7 @@ class Run {
     if (!opened.ok()) return opened;
     Answer all = world_.read(found.entry.node, opened.open.handle, 0, 1 << 20);
     world_.release(found.entry.node, opened.open.handle);
+    all.entry = found.entry;
     return all;
   }
 
@@ -528,7 +530,7 @@ class Run {
     // A change that leaves every stamp as it was is not seen while a handle keeps the version of
     // before, or while nothing is asked.
     const bool asks = level_ == Coherency::kStrict || level_ == Coherency::kCloseToOpen;
-    if (is_untold(n) && (is_open(n) || !asks)) return;
+    if (is_untold(n) && (is_open(read.entry.node) || !asks)) return;
     untold_.erase(file_of(n));
     const Content shown = absent ? std::nullopt : Content(read.data);
     if (!asks) {
