@@ -272,6 +272,7 @@ class FsCache {
   std::string netfs_text() const;
   // The counters, as "cache.lookups". The registry must not be read after this FsCache.
   void register_in(stats::Registry& registry);
+  struct Counters& counters();  // for this floor's own parts
 
  private:
   struct Impl;

@@ -280,4 +280,6 @@ void FsCache::register_in(stats::Registry& registry) {
   impl_->tree->counters.register_in(registry);
 }
 
+Counters& FsCache::counters() { return impl_->tree->counters; }
+
 }  // namespace larder::cache

@@ -24,6 +24,11 @@ struct Pages::Impl {
 
   void link(PageWrite& write) {
     MutexLock lock(mutex);
+    for (const PageWrite* at = writes; at != nullptr; at = at->next_write) {
+      if (at->cookie != write.cookie || !overlap(at->pages, write.pages)) continue;
+      fs.counters().stores_again.add();
+      break;
+    }
     write.next_write = std::exchange(writes, &write);
   }
   void unlink(PageWrite& write) {
@@ -34,6 +39,11 @@ struct Pages::Impl {
   }
   // All that touch `pages`, taken back where that is possible. False: one is being stored.
   bool take_back(const CookieRef& cookie, PageRange pages, std::vector<PageWrite*>& taken);
+  struct Released {
+    Release answer;
+    std::size_t taken_back;
+  };
+  Released release(const CookieRef& cookie, PageRange pages);
 
   FsCache& fs;
   Mutex mutex{Rank::kFlight};
@@ -127,6 +137,10 @@ PageResult Pages::alloc_pages(const CookieRef& cookie, PageRange) {
   Operation asks;  // from the stack: one that would have to wait is not taken, and may be written
   const Submitted answer = impl_->fs.submit(cookie, asks);
   if (answer == Submitted::kNow) impl_->fs.complete(asks);
+  Counters& counters = impl_->fs.counters();
+  counters.allocs.add();
+  if (answer == Submitted::kLater) counters.allocs_waiting.add();
+  if (answer == Submitted::kNever) counters.allocs_refused.add();
   return answer == Submitted::kNever ? PageResult::kNoBufs : PageResult::kNoData;
 }
 
@@ -187,21 +201,32 @@ bool Pages::Impl::take_back(const CookieRef& cookie, PageRange pages,
   return !is_busy;
 }
 
-Release Pages::maybe_release(const CookieRef& cookie, PageRange pages) {
+Pages::Impl::Released Pages::Impl::release(const CookieRef& cookie, PageRange pages) {
   std::vector<PageWrite*> taken;
-  const bool is_free = impl_->take_back(cookie, pages, taken);
+  const bool is_free = take_back(cookie, pages, taken);
   for (PageWrite* const write : taken) write->stored(*write, fail(ErrorCode::kCancelled));
-  return is_free ? Release::kReleased : Release::kBusy;
+  return {is_free ? Release::kReleased : Release::kBusy, taken.size()};
+}
+
+Release Pages::maybe_release(const CookieRef& cookie, PageRange pages) {
+  const Impl::Released released = impl_->release(cookie, pages);
+  Counters& counters = impl_->fs.counters();
+  counters.releases_cancelled.add(released.taken_back);
+  if (released.answer == Release::kBusy)
+    counters.releases_busy.add();
+  else if (released.taken_back == 0)
+    counters.releases_clear.add();
+  return released.answer;
 }
 
 void Pages::uncache_pages(const CookieRef& cookie, PageRange pages) {
-  static_cast<void>(maybe_release(cookie, pages));
+  impl_->release(cookie, pages);
   // One page that was forgotten may be stored: the store is asked again.
   if (cookie) cookie->clear(kCookieNoDataYet);
 }
 
 void Pages::readpages_cancel(const CookieRef& cookie, PageRange pages) {
-  static_cast<void>(maybe_release(cookie, pages));
+  impl_->release(cookie, pages);
 }
 
 }  // namespace larder::cache

@@ -2,8 +2,10 @@
 // `stats` in the layout of Linux 4.19, and the same counters by name.
 //
 // The lines, their order and their names are the kernel's. A figure that means something here is
-// live, also those that the kernel declared and never counted (Relinqs wcr, CacheEv stl and rtr);
-// what has no counterpart (Allocs, VmScan, out of memory) stays 0.
+// live, also those that the kernel declared and never counted (Relinqs wcr, Allocs wt, CacheEv stl
+// and rtr). What has no counterpart stays 0: no memory to be out of (oom), no reservation that
+// waits behind others or is aborted (it holds its object for no time), no page that vanishes while
+// its lock is fetched (VmScan gon), and no release that waits (VmScan wt).
 #include "cache/stats.h"
 
 #include <fmt/format.h>
@@ -83,17 +85,20 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
   line("AttrChg: n={} ok={} nbf={} oom=0 run={}", both(&KindCounters::submitted),
        accepted(changed) + accepted(truncate), both(&KindCounters::refused),
        both(&KindCounters::started));
-  line("Allocs : n=0 ok=0 wt=0 nbf=0 int=0");
-  line("Allocs : ops=0 owt=0 abt=0");
+  const std::uint64_t reserved = n(c.allocs) - n(c.allocs_refused);
+  line("Allocs : n={} ok={} wt={} nbf={} int=0", n(c.allocs), reserved, n(c.allocs_waiting),
+       n(c.allocs_refused));
+  line("Allocs : ops={} owt=0 abt=0", reserved);
   line("Retrvls: n={} ok={} wt={} nod={} nbf={} int={} oom=0", n(read.submitted),
        n(read.started) - n(read.no_data), n(read.waited_look_up), n(read.no_data), n(read.refused),
        n(read.taken_back));
   line("Retrvls: ops={} owt={} abt={}", accepted(read), n(read.waited_behind), lost(read));
-  line("Stores : n={} ok={} agn=0 nbf={} oom=0", n(fill.submitted), accepted(fill),
-       n(fill.refused));
+  line("Stores : n={} ok={} agn={} nbf={} oom=0", n(fill.submitted), accepted(fill),
+       n(c.stores_again), n(fill.refused));
   line("Stores : ops={} run={} pgs={} rxd={} olm=0", accepted(fill), n(fill.started), pages.filled,
        pages.filled);
-  line("VmScan : nos=0 gon=0 bsy=0 can=0 wt=0");
+  line("VmScan : nos={} gon=0 bsy={} can={} wt=0", n(c.releases_clear), n(c.releases_busy),
+       n(c.releases_cancelled));
   line("Ops    : pend={} run={} enq={} can={} rej={}",
        waited(&KindCounters::waited_look_up, &KindCounters::waited_behind),
        c.sum(&KindCounters::started), n(c.ops_posted), cancelled, c.sum(&KindCounters::refused));

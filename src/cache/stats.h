@@ -72,7 +72,14 @@ namespace larder::cache {
   X(disables, kCount, "cookies disabled")                                                      \
   X(rebinds, kCount, "cookies that were given an object again after a pause")                  \
   X(consistency_checks, kCount, "calls to check the consistency of a cookie")                  \
-  X(objects_closed, kCount, "idle objects closed to make room for others")
+  X(objects_closed, kCount, "idle objects closed to make room for others")                     \
+  X(allocs_refused, kCount, "reservations of pages where nothing can be cached")               \
+  X(allocs_waiting, kCount, "reservations of pages before the look-up had ended")              \
+  X(allocs, kCount, "calls to reserve pages without reading them")                             \
+  X(stores_again, kCount, "writes of pages of which one was waiting to be stored")             \
+  X(releases_clear, kCount, "releases of pages of which none was waiting to be stored")        \
+  X(releases_busy, kCount, "releases refused because a page was being stored")                 \
+  X(releases_cancelled, kCount, "writes taken back because their pages were released")
 
 inline constexpr std::size_t kOperationKinds = 6;
 

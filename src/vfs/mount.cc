@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 
 #include "io/thread_pool.h"
@@ -241,9 +242,31 @@ std::string Mount::Impl::stats_text() const {
   return host.cache->stats_text() + "\n" + registry.to_text();
 }
 
+namespace {
+
+// "Objects: alc=3 nal=0" -> {"Objects": {"alc": 3, "nal": 0}}; lines of one name are one.
+nlohmann::json fscache_json(const std::string& stats) {
+  nlohmann::json json = nlohmann::json::object();
+  std::istringstream lines(stats);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;  // the heading
+    const std::string name = line.substr(0, line.find_first_of(" :"));
+    std::istringstream figures(line.substr(colon + 1));
+    for (std::string figure; figures >> figure;) {
+      const std::size_t equals = figure.find('=');
+      json[name][figure.substr(0, equals)] = std::stoull(figure.substr(equals + 1));
+    }
+  }
+  return json;
+}
+
+}  // namespace
+
 std::string Mount::Impl::stats_json() const {
   const ShareIdentity& identity = share->traits().share;
   nlohmann::json json = nlohmann::json::parse(registry.to_json());
+  json["fscache"] = fscache_json(host.cache->stats_text());
   json["version"] = kVersion;
   json["uptime_s"] = (clock.mono_ns() - began_mono_ns) / kSecond;
   json["mountpoint"] = options.mountpoint;

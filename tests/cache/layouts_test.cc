@@ -47,13 +47,13 @@ Invals : n=124 run=125
 Updates: n=126 nul=127 run=128
 Relinqs: n=129 nul=130 wcr=131 rtr=132
 AttrChg: n=10000 ok=9908 nbf=92 oom=0 run=9600
-Allocs : n=0 ok=0 wt=0 nbf=0 int=0
-Allocs : ops=0 owt=0 abt=0
+Allocs : n=157 ok=2 wt=156 nbf=155 int=0
+Allocs : ops=2 owt=0 abt=0
 Retrvls: n=1500 ok=1286 wt=12 nod=14 nbf=11 int=15 oom=0
 Retrvls: ops=1489 owt=13 abt=16
-Stores : n=2500 ok=2479 agn=0 nbf=21 oom=0
+Stores : n=2500 ok=2479 agn=158 nbf=21 oom=0
 Stores : ops=2479 run=2300 pgs=71 rxd=71 olm=0
-VmScan : nos=0 gon=0 bsy=0 can=0 wt=0
+VmScan : nos=159 gon=0 bsy=160 can=161 wt=0
 Ops    : pend=450 run=22800 enq=137 can=486 rej=216
 Ops    : ini=24000 dfr=0 rel=840 gc=0
 CacheOp: alo=0 luo=143 luc=0 gro=0

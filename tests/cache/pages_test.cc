@@ -189,6 +189,7 @@ TEST_CASE("write_pages: a page that is queued already is taken again; the later 
   Read read(run(0, 2));
   CHECK(rig.calls.read_or_alloc_pages(cookie, read) == PageResult::kDone);
   CHECK(read.buffer.span()[0] == std::byte{2});
+  CHECK(rig.fs->stats_text().find("Stores : n=2 ok=2 agn=1 nbf=0 oom=0\n") != std::string::npos);
 }
 
 TEST_CASE("maybe_release takes back what waits to be stored, and never waits") {
@@ -216,6 +217,17 @@ TEST_CASE("maybe_release takes back what waits to be stored, and never waits") {
   rig.settle();
   CHECK(beside.status->has_value());
   CHECK(rig.calls.maybe_release(cookie, run(3, 1)) == Release::kReleased);
+  CHECK(rig.fs->stats_text().find("VmScan : nos=3 gon=0 bsy=1 can=1 wt=0\n") != std::string::npos);
+}
+
+TEST_CASE("alloc_pages is counted as the kernel counts it, with the figure that it never kept") {
+  PagesRig rig;
+  const CookieRef cookie = rig.acquire("f");
+  CHECK(rig.calls.alloc_pages(cookie, run(0, 1)) == PageResult::kNoData);
+  CHECK(rig.calls.alloc_pages(nullptr, run(0, 1)) == PageResult::kNoBufs);
+  const std::string text = rig.fs->stats_text();
+  CHECK(text.find("Allocs : n=2 ok=1 wt=0 nbf=1 int=0\nAllocs : ops=1 owt=0 abt=0\n") !=
+        std::string::npos);
 }
 
 TEST_CASE("uncache_pages and readpages_cancel take writes back and leave what is stored") {

@@ -124,3 +124,19 @@ def test_a_long_listing_is_read_in_pieces_and_in_any_order(workspace, share):
         assert os.pread(fd, 100, len(whole)) == b""
     finally:
         os.close(fd)
+
+
+def test_the_kernels_figures_are_in_the_json_too(workspace, share):
+    larder = Larder(workspace, share)
+
+    def of_text():
+        figures = {}
+        for line in read_control(larder, "stats").split("\n\n")[0].splitlines()[1:]:
+            name, _, rest = line.partition(":")
+            figures.setdefault(name.strip(), {}).update(
+                {key: int(value) for key, value in (word.split("=") for word in rest.split())})
+        return figures
+
+    (larder.path / "large").read_bytes()
+    assert of_text()["Acquire"]["n"] >= 1
+    wait_until(lambda: larder.about()["fscache"] == of_text(), "both tell the same")
