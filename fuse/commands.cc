@@ -122,6 +122,15 @@ void make_room(Context& c) {
   answer_with(c, c.host.make_room(ByteCount{bytes->get<std::uint64_t>()}));
 }
 
+void resize(Context& c) {
+  const auto bytes = c.request.find("bytes");
+  if (bytes == c.request.end() || !bytes->is_number_unsigned())
+    return say_no(c.socket, "the new size is a number of bytes");
+  answer_with(c, c.host.resize(c.text("tag"), ByteCount{bytes->get<std::uint64_t>()}));
+}
+
+void clear(Context& c) { answer_with(c, c.host.clear(c.text("tag"))); }
+
 // Behind the answer: with a client that stays, the mount lasts as long as the connection.
 void stay_with(Context& c, const MountRef& entry) {
   std::array<pollfd, 3> waiting{pollfd{entry->ended_fd.get(), POLLIN, 0},
@@ -170,6 +179,8 @@ constexpr auto kCommands = std::to_array<Command>({
     {"add cache", add_cache},
     {"withdraw cache", withdraw_cache},
     {"make room", make_room},
+    {"resize", resize},
+    {"clear", clear},
 });
 
 }  // namespace

@@ -7,6 +7,7 @@
 //   mount   takes over a mount (hand_over.h)
 //   add cache, withdraw cache   to and from under all of the mounts
 //   make room   has the caches evict what goes next
+//   resize, clear   a cache's store
 //
 // A thread for each connection, a bounded number of them; none holds anything up that a mount
 // needs.

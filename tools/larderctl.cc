@@ -18,6 +18,7 @@
 #include "ctl/control.h"
 #include "ctl/cull.h"
 #include "ctl/figures.h"
+#include "ctl/resize.h"
 #include "ctl/status.h"
 #include "ctl/store_commands.h"
 #include "ctl/top.h"
@@ -157,6 +158,7 @@ int run(int argc, char** argv) {
   std::function<int()> of_store;
   add_store_commands(app, of_store);
   add_cull(app, change);
+  add_resize(app, change);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -24,12 +24,14 @@ struct Device {
   ByteCount size;  // that the store may use: st_size is at most this, and st_blocks too
   std::string path;
   std::string note;  // a line for the user where something differs from what was asked; empty: none
+  bool preallocated = false;  // all of its blocks are there, and stay
 };
 
 struct DeviceOptions {
   std::string path;
   // Where the file does not exist: its size; 0 asks for the default (10 % of what is free, 256 MiB
-  // to 32 GiB). An existing store keeps its own size, with a line in `note` where this differs.
+  // to 32 GiB). An existing store is opened with the size that it has; who wants another calls
+  // Store::resize().
   ByteCount size{0};
   // Whether all of the file gets its blocks at once, so that the disk below cannot fill up under
   // it.
@@ -42,6 +44,16 @@ inline constexpr ByteCount kSmallestStore{16u << 20};
 
 // Errors: kStorePlace, kStoreLocked, kInvalid (size), kStoreIo; each with its line.
 SetUp<Device> open_device(const DeviceOptions& options);
+
+// What the store on it does to its file when its size changes. A device without a descriptor (a
+// simulated one) takes everything.
+//
+// Whether it may have `size`: a block device has an end.
+SetUp<bool> check_size(const Device& device, ByteCount size);
+// The file ends at `end`, which is in front of its size. Nothing on a block device.
+SetUp<bool> set_end(const Device& device, ByteCount end);
+// The file system may have these bytes back. Best effort.
+void give_back(const Device& device, ByteOffset at, ByteCount bytes);
 
 // umount(8) and kill(1) return before the larder that had the store has ended: how long its lock is
 // waited for.

@@ -41,6 +41,11 @@ class Host {
 
   // Evicts from each cache, what goes next first, until so much is free. A line for the user.
   std::string make_room(ByteCount wanted);
+  // Gives the cache's store another size. `tag` may be empty where there is one cache. A line for
+  // the user. Blocks: until what lies behind a new end has moved.
+  SetUp<std::string> resize(const std::string& tag, ByteCount size);
+  // Empties it. Blocks: until the reads that are under way have ended.
+  SetUp<std::string> clear(const std::string& tag);
 
   struct Impl;
   Impl& impl() { return *impl_; }

@@ -103,6 +103,7 @@ struct Counters {
       discarded_records;
   stats::Counter objects, names, extents;  // gauges
   stats::Counter bypasses, returns, no_room, hangs;
+  stats::Counter resizes, moved_bytes;
   stats::Counter capacity_bytes, used_bytes, waiting_bytes;                          // gauges
   stats::Counter index_bytes, free_runs, largest_free_bytes, fragmentation_percent;  // gauges
   void register_in(stats::Registry& registry);
@@ -202,12 +203,22 @@ class Store {
   Counters& counters();
   std::string uuid() const;
   ByteCount capacity() const;  // of the data area
+  ByteCount size() const;      // that it was given
   // One line per fact, for `status`.
   std::string to_text() const;
 
   // Evicts, what goes next first, until `wanted` is free, or all is gone. Returns how much is free
   // now, a commit later at the latest. Blocks; never on a request thread.
   ByteCount make_room(ByteCount wanted);
+  // Lets go of all pages, names and values, pinned ones too; objects stay. Returns, when the reads
+  // of before have let go of their blocks, how much that was. Blocks; never on a request thread.
+  ByteCount clear();
+  // Gives it another size, while all goes on. What lies behind a new end moves to free room in
+  // front of it; where there is too little of that, what goes next is evicted first. Returns a line
+  // that says what became of it. Errors: kInvalid (too small, or larger than its device), kStoreIo;
+  // each with its line, and the store as it was. A crash leaves it with the one size or the other.
+  // Blocks; never on a request thread.
+  SetUp<std::string> resize(ByteCount size);
   // Makes everything of before this call durable. Lazy: with the next commit that comes about,
   // after `commit_ns` at the latest. Blocks; never on a request thread.
   Status sync(Urgency urgency = Urgency::kEager);

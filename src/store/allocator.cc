@@ -4,8 +4,17 @@
 #include <larder/result.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace larder::store {
+namespace {
+
+BlockRun intersect(BlockRun a, BlockRun b) {
+  const std::uint64_t first = std::max(a.block, b.block), end = std::min(a.end(), b.end());
+  return {first, end > first ? end - first : 0};
+}
+
+}  // namespace
 
 // The bits of `word` that lie in the run.
 std::uint64_t BlockSet::mask(std::uint64_t word, BlockRun run) const {
@@ -81,6 +90,21 @@ void Allocator::add_free_locked(BlockRun run) {
   if (run.count >= kLong) totals_.in_long_runs += run.count;
 }
 
+// What of it is to be emptied is withheld.
+void Allocator::free_locked(BlockRun run) {
+  if (run.count == 0) return;
+  for (const BlockRun& range : ranges_) {
+    const BlockRun part = intersect(run, range);
+    if (part.count == 0) continue;
+    withheld_.push_back(part);
+    totals_.withheld += part.count;
+    free_locked({run.block, part.block - run.block});
+    free_locked({part.end(), run.end() - part.end()});
+    return;
+  }
+  add_free_locked(run);
+}
+
 // The best fit, or else the largest there is.
 std::optional<BlockRun> Allocator::take_locked(std::uint64_t want) {
   if (by_size_.empty()) return std::nullopt;
@@ -142,7 +166,7 @@ void Allocator::free_all_but(const BlockSet& used) {
 
 void Allocator::release(BlockRun run) {
   const MutexLock lock(mutex_);
-  add_free_locked(run);
+  free_locked(run);
 }
 
 void Allocator::release_after(const DeadList& dead, std::uint64_t number) {
@@ -167,10 +191,78 @@ bool Allocator::sweep(std::uint64_t durable, const Pins& pins) {
   std::erase_if(waiting_, [&](const Waiting& w) REQUIRES(mutex_) {
     if (w.number > durable || overlaps(pinned, w.run)) return false;
     totals_.waiting -= w.run.count;
-    add_free_locked(w.run);
+    free_locked(w.run);
     return true;
   });
   return waiting_.empty();
+}
+
+void Allocator::withhold(std::vector<BlockRun> ranges) {
+  const MutexLock lock(mutex_);
+  std::erase_if(ranges, [](const BlockRun& range) { return range.count == 0; });
+  ranges_ = std::move(ranges);
+  std::vector<BlockRun> hit;
+  for (const auto& [block, count] : by_place_) {
+    const BlockRun run{block, count};
+    const bool shares = std::ranges::any_of(
+        ranges_, [&](const BlockRun& range) { return intersect(run, range).count != 0; });
+    if (shares) hit.push_back(run);
+  }
+  for (const BlockRun& run : hit) {
+    erase_free_locked(run);
+    free_locked(run);
+  }
+}
+
+std::uint64_t Allocator::still_in_use() const {
+  const MutexLock lock(mutex_);
+  std::uint64_t wanted = 0;
+  for (const BlockRun& range : ranges_) {
+    wanted += range.count;
+    for (const BlockRun& bad : quarantined_) wanted -= intersect(bad, range).count;
+  }
+  return wanted - totals_.withheld;
+}
+
+bool Allocator::is_withheld(BlockRun run) const {
+  const MutexLock lock(mutex_);
+  return std::ranges::any_of(
+      ranges_, [&](const BlockRun& range) { return intersect(run, range).count != 0; });
+}
+
+void Allocator::give_back_withheld() {
+  const MutexLock lock(mutex_);
+  ranges_.clear();
+  totals_.withheld = 0;
+  for (const BlockRun& run : std::exchange(withheld_, {})) add_free_locked(run);
+}
+
+void Allocator::resize(std::uint64_t blocks, BlockRun gone) {
+  const MutexLock lock(mutex_);
+  const std::uint64_t before = std::exchange(blocks_, std::max(blocks, blocks_));
+  ranges_.clear();
+  totals_.withheld = 0;
+  // Whatever is not theirs is free: of what was withheld, and of what is new.
+  const auto add = [&](BlockRun run) REQUIRES(mutex_) {
+    const std::uint64_t end = std::min(run.end(), blocks);
+    if (end <= run.block) return;
+    run.count = end - run.block;
+    const BlockRun theirs = intersect(run, gone);
+    const BlockRun front{run.block, theirs.count == 0 ? run.count : theirs.block - run.block};
+    const BlockRun rear{theirs.end(), theirs.count == 0 ? 0 : run.end() - theirs.end()};
+    if (front.count != 0) add_free_locked(front);
+    if (rear.count != 0) add_free_locked(rear);
+  };
+  for (const BlockRun& run : std::exchange(withheld_, {})) add(run);
+  if (blocks > before) add({before, blocks - before});
+  blocks_ = blocks;
+  std::erase_if(quarantined_, [&](BlockRun& run) REQUIRES(mutex_) {
+    const std::uint64_t end = std::min(run.end(), blocks);
+    const std::uint64_t left = end > run.block ? end - run.block : 0;
+    totals_.quarantined -= run.count - left;
+    run.count = left;
+    return left == 0;
+  });
 }
 
 Allocator::Totals Allocator::totals() const {
@@ -187,6 +279,7 @@ Allocator::Runs Allocator::runs() const {
   for (const auto& [block, count] : by_place_) all.free.push_back({block, count});
   for (const Waiting& w : waiting_) all.waiting.push_back(w.run);
   all.quarantined = quarantined_;
+  all.withheld = withheld_;
   return all;
 }
 

@@ -66,8 +66,19 @@ class Allocator {
   // waiting.
   bool sweep(std::uint64_t durable, const Pins& pins);
 
+  // -- for a store that grows or shrinks: blocks that are to be emptied
+  // From here on nobody is given any of these; those that are free, or become free, are withheld.
+  void withhold(std::vector<BlockRun> ranges);
+  // How many of them are not free yet; quarantined ones are not counted.
+  std::uint64_t still_in_use() const;
+  bool is_withheld(BlockRun run) const;  // shares a block with them
+  void give_back_withheld();             // after all
+  // The data area has this many blocks now, and `gone` of them are somebody else's; all that was
+  // withheld besides becomes free. REQUIRES: still_in_use() is 0.
+  void resize(std::uint64_t blocks, BlockRun gone);
+
   struct Totals {
-    std::uint64_t free = 0, waiting = 0, quarantined = 0;
+    std::uint64_t free = 0, waiting = 0, quarantined = 0, withheld = 0;
     // Of the free ones: runs, blocks of the longest, and blocks in runs of 1 MiB or more.
     std::uint64_t runs = 0, longest = 0, in_long_runs = 0;
     // How much of what is free is in pieces.
@@ -78,7 +89,7 @@ class Allocator {
   Totals totals() const;
   // For the check: all that is not in an extent or on its way into one.
   struct Runs {
-    std::vector<BlockRun> free, waiting, quarantined;
+    std::vector<BlockRun> free, waiting, quarantined, withheld;
   };
   Runs runs() const;  // of one moment
 
@@ -87,17 +98,20 @@ class Allocator {
     BlockRun run;
     std::uint64_t number;
   };
+  void free_locked(BlockRun run) REQUIRES(mutex_);
   void add_free_locked(BlockRun run) REQUIRES(mutex_);
   void erase_free_locked(BlockRun run) REQUIRES(mutex_);
   std::optional<BlockRun> take_locked(std::uint64_t want) REQUIRES(mutex_);
 
-  const std::uint64_t blocks_;
   mutable Mutex mutex_{Rank::kStoreAllocator};
+  std::uint64_t blocks_ GUARDED_BY(mutex_);
   absl::btree_map<std::uint64_t, std::uint64_t> by_place_ GUARDED_BY(mutex_);  // block -> count
   absl::btree_set<std::pair<std::uint64_t, std::uint64_t>> by_size_
       GUARDED_BY(mutex_);  // count, block
   std::vector<Waiting> waiting_ GUARDED_BY(mutex_);
   std::vector<BlockRun> quarantined_ GUARDED_BY(mutex_);
+  std::vector<BlockRun> ranges_ GUARDED_BY(mutex_);    // that are to be emptied
+  std::vector<BlockRun> withheld_ GUARDED_BY(mutex_);  // of them, what is empty
   Totals totals_ GUARDED_BY(mutex_);
 };
 

@@ -2,6 +2,7 @@
 #include "store/checkpoint.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace larder::store {
 namespace {
@@ -24,24 +25,32 @@ std::uint64_t checkpoint_limit(const Layout& layout) {
   return layout.checkpoint_bytes().value() / chunk * usable / 8 * 7 - homes;
 }
 
-Checkpoint::Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index)
+Checkpoint::Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index, Sums sums)
     : engine_(engine),
       layout_(layout),
       where_(where),
       index_(index),
+      sums_ahead_(sums),
       chunk_(longest_chunk(layout)),
       sums_(kSumsAtOnce * kBlockSize) {
   index_.begin_image();
+  if (sums == Sums::kAllMove) index_.sums().begin_move({layout.sums.value(), layout.sum_chunks});
+}
+
+std::uint64_t Checkpoint::sum_chunks() const {
+  return (layout_.data_blocks + SumTable::kChunk - 1) / SumTable::kChunk;
 }
 
 void Checkpoint::settle() {
   index_.end_image();
   index_.sums().settle(written_);
+  index_.sums().end_move(true);
 }
 
 void Checkpoint::abandon() {
   index_.end_image();
   index_.sums().take_back(written_);
+  index_.sums().end_move(false);
 }
 
 Status Checkpoint::step(Mutex& index_mutex, std::uint64_t budget) {
@@ -106,29 +115,50 @@ Status Checkpoint::write_chunk() {
   return {};
 }
 
+// The next chunk of sums that is to be written, into `sums`; nullopt: that was all.
+std::optional<SumTable::Written> Checkpoint::next_sums(SumTable::Sums& sums) {
+  SumTable& table = index_.sums();
+  if (sums_ahead_ == Sums::kChanged) {
+    next_sums_ = table.next_dirty(next_sums_);
+    if (next_sums_ >= sum_chunks()) return std::nullopt;
+    return table.begin_write(next_sums_++, sums);
+  }
+  while (next_sums_ < sum_chunks()) {
+    if (auto written = table.begin_copy(next_sums_++, sums)) return written;
+  }
+  return std::nullopt;
+}
+
 // Neighbours that go to neighbouring homes are one write.
 Status Checkpoint::write_sums() {
   SumTable& table = index_.sums();
-  next_sums_ = table.next_dirty(next_sums_);
-  if (next_sums_ == table.chunks()) {
+  SumTable::Sums sums;
+  std::uint64_t count = 0, at = 0;
+  while (count < kSumsAtOnce) {
+    std::optional<SumTable::Written> next = std::exchange(held_, std::nullopt);
+    if (next) {
+      sums = held_sums_;
+    } else {
+      next = next_sums(sums);
+      if (next) written_.push_back(*next);
+    }
+    if (!next) break;
+    const std::uint64_t its = table.offset_of(*next);
+    if (count != 0 && its != at + count * kBlockSize) {
+      held_ = next;
+      held_sums_ = sums;
+      break;
+    }
+    if (count == 0) at = its;
+    std::memcpy(sums_.data() + count * kBlockSize, sums.data(), sizeof sums);
+    ++count;
+  }
+  if (count == 0) {
     stage_ = Stage::kHomes;
     return {};
   }
-  SumTable::Sums sums;
-  std::uint64_t count = 0;
-  const std::uint64_t first = next_sums_;
-  unsigned place = 0;
-  while (count < kSumsAtOnce && table.next_dirty(next_sums_) == next_sums_) {
-    const unsigned its = table.home(next_sums_).place == 1 ? 2 : 1;
-    if (place != 0 && its != place) break;
-    place = its;
-    written_.push_back(table.begin_write(next_sums_, sums));
-    std::memcpy(sums_.data() + count * kBlockSize, sums.data(), sizeof sums);
-    ++count;
-    if (++next_sums_ == table.chunks()) break;
-  }
-  TRY_OK(write_and_wait(engine_, where_.fd, layout_.home_of_sums(first, place),
-                        sums_.span().first(count * kBlockSize)));
+  TRY_OK(
+      write_and_wait(engine_, where_.fd, ByteOffset{at}, sums_.span().first(count * kBlockSize)));
   bytes_ += ByteCount{count * kBlockSize};
   return {};
 }
@@ -137,8 +167,8 @@ Status Checkpoint::write_sums() {
 Status Checkpoint::write_homes() {
   SumTable& table = index_.sums();
   auto moved = written_.begin();
-  for (std::uint64_t first = 0; first < table.chunks(); first += kManyInRecord) {
-    const std::uint64_t count = std::min<std::uint64_t>(table.chunks() - first, kManyInRecord);
+  for (std::uint64_t first = 0; first < sum_chunks(); first += kManyInRecord) {
+    const std::uint64_t count = std::min<std::uint64_t>(sum_chunks() - first, kManyInRecord);
     ImageSumsDisk disk{};
     disk.header.kind = static_cast<std::uint8_t>(RecordKind::kImageSums);
     disk.header.length.set(static_cast<std::uint16_t>(sizeof disk + count * sizeof(HomeDisk)));
@@ -149,7 +179,7 @@ Status Checkpoint::write_homes() {
     for (std::uint64_t chunk = first; chunk < first + count; ++chunk) {
       SumTable::Home home = table.home(chunk);
       if (moved != written_.end() && moved->chunk == chunk) home = (moved++)->home;
-      const HomeDisk one{Le32::of(home.sum), Le32::of(home.place)};
+      const HomeDisk one{Le32::of(home.sum), Le32::of(home.disk_place())};
       const Bytes bytes = bytes_of(one);
       record.insert(record.end(), bytes.begin(), bytes.end());
     }

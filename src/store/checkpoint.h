@@ -14,6 +14,7 @@
 #include <larder/result.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
@@ -35,8 +36,12 @@ class Checkpoint {
     std::uint64_t generation;
     unsigned slot;
   };
+  // Those that have changed, to their other homes; or all that there are, since the homes of this
+  // layout lie elsewhere.
+  enum class Sums : std::uint8_t { kChanged, kAllMove };
   // REQUIRES: the index's lock; no other checkpoint of it is under way.
-  Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index);
+  Checkpoint(IoEngine& engine, const Layout& layout, Where where, Index& index,
+             Sums sums = Sums::kChanged);
 
   // Writes `budget` bytes or a little more; no flush. Takes the index's lock for a fraction of a
   // millisecond at a time. Errors: kStoreIo; kStoreFull where it does not fit in its area.
@@ -52,6 +57,8 @@ class Checkpoint {
  private:
   enum class Stage : std::uint8_t { kIndex, kSums, kHomes, kDone };
   Status encode_index(Mutex& index_mutex);
+  std::uint64_t sum_chunks() const;
+  std::optional<SumTable::Written> next_sums(SumTable::Sums& sums);
   Status write_sums();
   Status write_homes();
   Status add(Bytes records);
@@ -61,6 +68,7 @@ class Checkpoint {
   const Layout layout_;
   const Where where_;
   Index& index_;
+  const Sums sums_ahead_;
   Stage stage_ = Stage::kIndex;
   AlignedBuffer chunk_;   // room for the header, then records
   std::size_t used_ = 0;  // of it, without the header
@@ -70,6 +78,8 @@ class Checkpoint {
   std::uint64_t next_sums_ = 0;
   AlignedBuffer sums_;
   std::vector<SumTable::Written> written_;
+  std::optional<SumTable::Written> held_;  // of the next write
+  SumTable::Sums held_sums_;
 };
 
 }  // namespace larder::store

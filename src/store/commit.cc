@@ -73,6 +73,7 @@ bool Store::Impl::wants_checkpoint() {
 }
 
 StepResult Store::Impl::commit_step(Access access) {
+  serve_resize();
   if (state.load() == State::kBypass) return return_step();
   if (!is_open()) return StepResult::kDone;
   if (closing.load()) {
@@ -105,7 +106,7 @@ bool Store::Impl::sweep() {
 
 // The image of this moment, with all that waits in the journal before it.
 Status Store::Impl::begin_checkpoint() {
-  Journal::Batch batch = start_image(Ending::kGoesOn);
+  Journal::Batch batch = start_image(Ending::kGoesOn, layout);
   if (!journal.fits(batch)) return write_checkpoint(Ending::kGoesOn);
   TRY_OK(commit_batch(batch));
   const JournalCursor& cursor = journal.cursor();
@@ -120,15 +121,14 @@ Status Store::Impl::begin_checkpoint() {
 void Store::Impl::stop_where_broken_locked() {
   Lines lines;
   const bool in_flight = counters.fill_in_flight_bytes.value() != 0;
-  check_blocks(allocator, *index, layout.data_blocks, in_flight ? Fills::kInFlight : Fills::kNone,
-               lines);
+  check_blocks(allocator, *index, layout, in_flight ? Fills::kInFlight : Fills::kNone, lines);
   check_index(*index, lines);
   for (const std::string& line : lines)
     log(LogLevel::kError, "store {}: invariant {}", device.path, line);
   check(lines.empty(), "a store keeps its invariants");
 }
 
-Journal::Batch Store::Impl::start_image(Ending ending) {
+Journal::Batch Store::Impl::start_image(Ending ending, const Layout& place) {
   abandon_checkpoint();
   Superblock& next = next_superblock;
   next = superblock;
@@ -136,6 +136,7 @@ Journal::Batch Store::Impl::start_image(Ending ending) {
   tried_generation = std::max(tried_generation, superblock.generation) + 1;
   next.generation = tried_generation;
   next.slot = 1 - superblock.slot;
+  next.layout = place;
   next.clean = ending == Ending::kIsClosed;
   next.written_wall_ns = clock.wall_ns();
   const MutexLock lock(mutex);
@@ -143,7 +144,8 @@ Journal::Batch Store::Impl::start_image(Ending ending) {
   extent_room_locked(0);
   checkpointing.store(true);
   checkpoint = std::make_unique<Checkpoint>(
-      engine, layout, Checkpoint::Where{device.fd.get(), uuid, next.generation, next.slot}, *index);
+      engine, place, Checkpoint::Where{device.fd.get(), uuid, next.generation, next.slot}, *index,
+      place.sums == layout.sums ? Checkpoint::Sums::kChanged : Checkpoint::Sums::kAllMove);
   next.next_object = index->next_id();
   return journal.take();
 }
@@ -157,11 +159,12 @@ Status Store::Impl::go_on_with_checkpoint(std::uint64_t budget) {
 }
 
 // Everything in one go, and the journal begun anew behind it.
-Status Store::Impl::write_checkpoint(Ending ending) {
-  const std::uint64_t last = start_image(ending).last;
+Status Store::Impl::write_checkpoint(Ending ending, const Layout& place) {
+  const bool moves = place.journal != layout.journal;
+  const std::uint64_t last = start_image(ending, place).last;
   Status status = checkpoint->step(mutex, kAllBytes);
   next_superblock.first_sequence = journal.cursor().sequence;
-  next_superblock.journal_position = journal.cursor().position;
+  next_superblock.journal_position = moves ? 0 : journal.cursor().position;
   next_superblock.journal_generation = next_superblock.generation;
   next_superblock.journal_previous = 0;
   if (status) status = write_superblock();
@@ -169,7 +172,10 @@ Status Store::Impl::write_checkpoint(Ending ending) {
     abandon_checkpoint();
     return status;
   }
-  journal.restart(next_superblock.generation);
+  if (moves)
+    journal.move(place, next_superblock.generation);
+  else
+    journal.restart(next_superblock.generation);
   durable.store(last);
   return {};
 }

@@ -46,6 +46,8 @@ void Counters::register_in(stats::Registry& registry) {
   add("no_room", Unit::kCount, "Fills for which the file system below had no room", no_room);
   add("hangs", Unit::kCount, "Times that reads went past the store since one did not come back",
       hangs);
+  add("resizes", Unit::kCount, "Times that the store grew or shrank", resizes);
+  add("moved_bytes", Unit::kBytes, "Bytes that moved to other blocks for that", moved_bytes);
   add("objects", Unit::kGauge, "Objects in the store", objects);
   add("names", Unit::kGauge, "Names in the store", names);
   add("extents", Unit::kGauge, "Extents in the store", extents);

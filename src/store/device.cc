@@ -142,13 +142,6 @@ SetUp<ByteCount> block_device_size(const std::string& path, int fd) {
   return ByteCount{bytes};
 }
 
-std::string size_note(const std::string& path, ByteCount asked, ByteCount size) {
-  if (asked.value() == 0 || asked == size) return "";
-  return fmt::format(
-      "store={}: it exists with a size of {} MiB; size= is not applied to it (remove it for that)",
-      path, size.value() / kMiB);
-}
-
 // A small file of zeros is what is left where the creation of a store was cut off.
 bool is_unfinished(int fd, ByteCount present) {
   if (present >= kSmallestStore) return false;
@@ -165,14 +158,13 @@ bool is_unfinished(int fd, ByteCount present) {
 }
 
 // All blocks at once. The file is no longer than before, and not larger than its size on the disk.
-SetUp<bool> preallocate(const std::string& path, int fd, ByteCount size) {
-  const Layout layout = layout_for(size);
-  if (::fallocate(fd, 0, 0, static_cast<off_t>(layout.file_bytes().value())) == 0) return true;
+SetUp<bool> preallocate(const std::string& path, int fd, ByteCount end) {
+  if (::fallocate(fd, 0, 0, static_cast<off_t>(end.value())) == 0) return true;
   const int sys_errno = errno;
-  return refuse(ErrorCode::kStorePlace, path,
-                fmt::format("preallocate: {} MiB cannot be had: {}",
-                            layout.file_bytes().value() / kMiB, reason(sys_errno)),
-                sys_errno);
+  return refuse(
+      ErrorCode::kStorePlace, path,
+      fmt::format("preallocate: {} MiB cannot be had: {}", end.value() / kMiB, reason(sys_errno)),
+      sys_errno);
 }
 
 SetUp<Device> size_new(Device device, const DeviceOptions& options) {
@@ -192,14 +184,14 @@ SetUp<Device> size_new(Device device, const DeviceOptions& options) {
 // What exists keeps its size: that of the store in it, or its own.
 SetUp<Device> size_existing(Device device, const DeviceOptions& options, const struct stat& stat) {
   const int fd = device.fd.get();
-  const auto stored = stored_size(fd);
+  const auto stored = stored_layout(fd);
   ByteCount present{static_cast<std::uint64_t>(stat.st_size)};
   if (S_ISBLK(stat.st_mode)) {
     auto bytes = block_device_size(device.path, fd);
     if (!bytes) return tl::make_unexpected(std::move(bytes).error());
     present = *bytes;
   }
-  device.size = stored.value_or(present);
+  device.size = stored ? stored->size : present;
   if (S_ISREG(stat.st_mode) && device.size < kSmallestStore && bears_magic(fd)) {
     // What is left of a store of ours, or one of another format: it is a cache.
     const std::string note =
@@ -218,10 +210,14 @@ SetUp<Device> size_existing(Device device, const DeviceOptions& options, const s
                   fmt::format("it exists and is too small for a store (at least {} MiB); remove it",
                               kSmallestStore.value() / kMiB));
   }
-  device.note = size_note(device.path, options.size, device.size);
   if (!S_ISREG(stat.st_mode) || !stored) return device;
-  const ByteCount end = layout_for(device.size).file_bytes();
-  if (present >= end) return device;
+  const ByteCount end = stored->file_bytes();
+  if (present == end) return device;
+  if (present > end) {
+    // It was about to grow, or had just shrunk.
+    TRY_OK(set_end(device, end));
+    return device;
+  }
   // Cut short: what was lost reads as zeros, which match no sum.
   if (::ftruncate(fd, static_cast<off_t>(end.value())) != 0) {
     const int sys_errno = errno;
@@ -234,6 +230,41 @@ SetUp<Device> size_existing(Device device, const DeviceOptions& options, const s
 }
 
 }  // namespace
+
+SetUp<bool> check_size(const Device& device, ByteCount size) {
+  struct stat stat {};
+  if (!device.fd.valid() || ::fstat(device.fd.get(), &stat) != 0 || !S_ISBLK(stat.st_mode))
+    return true;
+  TRY(const ByteCount there, block_device_size(device.path, device.fd.get()));
+  if (size <= there) return true;
+  return complain(ErrorCode::kInvalid,
+                  fmt::format("{}: the device has {} bytes; the store cannot have {}", device.path,
+                              there.value(), size.value()));
+}
+
+SetUp<bool> set_end(const Device& device, ByteCount end) {
+  struct stat stat {};
+  if (!device.fd.valid() || ::fstat(device.fd.get(), &stat) != 0 || !S_ISREG(stat.st_mode))
+    return true;
+  int sys_errno = 0;
+  if (device.preallocated && static_cast<std::uint64_t>(stat.st_size) < end.value() &&
+      ::fallocate(device.fd.get(), 0, 0, static_cast<off_t>(end.value())) != 0)
+    sys_errno = errno;
+  if (sys_errno == 0 && ::ftruncate(device.fd.get(), static_cast<off_t>(end.value())) != 0)
+    sys_errno = errno;
+  if (sys_errno == 0) return true;
+  return complain(ErrorCode::kStoreIo,
+                  fmt::format("{}: it cannot be made {} bytes long: {}", device.path, end.value(),
+                              reason(sys_errno)),
+                  sys_errno);
+}
+
+void give_back(const Device& device, ByteOffset at, ByteCount bytes) {
+  if (!device.fd.valid() || device.preallocated || bytes.value() == 0) return;
+  // A block device, or a file system without holes, says no, and nothing is lost.
+  static_cast<void>(::fallocate(device.fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                static_cast<off_t>(at.value()), static_cast<off_t>(bytes.value())));
+}
 
 SetUp<Device> open_device(const DeviceOptions& options) {
   if (options.size.value() != 0 && options.size < kSmallestStore) {
@@ -277,7 +308,11 @@ SetUp<Device> open_device(const DeviceOptions& options) {
   SetUp<Device> sized = empty ? size_new(std::move(device), options)
                               : size_existing(std::move(device), options, stat);
   if (sized && options.preallocate && S_ISREG(stat.st_mode)) {
-    if (auto had = preallocate(*place, sized->fd.get(), sized->size); !had)
+    const bool as_it_was = !empty && stored_layout(sized->fd.get()).has_value();
+    const ByteCount end = as_it_was ? stored_layout(sized->fd.get())->file_bytes()
+                                    : layout_for(sized->size).file_bytes();
+    sized->preallocated = true;
+    if (auto had = preallocate(*place, sized->fd.get(), end); !had)
       sized = tl::make_unexpected(std::move(had).error());
   }
   if (!sized && created) ::unlink(place->c_str());

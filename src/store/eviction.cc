@@ -9,21 +9,27 @@
 // Names and values are apart: they have a share of the checkpoint of their own, and neither pushes
 // the other out. So a walk over all names leaves the pages, and a backup leaves the names. Those of
 // one object go together, by a clock over the objects.
+#include <chrono>
+#include <thread>
+
 #include "store/store_impl.h"
 
 namespace larder::store {
 namespace {
 
-constexpr std::uint64_t kBurst = 256;        // extents that go in one stretch
+constexpr std::uint64_t kBurst = 256;  // extents that go in one stretch
+constexpr unsigned kTries = 3000;      // of a clear, to find that nobody reads any more
+constexpr std::chrono::milliseconds kRest{10};
 constexpr std::uint64_t kBurstBlocks = 512;  // that are culled besides what is wanted at once
 
 }  // namespace
 
 ByteCount Store::make_room(ByteCount wanted) {
-  const std::uint64_t blocks = std::min(wanted.value() / kBlockSize, impl_->layout.data_blocks);
   while (true) {
     const MutexLock lock(impl_->mutex);
     if (!impl_->takes_changes()) break;
+    const std::uint64_t blocks =
+        std::min(wanted.value() / kBlockSize, impl_->layout.usable_blocks());
     const Allocator::Totals totals = impl_->allocator.totals();
     const std::uint64_t ahead = totals.free + totals.waiting;
     if (ahead >= blocks || impl_->evict_locked(blocks - ahead) == 0) break;
@@ -31,6 +37,32 @@ ByteCount Store::make_room(ByteCount wanted) {
   static_cast<void>(sync());  // what was dropped is free behind a commit
   const MutexLock lock(impl_->mutex);
   return ByteCount{impl_->allocator.totals().free * kBlockSize};
+}
+
+ByteCount Store::clear() {
+  Impl& store = *impl_;
+  const std::uint64_t before = store.counters.used_bytes.value();
+  std::size_t slot = 0;
+  for (bool more = true; more;) {
+    const MutexLock lock(store.mutex);
+    if (!store.takes_changes()) break;
+    const std::size_t end = std::min(slot + kBurst, store.index->slots());
+    for (; slot < end; ++slot) {
+      Object* object = store.index->in_slot(slot);
+      if (object == nullptr) continue;
+      store.drop_locked(*object, {PageIndex{0}, PageCount{~std::uint64_t{0}}});
+      store.forget_folder_locked(*object);
+    }
+    more = slot < store.index->slots();
+  }
+  for (unsigned i = 0; i < kTries && store.step_and_sweep(); ++i) {
+    if (store.allocator.totals().waiting == 0) break;
+    if (store.options.commit_by == CommitBy::kThread) std::this_thread::sleep_for(kRest);
+  }
+  const MutexLock lock(store.mutex);
+  store.gauges_locked();
+  const std::uint64_t after = store.counters.used_bytes.value();
+  return ByteCount{before > after ? before - after : 0};
 }
 
 void Store::Impl::let_go_locked(const DeadList& dead, std::uint64_t number) {

@@ -94,13 +94,30 @@ void add_region(std::vector<Region>& regions, ByteOffset at, std::uint64_t block
 }
 
 void add_metadata_regions(const Layout& layout, std::vector<Region>& regions) {
-  add_region(regions, ByteOffset{0}, layout.journal.value() / kBlockSize, Use::kSuperblock);
+  add_region(regions, ByteOffset{0}, kJournalOffset / kBlockSize, Use::kSuperblock);
   add_region(regions, layout.journal, layout.journal_blocks, Use::kJournal);
   for (const ByteOffset at : layout.checkpoint) {
     add_region(regions, at, layout.checkpoint_blocks, Use::kCheckpoint);
   }
-  const std::uint64_t end = regions.back().at.value() + regions.back().bytes.value();
-  add_region(regions, ByteOffset{end}, (layout.data.value() - end) / kBlockSize, Use::kSums);
+  add_region(regions, layout.sums, (layout.metadata_end() - layout.sums).value() / kBlockSize,
+             Use::kSums);
+}
+
+// What lies between others is free: in the data area, and where metadata were before they moved.
+void add_gaps(const Layout& layout, std::vector<Region>& regions) {
+  std::sort(regions.begin(), regions.end(),
+            [](const Region& a, const Region& b) { return a.at < b.at; });
+  std::vector<Region> all;
+  ByteOffset next{0};
+  for (const Region& region : regions) {
+    if (region.at > next)
+      add_region(all, next, (region.at - next).value() / kBlockSize, Use::kFree);
+    all.push_back(region);
+    next = region.at + region.bytes;
+  }
+  const ByteOffset end = layout.at(BlockIndex{layout.data_blocks});
+  if (end > next) add_region(all, next, (end - next).value() / kBlockSize, Use::kFree);
+  regions = std::move(all);
 }
 
 // Blocks that two extents claim are shown as the first one's.
@@ -111,13 +128,11 @@ void add_data_regions(Loaded& loaded, const BlockSet& bad, std::vector<Region>& 
     const std::uint64_t first = std::max(next, one.extent->block());
     const std::uint64_t end = one.extent->block() + one.extent->pages();
     if (end > layout.data_blocks || end <= first) continue;
-    add_region(regions, layout.at(BlockIndex{next}), first - next, Use::kFree);
     const bool hot = one.extent->place().queue == QueueName::kMain;
     const Use use = bad.has(first) ? Use::kQuarantined : hot ? Use::kHot : Use::kUsed;
     add_region(regions, layout.at(BlockIndex{first}), end - first, use);
     next = end;
   }
-  add_region(regions, layout.at(BlockIndex{next}), layout.data_blocks - next, Use::kFree);
 }
 
 void add_facts(const Loaded& loaded, Examined& all) {
@@ -162,8 +177,9 @@ SetUp<OpenedStore> open_to_look(const std::string& path) {
                                 path));
   }
   const off_t end = ::lseek(opened.fd.get(), 0, SEEK_END);
-  opened.size = stored_size(opened.fd.get())
-                    .value_or(ByteCount{static_cast<std::uint64_t>(std::max<off_t>(end, 0))});
+  const auto layout = stored_layout(opened.fd.get());
+  opened.size =
+      layout ? layout->size : ByteCount{static_cast<std::uint64_t>(std::max<off_t>(end, 0))};
   TRY(auto engine, open_engine({.choice = EngineChoice::kThreads, .threads = 1}));
   opened.engine = std::move(engine.engine);
   return opened;
@@ -207,6 +223,7 @@ Examined examine_loaded(IoEngine& engine, int fd, Found& found, Depth depth,
   if (loaded.discarded != 0)
     all.breaches.push_back(fmt::format("5: {} records make no sense", loaded.discarded));
   Allocator allocator(layout.data_blocks);
+  if (const BlockRun metadata = layout.reserved(); metadata.count != 0) allocator.claim(metadata);
   index.for_each_extent([&](Object& object, const Extent& extent) {
     all.pages += extent.pages();
     if (extent.zeros() || allocator.claim({extent.block(), extent.pages()})) return;
@@ -216,8 +233,7 @@ Examined examine_loaded(IoEngine& engine, int fd, Found& found, Depth depth,
                     object.id.value(), extent.pages(), extent.block()));
   });
   // Where two claim a block there is no sense in counting who has which.
-  if (all.breaches.empty())
-    check_blocks(allocator, index, layout.data_blocks, Fills::kNone, all.breaches);
+  if (all.breaches.empty()) check_blocks(allocator, index, layout, Fills::kNone, all.breaches);
   check_index(index, all.breaches);
   struct stat stat {};
   const bool regular = ::fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode);
@@ -233,6 +249,7 @@ Examined examine_loaded(IoEngine& engine, int fd, Found& found, Depth depth,
   BlockSet bad(layout.data_blocks);
   if (depth == Depth::kPages) bad = check_pages(engine, fd, loaded, progress, all);
   add_data_regions(loaded, bad, all.regions);
+  add_gaps(layout, all.regions);
   return all;
 }
 

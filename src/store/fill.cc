@@ -156,7 +156,7 @@ void Store::Impl::start_fill(Fill& fill) {
     piece.job = job;
     piece.kind = IoRequest::Kind::kWrite;
     piece.fd = device.fd.get();
-    piece.offset = layout.at(BlockIndex{piece.block});
+    piece.offset = at(piece.block);
     piece.data = const_cast<std::byte*>(bytes.data());  // a write only reads it
     piece.length = bytes.size();
     piece.done = written;

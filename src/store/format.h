@@ -69,7 +69,7 @@ struct SuperblockDisk {
   Le32 slot;  // which of the two: a block read from the other's place is refused
   Uuid uuid;
   Le64 generation;  // grows by each checkpoint; the higher valid one counts
-  Le64 size_bytes;  // that the store was given; all that follows is computed from it, and compared
+  Le64 size_bytes;  // that the store was given; what follows is computed from it, and compared
   Le64 journal_blocks;
   Le64 checkpoint_blocks;  // of one area
   Le64 data_offset;
@@ -83,7 +83,10 @@ struct SuperblockDisk {
   Le64 written_wall_ns;
   Le64 journal_generation;  // of the entries behind the checkpoint
   Le32 journal_previous;    // the sum of the entry before the first of them; 0: none
-  std::array<std::uint8_t, 3952> reserved;  // zero
+  Le64 basis_bytes;         // for which the metadata were made; 0: for size_bytes
+  Le64 metadata_offset;     // where the journal begins; 0: at 64 KiB
+  Le64 use_tick_ns;         // of ImageExtentDisk's ages; 0: they say nothing
+  std::array<std::uint8_t, 3928> reserved;  // zero
   Le32 sum;                                 // CRC32C of all before
 };
 inline constexpr std::uint32_t kClean = 1;
@@ -93,7 +96,8 @@ static_assert(std::has_unique_object_representations_v<SuperblockDisk>);
 static_assert(offsetof(SuperblockDisk, format) == 8);
 static_assert(offsetof(SuperblockDisk, generation) == 32);
 static_assert(offsetof(SuperblockDisk, area) == 88);
-static_assert(offsetof(SuperblockDisk, reserved) == 140);
+static_assert(offsetof(SuperblockDisk, basis_bytes) == 140);
+static_assert(offsetof(SuperblockDisk, reserved) == 164);
 static_assert(offsetof(SuperblockDisk, sum) == 4092);
 
 // -- entries: of the journal, and the chunks of a checkpoint ------------------------------------

@@ -15,13 +15,17 @@ struct Owned {
 
 }  // namespace
 
-void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks, Fills fills,
+void check_blocks(const Allocator& allocator, Index& index, const Layout& layout, Fills fills,
                   Lines& lines) {
+  const std::uint64_t blocks = layout.data_blocks;
   std::vector<Owned> all;
+  if (const BlockRun metadata = layout.reserved(); metadata.count != 0)
+    all.push_back({metadata, "metadata"});
   const Allocator::Runs runs = allocator.runs();
   for (const BlockRun& run : runs.free) all.push_back({run, "free"});
   for (const BlockRun& run : runs.waiting) all.push_back({run, "waiting"});
   for (const BlockRun& run : runs.quarantined) all.push_back({run, "quarantined"});
+  for (const BlockRun& run : runs.withheld) all.push_back({run, "withheld"});
   index.for_each_extent([&](Object&, const Extent& extent) {
     if (!extent.zeros()) all.push_back({{extent.block(), extent.pages()}, "extent"});
   });

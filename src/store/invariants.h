@@ -12,6 +12,7 @@
 
 #include "store/allocator.h"
 #include "store/index.h"
+#include "store/layout.h"
 
 namespace larder::store {
 
@@ -19,7 +20,7 @@ using Lines = std::vector<std::string>;
 
 // 1, and 3 in so far as nothing that waits is free. What a fill in flight has is what is left over.
 enum class Fills : std::uint8_t { kNone, kInFlight };
-void check_blocks(const Allocator& allocator, Index& index, std::uint64_t blocks, Fills fills,
+void check_blocks(const Allocator& allocator, Index& index, const Layout& layout, Fills fills,
                   Lines& lines);
 // 4, and that what is counted agrees with what is there.
 void check_index(Index& index, Lines& lines);

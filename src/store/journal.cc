@@ -111,4 +111,11 @@ void Journal::restart(std::uint64_t generation) {
   cursor_.previous = 0;
 }
 
+void Journal::move(const Layout& layout, std::uint64_t generation) {
+  layout_ = layout;
+  buffer_ = AlignedBuffer(longest_entry(layout));
+  restart(generation);
+  cursor_.position = 0;
+}
+
 }  // namespace larder::store

@@ -64,6 +64,8 @@ class Journal {
   // A checkpoint is durable that has taken up what was in no entry: begun anew under this
   // generation, with all of the ring free.
   void restart(std::uint64_t generation);
+  // The same, in the ring of another layout.
+  void move(const Layout& layout, std::uint64_t generation);
 
   static std::size_t longest_entry(const Layout& layout);  // bytes, with its header
 
@@ -72,7 +74,7 @@ class Journal {
 
   IoEngine& engine_;
   const int fd_;
-  const Layout layout_;
+  Layout layout_;
   const Uuid uuid_;
   AlignedBuffer buffer_;
   JournalCursor cursor_;

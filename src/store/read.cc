@@ -75,8 +75,7 @@ BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte
         return {block, pages.value()};
       }
       summed += pages.value();
-      plan.segments_[plan.count_] = {layout.at(BlockIndex{block}),
-                                     part.first(to_bytes(pages).value())};
+      plan.segments_[plan.count_] = {this->at(block), part.first(to_bytes(pages).value())};
       plan.pins_[plan.count_] = pin;
       plan.blocks_[plan.count_] = block;
       plan.first_pages_[plan.count_] = page;

@@ -53,7 +53,9 @@ SetUp<Loaded> create_empty(IoEngine& engine, int fd, ByteCount size, std::uint64
   return std::move(*loaded);
 }
 
-// The percentages in blocks. A small store keeps more: a commit's worth of fills has to fit.
+}  // namespace
+
+// A small store keeps more: a commit's worth of fills has to fit.
 Store::Impl::Marks marks_of(const Culling& culling, std::uint64_t blocks) {
   constexpr std::uint64_t kMiB = (1u << 20) / kBlockSize;
   const auto part = [blocks](unsigned percent, std::uint64_t least) {
@@ -62,8 +64,6 @@ Store::Impl::Marks marks_of(const Culling& culling, std::uint64_t blocks) {
   return {part(culling.run, 2 * kMiB), part(culling.cull, kMiB * 3 / 2),
           blocks * culling.stop / 100};
 }
-
-}  // namespace
 
 namespace {
 
@@ -84,15 +84,16 @@ Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, Work
       engine(an_engine),
       machine(a_machine),
       clock(a_clock),
-      layout(loaded.superblock.layout),
+      data(loaded.superblock.layout.data),
       uuid(loaded.superblock.uuid),
-      index_limit(checkpoint_limit(layout)),
-      marks(marks_of(options.culling, layout.data_blocks)),
-      allocator(layout.data_blocks),
-      journal(engine, device.fd.get(), layout, uuid, loaded.cursor),
+      allocator(loaded.superblock.layout.data_blocks),
+      journal(engine, device.fd.get(), loaded.superblock.layout, uuid, loaded.cursor),
       committer(clock, options.commit_ns, [this](Access access) { return commit_step(access); }),
+      layout(loaded.superblock.layout),
       superblock(loaded.superblock),
-      index(std::move(loaded.index)) {
+      index(std::move(loaded.index)),
+      index_limit(checkpoint_limit(layout)),
+      marks(marks_of(options.culling, layout.usable_blocks())) {
   counters.replayed_records.add(loaded.replayed);
   counters.discarded_records.add(loaded.discarded);
   counters.capacity_bytes.set(layout.capacity().value());
@@ -109,6 +110,7 @@ SetUp<bool> Store::Impl::start(const Found& found, const std::vector<ObjectRef>&
   {
     const MutexLock lock(mutex);
     BlockSet used(layout.data_blocks);
+    if (const BlockRun metadata = layout.reserved(); metadata.count != 0) used.add(metadata);
     struct Refused {
       Object* object;
       PageRange range;
@@ -165,7 +167,8 @@ void Store::Impl::gauges_locked() {
   }
   counters.index_bytes.set(index->memory_bytes() + index->sums().bytes());
   counters.waiting_bytes.set(blocks.waiting * kBlockSize);
-  counters.used_bytes.set((layout.data_blocks - blocks.free - blocks.waiting - blocks.quarantined) *
+  counters.used_bytes.set((layout.usable_blocks() - blocks.free - blocks.waiting -
+                           blocks.quarantined - blocks.withheld) *
                           kBlockSize);
 }
 
@@ -221,14 +224,17 @@ void Store::close() {
 State Store::state() const { return impl_->state.load(); }
 Counters& Store::counters() { return impl_->counters; }
 std::string Store::uuid() const { return store::to_text(impl_->uuid); }
-ByteCount Store::capacity() const { return impl_->layout.capacity(); }
+ByteCount Store::capacity() const { return ByteCount{impl_->counters.capacity_bytes.value()}; }
+ByteCount Store::size() const {
+  const MutexLock lock(impl_->mutex);
+  return impl_->layout.size;
+}
 Status Store::sync(Urgency urgency) { return impl_->sync(urgency); }
 
 std::string Store::to_text() const {
   const Counters& c = impl_->counters;
-  std::string text =
-      fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n", impl_->device.path,
-                  impl_->state_text(), uuid(), impl_->layout.size.value());
+  std::string text = fmt::format("store: {}\nstate: {}\nuuid: {}\nsize: {} bytes\n",
+                                 impl_->device.path, impl_->state_text(), uuid(), size().value());
   text += fmt::format("data: {} bytes, {} used, {} waiting to be freed\n", c.capacity_bytes.value(),
                       c.used_bytes.value(), c.waiting_bytes.value());
   text += fmt::format("free: {} runs, the longest of {} bytes, {} % in pieces below 1 MiB\n",
@@ -236,7 +242,7 @@ std::string Store::to_text() const {
                       c.fragmentation_percent.value());
   for (const BlockRun& run : impl_->allocator.runs().quarantined) {
     text += fmt::format("quarantined: {} bytes at {}\n", run.count * kBlockSize,
-                        impl_->layout.at(BlockIndex{run.block}).value());
+                        impl_->at(run.block).value());
   }
   text += fmt::format("objects: {}, {} names, {} extents\nengine: {}\n", c.objects.value(),
                       c.names.value(), c.extents.value(), impl_->engine.name());

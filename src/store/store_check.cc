@@ -56,7 +56,7 @@ std::vector<std::string> check_store(Store& store) {
   const MutexLock lock(impl.mutex);
   const bool in_flight = impl.counters.fill_in_flight_bytes.value() != 0;
   const Fills fills = in_flight ? Fills::kInFlight : Fills::kNone;
-  check_blocks(impl.allocator, *impl.index, impl.layout.data_blocks, fills, lines);
+  check_blocks(impl.allocator, *impl.index, impl.layout, fills, lines);
   check_index(*impl.index, lines);
   const bool quiet = impl.is_open() && impl.durable.load() >= impl.journal.appended();
   if (quiet) check_device(impl.engine, impl.device.fd.get(), impl.superblock, *impl.index, lines);

@@ -6,6 +6,7 @@
 //   commit.cc   commits, checkpoints      read.cc      the warm read
 //   tree.cc     objects                   session.cc   write sessions
 //   names.cc    names                     eviction.cc  making room
+//   resize.cc   growing and shrinking
 //
 // One lock, `mutex`, orders all changes: whoever holds it changes the index and appends the record
 // of the change, so the journal's order is the order of the changes, and a checkpoint that is made
@@ -73,10 +74,14 @@ struct Store::Impl {
   bool wants_checkpoint();
   Status sync(Urgency urgency);
   enum class Ending : std::uint8_t { kGoesOn, kIsClosed };
-  Journal::Batch start_image(Ending ending) EXCLUDES(mutex);  // what was waiting
+  // What was waiting. The image goes where `place` says.
+  Journal::Batch start_image(Ending ending, const Layout& place) EXCLUDES(mutex);
   Status begin_checkpoint() EXCLUDES(mutex);
   Status go_on_with_checkpoint(std::uint64_t budget) EXCLUDES(mutex);
-  Status write_checkpoint(Ending ending) EXCLUDES(mutex);
+  Status write_checkpoint(Ending ending) EXCLUDES(mutex) {
+    return write_checkpoint(ending, layout);
+  }
+  Status write_checkpoint(Ending ending, const Layout& place) EXCLUDES(mutex);
   Status write_superblock() EXCLUDES(mutex);
   void abandon_checkpoint() EXCLUDES(mutex);
   void stop_where_broken_locked() REQUIRES(mutex);  // for debug builds
@@ -130,6 +135,15 @@ struct Store::Impl {
   void quarantine(Object& object, PageIndex page, std::uint64_t block, std::string_view why)
       EXCLUDES(mutex);
 
+  // -- resize.cc
+  SetUp<std::string> resize(ByteCount size) EXCLUDES(mutex);
+  SetUp<bool> make_fit(const Layout& next) EXCLUDES(mutex);
+  SetUp<bool> holds_all(const Layout& next) EXCLUDES(mutex);
+  bool step_and_sweep() EXCLUDES(mutex);
+  bool empty_withheld() EXCLUDES(mutex);
+  void serve_resize() EXCLUDES(mutex);
+  Status switch_layout(const Layout& next) EXCLUDES(mutex);
+
   // -- session.cc
   void record_session_locked(Object& object) REQUIRES(mutex);
 
@@ -142,26 +156,28 @@ struct Store::Impl {
     return mode == ReadMode::kDirect && direct.valid() ? direct.get() : device.fd.get();
   }
 
-  // Constant after open.
+  // A block's place in the file never changes.
+  ByteOffset at(std::uint64_t block) const { return data + ByteCount{block * kBlockSize}; }
+
+  // Constant after open, but for the device's size, which is under the index's lock.
   Device device;
   Fd direct;  // the same file, opened with O_DIRECT
   const Options options;
   IoEngine& engine;
   WorkQueue& machine;
   const Clock& clock;
-  const Layout layout;
+  const ByteOffset data;  // where block 0 lies
   const Uuid uuid;
-  const std::uint64_t index_limit;  // bytes of records
   struct Marks {
     std::uint64_t run = 0, cull = 0, stop = 0;  // blocks
   };
-  const Marks marks;  // see Culling
 
   // Own synchronisation.
   Counters counters;
   std::atomic<State> state{State::kOpen};
   std::atomic<bool> closing{false};
-  std::atomic<bool> checkpointing{false};   // no block becomes free
+  std::atomic<bool> checkpointing{false};  // no block becomes free
+  std::atomic<bool> resizing{false};
   std::atomic<std::uint64_t> sum_limit{0};  // bytes of sums in memory; 0: no bound
   std::atomic<std::uint64_t> durable{0};    // the last record that is
   // Of the clock's steady time, as the housekeeping last saw it: when a read began.
@@ -177,6 +193,9 @@ struct Store::Impl {
   Journal journal;
   Committer committer;
 
+  // Whoever commits; changed under the index's lock too.
+  Layout layout;
+
   // Whoever commits.
   Superblock superblock;
   std::unique_ptr<Checkpoint> checkpoint;  // under way
@@ -188,7 +207,19 @@ struct Store::Impl {
   // Extents and sums are read under their object's lock too.
   std::unique_ptr<Index> index;
   bool culling GUARDED_BY(mutex) = false;
+  std::uint64_t index_limit GUARDED_BY(mutex);  // bytes of records
+  Marks marks GUARDED_BY(mutex);                // see Culling
+  // That whoever commits is asked for.
+  struct Resize {
+    Layout next;
+    Status status;
+    bool done = false;
+  };
+  Resize* wanted_resize GUARDED_BY(mutex) = nullptr;
 };
+
+// The percentages of a data area of so many blocks.
+Store::Impl::Marks marks_of(const Culling& culling, std::uint64_t blocks);
 
 // The sum of a page: of its bytes, and of whose they are.
 std::uint32_t page_sum(ObjectId object, PageIndex page, std::span<const std::byte> bytes);

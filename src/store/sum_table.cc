@@ -16,11 +16,68 @@ std::uint32_t sum_of(const SumTable::Sums& sums) { return crc32c(std::as_bytes(s
 }  // namespace
 
 SumTable::SumTable(std::uint64_t blocks)
-    : chunks_((blocks + kChunk - 1) / kChunk),
-      homes_(chunks_.size()),
-      stripes_(std::make_unique<std::array<Stripe, kStripes>>()) {}
+    : segments_(std::make_unique<Segments>()),
+      stripes_(std::make_unique<std::array<Stripe, kStripes>>()) {
+  resize(blocks);
+}
 
-void SumTable::set_source(Read read) { read_ = std::move(read); }
+SumTable::~SumTable() {
+  for (const std::atomic<Entry*>& segment : *segments_) delete[] segment.load();
+}
+
+void SumTable::set_source(Region region, Read read) {
+  regions_[0].at = region.at;
+  regions_[0].chunks = region.chunks;
+  read_ = std::move(read);
+}
+
+void SumTable::make_segments(std::uint64_t chunks) {
+  check(chunks <= kSegment * kSegments, "a store has no more blocks than an extent can say");
+  for (std::uint64_t at = 0; at * kSegment < chunks; ++at) {
+    std::atomic<Entry*>& segment = (*segments_)[at];
+    if (segment.load(std::memory_order_relaxed) == nullptr)
+      segment.store(new Entry[kSegment], std::memory_order_release);
+  }
+}
+
+void SumTable::resize(std::uint64_t blocks) {
+  const std::uint64_t before = chunks(), chunks = (blocks + kChunk - 1) / kChunk;
+  make_segments(chunks);
+  count_.store(chunks, std::memory_order_release);
+  for (std::uint64_t chunk = chunks; chunk < before; ++chunk) forget(chunk);
+}
+
+void SumTable::forget(std::uint64_t chunk) {
+  const MutexLock lock(mutex_of(chunk));
+  Entry& its = entry(chunk);
+  if (its.chunk) held_.fetch_sub(1, std::memory_order_relaxed);
+  if (its.chunk && its.chunk->dirty) dirty_.fetch_sub(1, std::memory_order_relaxed);
+  its = {};
+}
+
+std::uint64_t SumTable::offset_of(std::uint64_t chunk, std::uint32_t place) const {
+  const AtomicRegion& region = regions_[(place - 1) / 2];
+  return region.at.load() + ((place - 1) % 2 * region.chunks.load() + chunk) * kBlockSize;
+}
+
+// The home that is written next. One that moves gets one of another number in any case, so that who
+// read it meanwhile sees that.
+std::uint32_t SumTable::other_place(std::uint32_t place) const {
+  const std::uint32_t first = region_ * 2 + 1;
+  return place == first ? first + 1 : first;
+}
+
+void SumTable::begin_move(Region region) {
+  region_ = 1 - region_;
+  regions_[region_].at.store(region.at);
+  regions_[region_].chunks.store(region.chunks);
+  moving_ = true;
+}
+
+void SumTable::end_move(bool done) {
+  if (moving_ && !done) region_ = 1 - region_;
+  moving_ = false;
+}
 
 // visit(chunk, first sum in it, first of the run, count)
 template <class Visit>
@@ -35,17 +92,17 @@ void SumTable::for_parts(std::uint64_t block, std::size_t count, const Visit& vi
 
 // REQUIRES: its lock.
 SumTable::Chunk& SumTable::make(std::uint64_t chunk) {
-  std::unique_ptr<Chunk>& there = chunks_[chunk];
+  std::unique_ptr<Chunk>& there = entry(chunk).chunk;
   if (!there) {
     there = std::make_unique<Chunk>();
-    there->whole = homes_[chunk].place == 0;
+    there->whole = entry(chunk).home.place == 0;
     held_.fetch_add(1, std::memory_order_relaxed);
   }
   return *there;
 }
 
 void SumTable::set(std::uint64_t block, std::span<const std::uint32_t> sums) {
-  check(block + sums.size() <= chunks_.size() * kChunk, "sums are of blocks of the data area");
+  check(block + sums.size() <= chunks() * kChunk, "sums are of blocks of the data area");
   for_parts(block, sums.size(),
             [&](std::uint64_t chunk, std::uint64_t at, std::size_t first, std::size_t count) {
               const MutexLock lock(mutex_of(chunk));
@@ -60,15 +117,15 @@ void SumTable::set(std::uint64_t block, std::span<const std::uint32_t> sums) {
 }
 
 bool SumTable::try_get(std::uint64_t block, std::span<std::uint32_t> into) const {
-  check(block + into.size() <= chunks_.size() * kChunk, "sums are of blocks of the data area");
+  check(block + into.size() <= chunks() * kChunk, "sums are of blocks of the data area");
   bool all = true;
   for_parts(block, into.size(),
             [&](std::uint64_t chunk, std::uint64_t at, std::size_t first, std::size_t count) {
               const MutexLock lock(mutex_of(chunk));
-              Chunk* its = chunks_[chunk].get();
+              Chunk* its = entry(chunk).chunk.get();
               const auto to = into.begin() + static_cast<std::ptrdiff_t>(first);
               if (its == nullptr) {
-                all = all && homes_[chunk].place == 0;
+                all = all && entry(chunk).home.place == 0;
                 std::fill_n(to, count, 0u);
                 return;
               }
@@ -95,13 +152,15 @@ void SumTable::load(std::uint64_t chunk) {
     Home home;
     {
       const MutexLock lock(mutex_of(chunk));
-      home = homes_[chunk];
-      if (home.place == 0 || (chunks_[chunk] && chunks_[chunk]->whole)) return;
+      const Entry& its = entry(chunk);
+      home = its.home;
+      if (home.place == 0 || (its.chunk && its.chunk->whole)) return;
     }
     loads_.fetch_add(1, std::memory_order_relaxed);
-    const bool good = read_ && read_(chunk, home.place, sums) && sum_of(sums) == home.sum;
+    const bool good =
+        read_ && read_(offset_of(chunk, home.place), sums) && sum_of(sums) == home.sum;
     const MutexLock lock(mutex_of(chunk));
-    if (homes_[chunk] != home) continue;
+    if (entry(chunk).home != home) continue;
     if (!good) {
       lost_.fetch_add(1, std::memory_order_relaxed);
       sums.fill(0);
@@ -119,14 +178,14 @@ void SumTable::load(std::uint64_t chunk) {
 // The clock: who was used since the hand came by stays for another round.
 void SumTable::make_room() {
   const std::uint64_t limit = limit_.load(std::memory_order_relaxed);
-  if (limit == 0 || chunks_.empty()) return;
+  if (limit == 0 || chunks() == 0) return;
   constexpr unsigned kSteps = 64;  // of one call: what is over stays until the next
   for (unsigned i = 0; i < kSteps; ++i) {
     if (held_.load(std::memory_order_relaxed) * sizeof(Chunk) <= limit) return;
-    const std::uint64_t chunk = hand_.fetch_add(1, std::memory_order_relaxed) % chunks_.size();
+    const std::uint64_t chunk = hand_.fetch_add(1, std::memory_order_relaxed) % chunks();
     const MutexLock lock(mutex_of(chunk));
-    std::unique_ptr<Chunk>& its = chunks_[chunk];
-    if (!its || its->dirty || its->writing || homes_[chunk].place == 0) continue;
+    std::unique_ptr<Chunk>& its = entry(chunk).chunk;
+    if (!its || its->dirty || its->writing || entry(chunk).home.place == 0) continue;
     if (std::exchange(its->used, false)) continue;
     its.reset();
     held_.fetch_sub(1, std::memory_order_relaxed);
@@ -134,17 +193,16 @@ void SumTable::make_room() {
 }
 
 std::uint64_t SumTable::bytes() const {
-  return held_.load(std::memory_order_relaxed) * sizeof(Chunk) +
-         chunks_.size() * (sizeof(void*) + sizeof(Home));
+  return held_.load(std::memory_order_relaxed) * sizeof(Chunk) + chunks() * sizeof(Entry);
 }
 std::uint64_t SumTable::dirty_bytes() const {
   return dirty_.load(std::memory_order_relaxed) * sizeof(Chunk);
 }
 
 std::uint64_t SumTable::next_dirty(std::uint64_t chunk) const {
-  for (; chunk < chunks_.size(); ++chunk) {
+  for (; chunk < chunks(); ++chunk) {
     const MutexLock lock(mutex_of(chunk));
-    if (chunks_[chunk] && chunks_[chunk]->dirty) break;
+    if (entry(chunk).chunk && entry(chunk).chunk->dirty) break;
   }
   return chunk;
 }
@@ -152,19 +210,43 @@ std::uint64_t SumTable::next_dirty(std::uint64_t chunk) const {
 SumTable::Written SumTable::begin_write(std::uint64_t chunk, Sums& into) {
   load(chunk);
   const MutexLock lock(mutex_of(chunk));
-  Chunk& its = *chunks_[chunk];
+  Chunk& its = *entry(chunk).chunk;
   if (its.dirty) dirty_.fetch_sub(1, std::memory_order_relaxed);
   its.dirty = false;
   its.writing = true;
   into = its.sums;
-  return {chunk, {sum_of(into), homes_[chunk].place == 1 ? 2u : 1u}};
+  return {chunk, {sum_of(into), other_place(entry(chunk).home.place)}};
+}
+
+std::optional<SumTable::Written> SumTable::begin_copy(std::uint64_t chunk, Sums& into) {
+  Home home;
+  {
+    const MutexLock lock(mutex_of(chunk));
+    const Entry& its = entry(chunk);
+    home = its.home;
+    if (its.chunk && its.chunk->whole && !its.chunk->dirty) {
+      into = its.chunk->sums;
+      if (home.place == 0) return std::nullopt;
+      return Written{chunk, {home.sum, other_place(home.place)}};
+    }
+    if (!its.chunk && home.place == 0) return std::nullopt;
+  }
+  const std::uint64_t dirty = next_dirty(chunk);
+  if (dirty == chunk) return begin_write(chunk, into);
+  // As it is at home; what cannot be read is lost, as in load().
+  if (!read_ || !read_(offset_of(chunk, home.place), into) || sum_of(into) != home.sum) {
+    lost_.fetch_add(1, std::memory_order_relaxed);
+    into.fill(0);
+  }
+  return Written{chunk, {sum_of(into), other_place(home.place)}};
 }
 
 void SumTable::settle(const std::vector<Written>& written) {
   for (const Written& one : written) {
     const MutexLock lock(mutex_of(one.chunk));
-    homes_[one.chunk] = one.home;
-    chunks_[one.chunk]->writing = false;
+    Entry& its = entry(one.chunk);
+    its.home = one.home;
+    if (its.chunk) its.chunk->writing = false;
   }
   make_room();
 }
@@ -172,20 +254,22 @@ void SumTable::settle(const std::vector<Written>& written) {
 void SumTable::take_back(const std::vector<Written>& written) {
   for (const Written& one : written) {
     const MutexLock lock(mutex_of(one.chunk));
-    Chunk& its = *chunks_[one.chunk];
-    if (!its.dirty) dirty_.fetch_add(1, std::memory_order_relaxed);
-    its.dirty = true;
-    its.writing = false;
+    Chunk* its = entry(one.chunk).chunk.get();
+    // A copy of what did not change is not needed.
+    if (its == nullptr || !its->writing) continue;
+    if (!its->dirty) dirty_.fetch_add(1, std::memory_order_relaxed);
+    its->dirty = true;
+    its->writing = false;
   }
 }
 
 SumTable::Home SumTable::home(std::uint64_t chunk) const {
   const MutexLock lock(mutex_of(chunk));
-  return homes_[chunk];
+  return entry(chunk).home;
 }
 void SumTable::set_home(std::uint64_t chunk, Home home) {
   const MutexLock lock(mutex_of(chunk));
-  homes_[chunk] = home;
+  entry(chunk).home = home;
 }
 
 }  // namespace larder::store

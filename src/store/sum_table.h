@@ -22,6 +22,7 @@
 #include <bitset>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -37,15 +38,27 @@ class SumTable {
   // Where a chunk lies and what its sum is; 0: nowhere, no block of it was ever in use.
   struct Home {
     std::uint32_t sum = 0;
-    std::uint32_t place = 0;  // 1 or 2: the first or second home
+    // 1 or 2: the first or second home in region 0 of homes; 3 or 4: in region 1.
+    std::uint32_t place = 0;
+    // As a checkpoint has it.
+    std::uint32_t disk_place() const { return place > 2 ? place - 2 : place; }
     friend bool operator==(const Home&, const Home&) = default;
   };
-  // Fills `into` from home `place` of `chunk`. False: it cannot be read.
-  using Read = absl::AnyInvocable<bool(std::uint64_t chunk, unsigned place, Sums& into) const>;
+  // Where homes lie: two runs of `chunks` blocks. There are two such regions so that homes can move
+  // from one to the other while they are read.
+  struct Region {
+    std::uint64_t at = 0;  // offset in the file
+    std::uint64_t chunks = 0;
+  };
+  // Fills `into` from this offset in the file. False: it cannot be read.
+  using Read = absl::AnyInvocable<bool(std::uint64_t at, Sums& into) const>;
 
   explicit SumTable(std::uint64_t blocks);
-  void set_source(Read read);  // before anything is cold
-  std::uint64_t chunks() const { return chunks_.size(); }
+  ~SumTable();
+  void set_source(Region region, Read read);  // before anything is cold
+  std::uint64_t chunks() const { return count_.load(std::memory_order_acquire); }
+  // For a store that grows or shrinks. What lies behind the new end is forgotten.
+  void resize(std::uint64_t blocks);
 
   // REQUIRES: the blocks are in the table.
   void set(std::uint64_t block, std::span<const std::uint32_t> sums);
@@ -72,11 +85,21 @@ class SumTable {
   // Its content, and where it is to be written. It counts as unchanged from here on, and stays in
   // memory until settle() or take_back().
   Written begin_write(std::uint64_t chunk, Sums& into);
+  // All homes are about to move to this region: from here on begin_write() and begin_copy() give
+  // homes there, until end_move(). Everything that has a home has to be written.
+  void begin_move(Region region);
+  void end_move(bool done);
+  // As begin_write(), of a chunk that need not have changed; it need not come into memory either.
+  // nullopt: it has no home, and nothing to write.
+  std::optional<Written> begin_copy(std::uint64_t chunk, Sums& into);
+  std::uint64_t offset_of(const Written& written) const {
+    return offset_of(written.chunk, written.home.place);
+  }
   // The checkpoint is durable: these are their homes now.
   void settle(const std::vector<Written>& written);
   void take_back(const std::vector<Written>& written);  // it failed
   Home home(std::uint64_t chunk) const;
-  void set_home(std::uint64_t chunk, Home home);  // for loading
+  void set_home(std::uint64_t chunk, Home home);  // for loading: in region 0
 
  private:
   static constexpr std::size_t kStripes = 64;
@@ -90,16 +113,37 @@ class SumTable {
   struct alignas(64) Stripe {
     mutable Mutex mutex{Rank::kStoreAllocator};
   };
+  struct Entry {
+    std::unique_ptr<Chunk> chunk;  // null: as it is at home
+    Home home;
+  };
+  // Entries lie in segments, so that the table can grow while it is read.
+  static constexpr std::uint64_t kSegment = 4096, kSegments = 4096;
+  using Segments = std::array<std::atomic<Entry*>, kSegments>;
+  struct AtomicRegion {
+    std::atomic<std::uint64_t> at{0}, chunks{0};
+  };
   template <class Visit>
   static void for_parts(std::uint64_t block, std::size_t count, const Visit& visit);
   Mutex& mutex_of(std::uint64_t chunk) const { return (*stripes_)[chunk % kStripes].mutex; }
   Chunk& make(std::uint64_t chunk);
   void load(std::uint64_t chunk);
   void make_room();
+  void make_segments(std::uint64_t chunks);
+  Entry& entry(std::uint64_t chunk) const {
+    return (*segments_)[chunk / kSegment].load(std::memory_order_acquire)[chunk % kSegment];
+  }
+  std::uint64_t offset_of(std::uint64_t chunk, std::uint32_t place) const;
+  std::uint32_t other_place(std::uint32_t place) const;
+  void forget(std::uint64_t chunk);
 
-  std::vector<std::unique_ptr<Chunk>> chunks_;  // null: as it is at home
-  std::vector<Home> homes_;
-  std::unique_ptr<std::array<Stripe, kStripes>> stripes_;  // of chunks_ and homes_
+  std::unique_ptr<Segments> segments_;
+  std::atomic<std::uint64_t> count_{0};
+  std::unique_ptr<std::array<Stripe, kStripes>> stripes_;  // of the entries
+  std::array<AtomicRegion, 2> regions_;
+  // Whoever commits: in which region homes are given.
+  unsigned region_ = 0;
+  bool moving_ = false;
   Read read_;
   std::atomic<std::uint64_t> limit_{0}, held_{0}, dirty_{0}, loads_{0}, lost_{0};
   std::atomic<std::uint64_t> hand_{0};

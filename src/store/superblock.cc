@@ -47,6 +47,8 @@ SuperblockDisk encode(const Superblock& superblock) {
   disk.written_wall_ns.set(static_cast<std::uint64_t>(superblock.written_wall_ns));
   disk.journal_generation.set(superblock.journal_generation);
   disk.journal_previous.set(superblock.journal_previous);
+  disk.basis_bytes.set(superblock.layout.basis.value());
+  disk.metadata_offset.set(superblock.layout.journal.value());
   disk.sum.set(sum_of(disk));
   return disk;
 }
@@ -63,8 +65,12 @@ SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& su
       disk.size_bytes.get() < kSmallestStore.value()) {
     return SuperblockState::kDamaged;
   }
-  superblock.layout = layout_for(ByteCount{disk.size_bytes.get()});
-  if (!agrees(disk, superblock.layout)) return SuperblockState::kDamaged;
+  const std::uint64_t metadata = disk.metadata_offset.get();
+  const auto layout = layout_of(
+      {ByteCount{disk.size_bytes.get()}, ByteCount{disk.basis_bytes.get()},
+       ByteOffset{metadata == 0 ? kJournalOffset : metadata}, ByteOffset{disk.data_offset.get()}});
+  if (!layout || !agrees(disk, *layout)) return SuperblockState::kDamaged;
+  superblock.layout = *layout;
   superblock.uuid = disk.uuid;
   superblock.generation = disk.generation.get();
   superblock.slot = slot;
@@ -82,8 +88,8 @@ SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& su
   return makes_sense ? SuperblockState::kValid : SuperblockState::kDamaged;
 }
 
-std::optional<ByteCount> stored_size(int fd) {
-  std::optional<ByteCount> size;
+std::optional<Layout> stored_layout(int fd) {
+  std::optional<Layout> layout;
   std::uint64_t generation = 0;
   for (unsigned slot = 0; slot < kSuperblockOffset.size(); ++slot) {
     SuperblockDisk disk{};
@@ -91,12 +97,12 @@ std::optional<ByteCount> stored_size(int fd) {
     Superblock superblock;
     if (got != static_cast<ssize_t>(sizeof disk)) continue;
     if (decode(disk, slot, superblock) != SuperblockState::kValid) continue;
-    if (!size || superblock.generation > generation) {
-      size = superblock.layout.size;
+    if (!layout || superblock.generation > generation) {
+      layout = superblock.layout;
       generation = superblock.generation;
     }
   }
-  return size;
+  return layout;
 }
 
 bool bears_magic(int fd) {

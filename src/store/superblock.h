@@ -42,9 +42,8 @@ SuperblockDisk encode(const Superblock& superblock);
 // `slot`: the place from which `disk` was read. kValid fills `superblock`.
 SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& superblock);
 
-// The size that the store on `fd` was given; nullopt where neither superblock can be read. For
-// device.cc.
-std::optional<ByteCount> stored_size(int fd);
+// How the store on `fd` is laid out; nullopt where neither superblock can be read. For device.cc.
+std::optional<Layout> stored_layout(int fd);
 // Begins it as a store of ours does, of whatever format, whole or not?
 bool bears_magic(int fd);
 

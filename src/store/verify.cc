@@ -79,8 +79,7 @@ void compare(Store::Impl& store, Object& object, PageRange range, std::span<std:
   Look look;
   while (!range.empty() && store.is_open() && pin(store, object, range, look)) {
     const auto bytes = buffer.first(look.run.count * kPageSize);
-    const Status io = store.engine.read_now(store.device.fd.get(),
-                                            store.layout.at(BlockIndex{look.run.block}), bytes);
+    const Status io = store.engine.read_now(store.device.fd.get(), store.at(look.run.block), bytes);
     bool wrong = !io;
     for (std::size_t page = 0; !wrong && page < look.run.count; ++page) {
       const auto content = bytes.subspan(page * kPageSize, kPageSize);

@@ -83,6 +83,16 @@ std::vector<std::string> Host::stores() const {
 
 SetUp<std::string> Host::add_cache(const CacheSpec& wanted) { return impl_->add_cache(wanted); }
 std::string Host::make_room(ByteCount wanted) { return impl_->make_room(wanted); }
+SetUp<std::string> Host::resize(const std::string& tag, ByteCount size) {
+  TRY(const HostCache cache, impl_->cache_of(tag));
+  return cache.store->resize(size);
+}
+
+SetUp<std::string> Host::clear(const std::string& tag) {
+  TRY(const HostCache cache, impl_->cache_of(tag));
+  const ByteCount gone = cache.store->clear();
+  return fmt::format("{} is empty: {} MiB were let go", cache.tag, gone.value() >> 20);
+}
 SetUp<std::string> Host::withdraw_cache(const std::string& tag) {
   return impl_->withdraw_cache(tag);
 }
@@ -242,6 +252,7 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
   TRY(store::Device device, open_device_locked(wanted));
   std::string note = fmt::format("the store is {}, {}", device.path, size_text(device.size));
   if (!device.note.empty()) note += "; " + device.note;
+  const bool resizes = wanted.size.value() != 0 && wanted.size != device.size;
   TRY(std::shared_ptr<store::Store> opened,
       store::Store::open(
           std::move(device),
@@ -251,6 +262,13 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
            .index_memory = options.index_memory,
            .sums = options.check_sums ? store::Sums::kChecked : store::Sums::kIgnored},
           *engine.engine, machine, clock, Seed{}));
+  // Another size= than it has. Where that cannot be, it is used as it is.
+  if (resizes) {
+    const SetUp<std::string> done = opened->resize(wanted.size);
+    note += done ? "; " + *done
+                 : fmt::format("; size={} is not applied to it: {}", size_text(wanted.size),
+                               done.error().line);
+  }
   {
     MutexLock lock(list_mutex_);
     caches_.push_back({wanted.tag, wanted.store, opened, figures_of(opened->counters())});
@@ -286,6 +304,21 @@ std::string Host::Impl::make_room(ByteCount wanted) {
                         size_text(open.store->capacity()));
   }
   return text.empty() ? "there is no cache" : text;
+}
+
+SetUp<HostCache> Host::Impl::cache_of(const std::string& tag) const {
+  const std::vector<HostCache> all = caches();
+  if (tag.empty() && all.size() == 1) return all.front();
+  std::string tags;
+  for (const HostCache& open : all) {
+    if (open.tag == tag) return open;
+    tags += (tags.empty() ? "" : ", ") + open.tag;
+  }
+  if (tags.empty()) return complain(ErrorCode::kInvalid, "there is no cache");
+  return complain(ErrorCode::kInvalid,
+                  tag.empty()
+                      ? fmt::format("there are several caches ({}): name one with --tag", tags)
+                      : fmt::format("there is no cache {}; there is {}", tag, tags));
 }
 
 // Its objects go first, then its store is written out.

@@ -47,6 +47,7 @@ struct Host::Impl {
   SetUp<std::string> withdraw_cache(const std::string& tag);
 
   std::string make_room(ByteCount wanted);
+  SetUp<HostCache> cache_of(const std::string& tag) const;  // "": the only one
 
   // The caches of this moment, those that are being withdrawn not among them. Thread: any.
   std::vector<HostCache> caches() const;

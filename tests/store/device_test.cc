@@ -149,7 +149,7 @@ TEST_CASE(
   real.store->close();
 }
 
-TEST_CASE("what exists keeps its size, and says so where another was asked for") {
+TEST_CASE("what exists is opened with its own size, whatever was asked for") {
   const TempFolder folder;
   {
     RealStore real;
@@ -161,11 +161,7 @@ TEST_CASE("what exists keeps its size, and says so where another was asked for")
   auto other = open_at(folder / "store", ByteCount{64u << 20});
   REQUIRE(other);
   CHECK(other->size == ByteCount{20u << 20});
-  CHECK(other->note.find("20 MiB") != std::string::npos);
-  other->fd.reset();
-  auto same = open_at(folder / "store", ByteCount{20u << 20});
-  REQUIRE(same);
-  CHECK(same->note.empty());
+  CHECK(other->note.empty());
 }
 
 TEST_CASE("a file that was cut short is opened, and what was lost is a miss") {

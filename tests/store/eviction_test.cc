@@ -255,3 +255,37 @@ TEST_CASE("below bstop nothing new is taken, and culling brings the store back t
   CHECK(free() >= 38);
   rig.sound();
 }
+
+TEST_CASE("clear lets go of all, waits for who reads, and objects stay") {
+  Rig rig;
+  const ByteCount size{64 * kPageSize};
+  const ObjectRef file = rig.make("file", size);
+  const ObjectRef other = rig.make("other", size);
+  REQUIRE(rig.fill(file, 0, 64, 1));
+  REQUIRE(rig.fill(other, 0, 64, 2));
+  rig.store->put_name(rig.store->root(), "name", {});
+  REQUIRE(rig.store->sync());
+  AlignedBuffer into(64 * kPageSize);
+  ReadPlan plan;
+  rig.store->plan_read(file, {PageIndex{0}, PageCount{64}}, into.span(), plan);
+  REQUIRE(plan.covered().value() == 64);
+  // Who reads has his blocks until he is done, whatever is written meanwhile.
+  CHECK(rig.store->clear() >= ByteCount{64 * kPageSize});
+  CHECK(rig.store->counters().waiting_bytes.value() == 64 * kPageSize);
+  const ObjectRef third = rig.make("third", size);
+  REQUIRE(rig.fill(third, 0, 64, 3));
+  REQUIRE(rig.store->sync());
+  for (const ReadSegment& segment : plan.segments())
+    REQUIRE(rig.engine->read_now(-1, segment.at, segment.into));
+  CHECK(rig.store->finish_read(plan, {}));
+  REQUIRE(rig.store->clear().value() >= 64 * kPageSize);
+  CHECK(rig.store->counters().used_bytes.value() == 0);
+  CHECK(rig.store->counters().waiting_bytes.value() == 0);
+  CHECK_FALSE(rig.store->find_name(rig.store->root(), "name"));
+  CHECK(rig.find("file"));
+  CHECK(rig.store->cached_pages(file).value() == 0);
+  rig.sound();
+  rig.kill();
+  CHECK(rig.store->cached_pages(rig.find("other")).value() == 0);
+  rig.sound();
+}

@@ -28,11 +28,16 @@ class Workload {
   enum class Pace : std::uint8_t { kLazy, kEager };
   Workload(Rig& rig, Seed seed, Pace pace = Pace::kLazy) : rig_(rig), random_(seed), pace_(pace) {}
 
+  // Sizes that a step may give the store; none: it keeps its own.
+  void resize_to(std::vector<ByteCount> sizes) { sizes_ = std::move(sizes); }
+  std::uint64_t resizes() const { return resizes_; }
+
   // One step. Errors of the device make the store forget; the model goes on.
   void step() {
     if (!under_way_.empty() && random_.one_in(2)) let_one_through();
     if (pace_ == Pace::kEager && random_.one_in(2)) sync();
     if (files_.size() < 3) return make();
+    if (!sizes_.empty() && random_.one_in(24)) return resize();
     switch (random_.below(20)) {
       case 0:
         return make();
@@ -316,6 +321,14 @@ class Workload {
     }
   }
 
+  // What moves is what it was; what is evicted for it is not cached any more.
+  void resize() {
+    while (!under_way_.empty()) let_one_through();
+    for (const auto& [key, file] : files_) touch(key);
+    if (rig_.store->resize(sizes_[random_.below(sizes_.size())])) ++resizes_;
+    read_all();
+  }
+
   void sync() {
     const bool done = rig_.store->sync().has_value();
     if (!done) return;
@@ -432,6 +445,8 @@ class Workload {
   Reported reported_;
   std::map<std::string, std::uint64_t> names_;
   std::map<std::string, std::set<std::uint64_t>> name_history_;
+  std::vector<ByteCount> sizes_;
+  std::uint64_t resizes_ = 0;
   std::uint64_t version_ = 0, content_ = 0, syncs_ = 0, pages_read_ = 0;
 };
 

@@ -93,6 +93,13 @@ struct Rig {
     options.commit_by = CommitBy::kSync;
     open();
   }
+  // A device with room for the store to grow.
+  Rig(ByteCount size, ByteCount device_size, Options the_options = {})
+      : engine(std::make_unique<SimEngine>(device_size)), new_size(size) {
+    options = the_options;
+    options.commit_by = CommitBy::kSync;
+    open();
+  }
   explicit Rig(SimImage image) : engine(std::make_unique<SimEngine>(std::move(image))) {
     options.commit_by = CommitBy::kSync;
     open();
@@ -101,7 +108,8 @@ struct Rig {
 
   SetUp<bool> try_open() {
     Device device;
-    device.size = engine->image().size();
+    device.size = new_size.value() == 0 ? engine->image().size() : new_size;
+    new_size = ByteCount{0};  // what is there has its own
     device.path = "simulated";
     auto opened = Store::open(std::move(device), options, *engine, machine, clock, Seed{7});
     if (!opened) return tl::make_unexpected(std::move(opened).error());
@@ -179,6 +187,7 @@ struct Rig {
   StepQueue machine;
   Options options;
   std::unique_ptr<SimEngine> engine;
+  ByteCount new_size{0};  // of a store that is created; 0: all of the device
   std::unique_ptr<Store> store;
 };
 

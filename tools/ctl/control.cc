@@ -92,7 +92,7 @@ SetUp<Json> converse(LocalSocket& socket, const std::string& mountpoint, const J
 
 }  // namespace
 
-SetUp<Json> Control::ask(Json request) const {
+SetUp<Json> Control::ask(Json request, Nanoseconds patience_ns) const {
   const std::string place = absolute(mountpoint_);
   std::optional<LocalSocket> socket = connect_to(place);
   if (!socket) {
@@ -104,6 +104,7 @@ SetUp<Json> Control::ask(Json request) const {
                                 mountpoint_));
   }
   request["mountpoint"] = place;
+  if (patience_ns != 0) socket->set_patience(patience_ns);
   return converse(*socket, mountpoint_, request);
 }
 

@@ -28,7 +28,8 @@ class Control {
   SetUp<std::string> read(std::string_view file) const;
   // Has the larder that serves the mount do something: `request` without "mountpoint", which is
   // added. Its answer. Errors: with a line of its own, or that it cannot be reached.
-  SetUp<nlohmann::json> ask(nlohmann::json request) const;
+  // `patience_ns`: how long it may take; 0: what answers at once.
+  SetUp<nlohmann::json> ask(nlohmann::json request, Nanoseconds patience_ns = 0) const;
   const std::string& mountpoint() const { return mountpoint_; }
 
  private:
