@@ -13,6 +13,7 @@ SetUp<Outcome> measure_store_reads(const Plan& plan);
 SetUp<Outcome> measure_store_fills(const Plan& plan);
 SetUp<Outcome> measure_store_peers(const Plan& plan);  // LMDB and RocksDB, where they are built in
 SetUp<Outcome> measure_store_index(const Plan& plan);  // memory and time of a large index
+SetUp<Outcome> measure_store_commits(const Plan& plan);   // requests that share a commit
 SetUp<Outcome> measure_store_eviction(const Plan& plan);  // hit ratios, and the size of the file
 
 // A process of its own that opens a large store, for measure_store_index().
