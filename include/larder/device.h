@@ -13,6 +13,8 @@
 #include <larder/units.h>
 
 #include <chrono>
+#include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,6 +27,8 @@ struct Device {
   std::string path;
   std::string note;  // a line for the user where something differs from what was asked; empty: none
   bool preallocated = false;  // all of its blocks are there, and stay
+  // How much the disk below has free; null: as statfs(2) says. For tests.
+  std::function<ByteCount()> disk_free;
 };
 
 struct DeviceOptions {
@@ -52,6 +56,9 @@ SetUp<Device> open_device(const DeviceOptions& options);
 SetUp<bool> check_size(const Device& device, ByteCount size);
 // The file ends at `end`, which is in front of its size. Nothing on a block device.
 SetUp<bool> set_end(const Device& device, ByteCount end);
+// What is free on the disk below; nullopt where the store takes nothing from it (a block device,
+// one that is preallocated).
+std::optional<ByteCount> disk_free(const Device& device);
 // The file system may have these bytes back. Best effort.
 void give_back(const Device& device, ByteOffset at, ByteCount bytes);
 

@@ -108,6 +108,8 @@ struct MountOptions {
   store::Culling object_culling;
   ByteCount index_memory{256u << 20};
   Nanoseconds store_deadline_ns = 10 * kSecond;
+  Nanoseconds expire_ns = 0;  // 0: what is cached does not expire
+  ByteCount min_free{0};      // of the disk below the store; 0: no bound
   std::string control = ".larder";
   LogLevel log = LogLevel::kInfo;
   std::uint32_t debug = 0;

@@ -84,6 +84,12 @@ struct Options {
   // Bytes of a checkpoint that are written before the next commit has its turn.
   ByteCount checkpoint_step{8u << 20};
   Sums sums = Sums::kChecked;
+  // What was not used for that long is gone: a read misses it at once, and it is purged soon. 0:
+  // never.
+  Nanoseconds expire_ns = 0;
+  // What the disk below keeps free: where others fill it, what goes next is evicted and given back,
+  // and nothing is filled that would take from it. 0: no bound.
+  ByteCount min_free{0};
 };
 
 enum class State : std::uint8_t {
@@ -104,6 +110,8 @@ struct Counters {
   stats::Counter objects, names, extents;  // gauges
   stats::Counter bypasses, returns, no_room, hangs;
   stats::Counter resizes, moved_bytes;
+  stats::Counter expired_extents, expired_bytes, given_back_bytes, fills_dropped_disk;
+  stats::Counter disk_free_bytes, pinned_objects;                                    // gauges
   stats::Counter capacity_bytes, used_bytes, waiting_bytes;                          // gauges
   stats::Counter index_bytes, free_runs, largest_free_bytes, fragmentation_percent;  // gauges
   void register_in(stats::Registry& registry);
@@ -210,6 +218,8 @@ class Store {
   // Evicts, what goes next first, until `wanted` is free, or all is gone. Returns how much is free
   // now, a commit later at the latest. Blocks; never on a request thread.
   ByteCount make_room(ByteCount wanted);
+  // Lets go of what has expired now, instead of soon. Returns how much that was. Blocks.
+  ByteCount purge();
   // Lets go of all pages, names and values, pinned ones too; objects stay. Returns, when the reads
   // of before have let go of their blocks, how much that was. Blocks; never on a request thread.
   ByteCount clear();
@@ -244,6 +254,23 @@ class Store {
   // kInvalid (key length; it would lie below itself, or replace what it lies below), kStoreIo.
   Status rename(const ObjectRef& object, const ObjectRef& new_parent,
                 std::span<const std::byte> new_key);
+
+  // Its pages are not evicted, and do not expire, for as long as others can go; across restarts.
+  enum class Pinning : std::uint8_t { kFree, kPinned };
+  void set_pinning(const ObjectRef& object, Pinning pinning);
+  Pinning pinning(const ObjectRef& object) const;
+
+  // -- scan -------------------------------------------------------------------------------------
+  struct Scanned {
+    ObjectRef object;
+    PageRange range;
+    ByteOffset at;  // in the file
+  };
+  // All runs of pages that lie in blocks, of the objects that `wanted` takes (null: of all), as
+  // they are at one moment, in the order of the file, as a disk likes it. Ends when `visit` says
+  // false. Both are called without a lock; what is told may have gone meanwhile.
+  void scan(const std::function<bool(const ObjectRef&)>& wanted,
+            const std::function<bool(const Scanned&)>& visit);
 
   // -- values: one for each object, opaque here --------------------------------------------------
   // Like names they are metadata: evicted apart from pages, and gone with their object. An empty

@@ -164,6 +164,15 @@ void Allocator::free_all_but(const BlockSet& used) {
   for (const BlockRun& run : gaps) add_free_locked(run);
 }
 
+std::vector<BlockRun> Allocator::take_free(std::uint64_t from, std::size_t most) {
+  const MutexLock lock(mutex_);
+  std::vector<BlockRun> runs;
+  for (auto at = by_place_.lower_bound(from); at != by_place_.end() && runs.size() < most; ++at)
+    runs.push_back({at->first, at->second});
+  for (const BlockRun& run : runs) erase_free_locked(run);
+  return runs;
+}
+
 void Allocator::release(BlockRun run) {
   const MutexLock lock(mutex_);
   free_locked(run);

@@ -57,6 +57,9 @@ class Allocator {
   bool claim(BlockRun run);
   // For opening, where there are many: all that is not in `used` is free, and nothing else.
   void free_all_but(const BlockSet& used);
+  // Free runs from `from` on, at most `most` of them, which nobody is given until they are
+  // released.
+  std::vector<BlockRun> take_free(std::uint64_t from, std::size_t most);
   // Free at once. REQUIRES: no record ever named them and no I/O is under way on them.
   void release(BlockRun run);
   // Free once record `number` is durable and no read has any of them pinned.

@@ -92,9 +92,15 @@ StepResult Store::Impl::commit_step(Access access) {
   }
   if (checkpoint) committer.wake_now();
   const bool none_waits = sweep();
+  const bool relieving = relieve_disk();
   const MutexLock lock(mutex);
+  const bool purges = purge_some_locked();
   gauges_locked();
-  return none_waits && !cull_locked() && !checkpoint ? StepResult::kDone : StepResult::kAgainLater;
+  // Time passes for what expires, and others fill the disk, also while nothing happens here.
+  const bool watches = options.expire_ns != 0 || options.min_free.value() != 0;
+  const bool culls = cull_locked();
+  const bool more = !none_waits || relieving || purges || watches || culls || checkpoint != nullptr;
+  return more ? StepResult::kAgainLater : StepResult::kDone;
 }
 
 // What the durable records let go. False: something still waits.

@@ -48,6 +48,16 @@ void Counters::register_in(stats::Registry& registry) {
       hangs);
   add("resizes", Unit::kCount, "Times that the store grew or shrank", resizes);
   add("moved_bytes", Unit::kBytes, "Bytes that moved to other blocks for that", moved_bytes);
+  add("expired_extents", Unit::kCount, "Extents that were not used for as long as expire= says",
+      expired_extents);
+  add("expired_bytes", Unit::kBytes, "Bytes of those extents", expired_bytes);
+  add("given_back_bytes", Unit::kBytes,
+      "Bytes given back to the disk below for min_free=", given_back_bytes);
+  add("fills_dropped_disk", Unit::kCount,
+      "Fills dropped since they would take from min_free=", fills_dropped_disk);
+  add("disk_free_bytes", Unit::kGauge,
+      "Bytes free on the disk below, as last seen for min_free=", disk_free_bytes);
+  add("pinned_objects", Unit::kGauge, "Objects whose pages are not evicted", pinned_objects);
   add("objects", Unit::kGauge, "Objects in the store", objects);
   add("names", Unit::kGauge, "Names in the store", names);
   add("extents", Unit::kGauge, "Extents in the store", extents);

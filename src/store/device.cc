@@ -259,6 +259,16 @@ SetUp<bool> set_end(const Device& device, ByteCount end) {
                   sys_errno);
 }
 
+std::optional<ByteCount> disk_free(const Device& device) {
+  if (device.disk_free) return device.disk_free();
+  struct stat stat {};
+  struct statfs below {};
+  if (!device.fd.valid() || device.preallocated || ::fstat(device.fd.get(), &stat) != 0 ||
+      !S_ISREG(stat.st_mode) || ::fstatfs(device.fd.get(), &below) != 0)
+    return std::nullopt;
+  return ByteCount{below.f_bavail * static_cast<std::uint64_t>(below.f_bsize)};
+}
+
 void give_back(const Device& device, ByteOffset at, ByteCount bytes) {
   if (!device.fd.valid() || device.preallocated || bytes.value() == 0) return;
   // A block device, or a file system without holes, says no, and nothing is lost.

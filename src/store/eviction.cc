@@ -65,6 +65,47 @@ ByteCount Store::clear() {
   return ByteCount{before > after ? before - after : 0};
 }
 
+void Store::set_pinning(const ObjectRef& object, Pinning pinning) {
+  const MutexLock lock(impl_->mutex);
+  const bool pinned = pinning == Pinning::kPinned;
+  if (!impl_->takes_changes() || object->retired || object->pinned == pinned) return;
+  impl_->index->set_pinned(*object, pinned);
+  impl_->gauges_locked();
+  // In a session its record says what was before; the end of the session says this too.
+  if (!object->in_session) impl_->append_locked(change_of(*object, Pages::kKept));
+}
+
+Store::Pinning Store::pinning(const ObjectRef& object) const {
+  const MutexLock lock(impl_->mutex);
+  return object->pinned ? Pinning::kPinned : Pinning::kFree;
+}
+
+void Store::scan(const std::function<bool(const ObjectRef&)>& wanted,
+                 const std::function<bool(const Scanned&)>& visit) {
+  std::vector<ObjectRef> objects;
+  {
+    const MutexLock lock(impl_->mutex);
+    for (std::size_t slot = 0; slot < impl_->index->slots(); ++slot) {
+      Object* object = impl_->index->in_slot(slot);
+      if (object != nullptr && !object->extents.empty()) objects.emplace_back(object);
+    }
+  }
+  if (wanted) std::erase_if(objects, [&](const ObjectRef& object) { return !wanted(object); });
+  std::vector<Scanned> all;
+  {
+    const MutexLock lock(impl_->mutex);
+    for (const ObjectRef& object : objects) {
+      for (const Extent& extent : object->extents) {
+        if (!extent.zeros()) all.push_back({object, extent.range(), impl_->at(extent.block())});
+      }
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Scanned& a, const Scanned& b) { return a.at < b.at; });
+  for (const Scanned& one : all) {
+    if (!visit(one)) return;
+  }
+}
+
 void Store::Impl::let_go_locked(const DeadList& dead, std::uint64_t number) {
   if (dead.empty()) return;
   allocator.release_after(dead, number);

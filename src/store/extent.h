@@ -6,6 +6,7 @@
 // it was read since it came (`uses`) and its place in the order of eviction do; both lie in words
 // that are read and written as a whole, so a reader that holds its object's lock may count a use
 // while whoever holds the index's lock looks at the other fields.
+// So does its age, in ticks of `expire=`, which go round: the tick in which it was last used.
 //
 // The sums of the pages lie by block in SumTable, its owner is known to whoever found it.
 #pragma once
@@ -31,18 +32,19 @@ struct Place {
 
 class Extent {
  public:
-  static constexpr std::uint64_t kFirstBits = 44, kPagesBits = 9, kUsesBits = 2;
+  static constexpr std::uint64_t kFirstBits = 44, kPagesBits = 9, kUsesBits = 2, kAgeBits = 9;
   static constexpr std::uint64_t kBlockBits = 34, kTicketBits = 29;
   static constexpr std::uint64_t kPages = std::uint64_t{1} << kFirstBits;         // of a file
   static constexpr std::uint64_t kBlocks = (std::uint64_t{1} << kBlockBits) - 1;  // of a store
   static constexpr std::uint32_t kLongest = 1u << kPagesBits;                     // pages
   static constexpr std::uint64_t kTickets = std::uint64_t{1} << kTicketBits;
   static constexpr unsigned kMostUses = 3;
+  static constexpr unsigned kAges = 1u << kAgeBits;
 
   // REQUIRES: 1 to kLongest pages below kPages; the blocks below kBlocks, or kNoBlock.
-  Extent(PageRange range, std::uint64_t block, unsigned uses, Place place)
+  Extent(PageRange range, std::uint64_t block, unsigned uses, Place place, unsigned tick = 0)
       : what_(range.first.value() | (range.count.value() - 1) << kFirstBits |
-              std::uint64_t{uses} << kUsesShift),
+              std::uint64_t{uses} << kUsesShift | std::uint64_t{tick} << kAgeShift),
         where_((block == kNoBlock ? kBlocks : block) | word(place)) {}
   // As words() gave them.
   Extent(std::uint64_t what, std::uint64_t where) : what_(what), where_(where) {}
@@ -73,6 +75,15 @@ class Extent {
   std::pair<std::uint64_t, std::uint64_t> words() const { return {what(), where()}; }
 
   unsigned uses() const { return static_cast<unsigned>(what() >> kUsesShift) & kMostUses; }
+  // Of its last use, modulo kAges; 0 where nothing expires.
+  unsigned tick() const { return static_cast<unsigned>(what() >> kAgeShift); }
+  void set_tick(unsigned tick) const {
+    std::uint64_t before = what();
+    while (!what_.compare_exchange_weak(
+        before, (before & ((std::uint64_t{1} << kAgeShift) - 1)) | std::uint64_t{tick} << kAgeShift,
+        std::memory_order_relaxed)) {
+    }
+  }
   // It was read. REQUIRES: its object's lock.
   void use() const {
     if (uses() < kMostUses) what_.fetch_add(kOneUse, std::memory_order_relaxed);
@@ -94,6 +105,7 @@ class Extent {
 
  private:
   static constexpr std::uint64_t kUsesShift = kFirstBits + kPagesBits;
+  static constexpr std::uint64_t kAgeShift = kUsesShift + kUsesBits;
   static constexpr std::uint64_t kOneUse = std::uint64_t{1} << kUsesShift;
   static std::uint64_t word(Place place) {
     return (std::uint64_t{place.ticket} << 1 | static_cast<std::uint64_t>(place.queue))
@@ -103,11 +115,11 @@ class Extent {
   std::uint64_t where() const { return where_.load(std::memory_order_relaxed); }
 
   // Mutable: an extent is the key of a set by its first page, which does not change.
-  mutable std::atomic<std::uint64_t> what_;   // first page, pages - 1, uses
+  mutable std::atomic<std::uint64_t> what_;   // first page, pages - 1, uses, tick
   mutable std::atomic<std::uint64_t> where_;  // block, queue, ticket
 };
 static_assert(sizeof(Extent) == 16);
-static_assert(Extent::kFirstBits + Extent::kPagesBits + Extent::kUsesBits <= 64);
+static_assert(Extent::kFirstBits + Extent::kPagesBits + Extent::kUsesBits + Extent::kAgeBits == 64);
 static_assert(Extent::kBlockBits + 1 + Extent::kTicketBits == 64);
 static_assert(Extent::kLongest >= kExtentPages);
 

@@ -61,9 +61,9 @@ Place Index::push(QueueName queue, const Object& object, PageIndex first, std::u
 }
 
 // REQUIRES: the object's lock.
-void Index::place(Object& object, PageRange range, std::uint64_t block, unsigned uses,
-                  Place place) {
-  object.extents.emplace_hint(object.extents.end(), range, block, uses, place);
+void Index::place(Object& object, PageRange range, std::uint64_t block, unsigned uses, Place place,
+                  unsigned tick) {
+  object.extents.emplace_hint(object.extents.end(), range, block, uses, place, tick);
   ++totals_.extents;
   totals_.extent_bytes += extent_size(static_cast<std::uint32_t>(range.count.value()), block);
   object.cached_pages += range.count.value();
@@ -91,7 +91,7 @@ void Index::cut(Object& object, Object::Extents::const_iterator at, PageRange ra
     } else {
       its = push(its.queue, object, piece.first, weight);
     }
-    place(object, piece, block, whole.uses(), its);
+    place(object, piece, block, whole.uses(), its, whole.tick());
   };
   keep({whole.first(), gone.first - whole.first()});
   keep({gone.end(), whole.end() - gone.end()});
@@ -131,7 +131,7 @@ void Index::insert(Object& object, const NewExtent& extent, DeadList& dead) {
   }
   const Place its = push(queue, object, extent.first, weight_of_pages(extent.block, extent.pages));
   const MutexLock lock(object.mutex());
-  place(object, range, extent.block, extent.uses, its);
+  place(object, range, extent.block, extent.uses, its, extent.tick.value_or(tick_));
 }
 
 void Index::for_each_extent(absl::FunctionRef<void(Object&, const Extent&)> visit) {

@@ -128,9 +128,14 @@ void Store::Impl::start_fill(Fill& fill) {
   for (const Run& run : content.runs) content.blocks += run.zeros ? 0 : run.count;
   counters.fill_in_flight_bytes.add(fill.data.size());
   std::vector<BlockRun> blocks;
+  const bool below_has_room = content.blocks == 0 || disk_has_room();
   {
     const MutexLock lock(mutex);
     job->early = admit_locked(*job, content.blocks);
+    if (job->early && !below_has_room) {
+      counters.fills_dropped_disk.add();
+      job->early = fail(ErrorCode::kStoreFull);
+    }
     if (job->early && content.blocks != 0) {
       auto runs = allocator.allocate(content.blocks, kExtentPages);
       if (runs) blocks = std::move(*runs);

@@ -146,10 +146,11 @@ enum class RecordKind : std::uint8_t {
 struct RecordHeader {
   Le16 length;         // of the whole record
   std::uint8_t kind;   // RecordKind
-  std::uint8_t flags;  // kFlagReset, kFlagResumed, kFlagInSession
+  std::uint8_t flags;  // kFlagReset, kFlagResumed, kFlagInSession, kFlagPinned
 };
 inline constexpr std::uint8_t kFlagReset = 1;      // object: its pages are none
 inline constexpr std::uint8_t kFlagResumed = 2;    // object: those before its session mark count
+inline constexpr std::uint8_t kFlagPinned = 8;     // object: its pages are not evicted
 inline constexpr std::uint8_t kFlagInSession = 4;  // object in an image: its pages do not count yet
 
 struct ObjectDisk {

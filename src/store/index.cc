@@ -44,6 +44,7 @@ ObjectChange change_of(const Object& object, Pages pages) {
   change.key = view(object.key());
   change.aux = view(object.aux());
   change.pages = pages;
+  change.pinned = object.pinned;
   return change;
 }
 
@@ -175,6 +176,13 @@ void Index::set_identity(Object& object, std::string_view aux, ByteCount size) {
   object.size = size;
 }
 
+void Index::set_pinned(Object& object, bool pinned) {
+  if (object.pinned == pinned) return;
+  before_change(object.slot);
+  object.pinned = pinned;
+  pinned ? ++pinned_ : --pinned_;
+}
+
 // `object` and all below it leave the index; who holds them keeps empty shells.
 void Index::retire(Object& object, DeadList& dead) {
   check(&object != root_.get(), "the root stays");
@@ -208,6 +216,7 @@ void Index::forget(Object& object, DeadList& dead) {
   if (!ids_.empty()) ids_.erase(object.id.value());
   slots_[object.slot] = nullptr;
   free_slots_.push_back(object.slot);
+  if (object.pinned) --pinned_;
   object.parent = nullptr;
   object.retired = true;
   object.generation.fetch_add(1);

@@ -25,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "store/adopter.h"
 #include "store/object.h"
 #include "store/pins.h"
 #include "store/record_codec.h"
@@ -43,6 +44,7 @@ struct NewExtent {
   std::span<const std::uint32_t> sums;  // none for zeros
   unsigned uses = 0;
   std::optional<QueueName> queue = {};  // none: small, or main where the ghost knows it
+  std::optional<unsigned> tick = {};    // none: now
 };
 
 class Index {
@@ -69,6 +71,8 @@ class Index {
   const Totals& totals() const { return totals_; }
   SumTable& sums() { return sums_; }
   S3Fifo& order() { return order_; }
+  // What the clock of expiry shows (expiry.h): extents that come get it.
+  void set_tick(unsigned tick) { tick_ = tick; }
   std::uint64_t memory_bytes() const;  // near enough
 
   void for_each_object(absl::FunctionRef<void(Object&)> visit);  // parents before children
@@ -80,7 +84,9 @@ class Index {
   // REQUIRES: the parent is not retired and has no such child.
   ObjectRef add(Object& parent, ObjectType type, std::string_view key, ObjectId id);
   void set_identity(Object& object, std::string_view aux, ByteCount size);
-  void retire(Object& object, DeadList& dead);  // REQUIRES: not the root
+  void set_pinned(Object& object, bool pinned);
+  std::uint64_t pinned() const { return pinned_; }  // objects
+  void retire(Object& object, DeadList& dead);      // REQUIRES: not the root
   // Moves; what lay there is retired. False: it would lie below itself, or is the root.
   bool rename(Object& object, Object& parent, std::string_view key, DeadList& dead);
 
@@ -137,6 +143,7 @@ class Index {
     absl::flat_hash_map<std::uint64_t, Object*> folders;
     Object* parent = nullptr;  // of the last one
     Object* last = nullptr;
+    std::unique_ptr<Adopter> adopter;  // where there are many
   };
   // Before anything that its records say of an object changes, and before it comes or goes.
   void before_change(std::size_t slot);
@@ -147,12 +154,13 @@ class Index {
   bool restore_extents(Bytes record, std::uint64_t data_blocks);
   bool restore_sums(Bytes record);
   Object* replayed(ObjectId id);
-  void adopt(Object& object, Object& parent);
+  bool adopt(Object& object, Object& parent);  // false: it has one of that key
 
   bool apply_object(const ObjectChange& change, DeadList& dead);
   bool apply_extent(const ExtentRecord& record, std::uint64_t data_blocks, DeadList& dead);
   void cut(Object& object, Object::Extents::const_iterator at, PageRange range, DeadList& dead);
-  void place(Object& object, PageRange range, std::uint64_t block, unsigned uses, Place place);
+  void place(Object& object, PageRange range, std::uint64_t block, unsigned uses, Place place,
+             unsigned tick);
   Place push(QueueName queue, const Object& object, PageIndex first, std::uint64_t weight);
   struct Found {
     Object* object;
@@ -173,6 +181,8 @@ class Index {
   S3Fifo order_;
   SumTable sums_;
   Totals totals_;
+  unsigned tick_ = 0;
+  std::uint64_t pinned_ = 0;
   ObjectId next_id_{kRootObject.value() + 1};
   std::size_t hand_ = 0;                  // of next_idle_folder
   std::size_t last_in_replay_ = 0;        // slot

@@ -15,7 +15,8 @@
 namespace larder::store {
 namespace {
 
-constexpr std::size_t kSection = 256;  // slots
+constexpr std::size_t kSection = 256;     // slots
+constexpr std::size_t kMany = 64u << 10;  // objects that are worth a thread
 
 template <class Disk>
 std::byte* append(std::vector<std::byte>& into, Disk disk, RecordKind kind, std::size_t rest) {
@@ -82,6 +83,7 @@ void Index::encode_object(const Object& object) {
   const std::string_view key = object.key(), aux = object.aux();
   ImageObjectDisk disk{};
   disk.header.flags = object.in_session ? kFlagInSession : 0;
+  if (object.pinned) disk.header.flags |= kFlagPinned;
   disk.type = static_cast<std::uint8_t>(object.type);
   disk.key_length = static_cast<std::uint8_t>(key.size());
   disk.aux_length = static_cast<std::uint8_t>(aux.size());
@@ -133,13 +135,18 @@ bool Index::restore_start(Bytes record) {
     order_.expect(queue, disk->oldest[at].get(), disk->next[at].get());
   }
   restoring_->folders.emplace(kRootObject.value(), root_.get());
+  if (slots_.size() >= kMany) restoring_->adopter = std::make_unique<Adopter>();
   return true;
 }
 
-void Index::adopt(Object& object, Object& parent) {
+bool Index::adopt(Object& object, Object& parent) {
   object.parent = &parent;
   if (!parent.folder) parent.folder = std::make_unique<Object::Folder>();
-  parent.folder->children.insert(ObjectRef(&object));
+  if (restoring_->adopter) {
+    restoring_->adopter->add(ObjectRef(&object), parent);
+    return true;  // it is seen in the end
+  }
+  return parent.folder->children.insert(ObjectRef(&object)).second;
 }
 
 bool Index::restore_object(Bytes record) {
@@ -169,8 +176,7 @@ bool Index::restore_object(Bytes record) {
       restoring.parent = found == restoring.folders.end() ? nullptr : found->second;
     }
     if (restoring.parent != nullptr) {
-      adopt(*object, *restoring.parent);
-      if (object->refs.load() == 1) return false;  // its parent has one of this key
+      if (!adopt(*object, *restoring.parent)) return false;
     } else {
       restoring.orphans.emplace_back(object, parent_id);
       intrusive_ptr_add_ref(object);  // until end_restore
@@ -181,11 +187,13 @@ bool Index::restore_object(Bytes record) {
     ++totals_.objects;
     totals_.object_bytes += encoded_size(change_of(*object, Pages::kKept));
   }
-  if (children > 1) {
+  // Not of one that others have been put below already.
+  if (children > 1 && (!object->folder || !restoring.adopter)) {
     if (!object->folder) object->folder = std::make_unique<Object::Folder>();
     object->folder->children.reserve(children);
   }
   object->in_session = (disk->header.flags & kFlagInSession) != 0;
+  set_pinned(*object, (disk->header.flags & kFlagPinned) != 0);
   restoring.last = object;
   last_in_replay_ = slot;
   return true;
@@ -234,17 +242,20 @@ bool Index::restore_sums(Bytes record) {
 
 std::uint64_t Index::end_restore() {
   if (!restoring_) return 0;
-  const auto restoring = std::move(restoring_);
-  std::uint64_t lost = 0;
-  std::vector<ObjectRef> keep;
-  for (const auto& [object, parent_id] : restoring->orphans) {
-    keep.emplace_back(object, false);
-    const auto found = restoring->folders.find(parent_id.value());
-    if (found != restoring->folders.end() && found->second != object)
-      adopt(*object, *found->second);
+  // Who has no place: another has it, or there is no parent.
+  std::vector<ObjectRef> homeless;
+  if (restoring_->adopter) homeless = restoring_->adopter->finish();
+  restoring_->adopter.reset();
+  for (const auto& [object, parent_id] : std::exchange(restoring_->orphans, {})) {
+    ObjectRef keep(object, false);
+    const auto found = restoring_->folders.find(parent_id.value());
+    const bool has_parent = found != restoring_->folders.end() && found->second != object;
+    if (!has_parent || !adopt(*object, *found->second)) homeless.push_back(std::move(keep));
   }
-  for (const ObjectRef& object : keep) {
-    if (object->refs.load() > 1 || object->retired) continue;
+  restoring_.reset();
+  std::uint64_t lost = 0;
+  for (const ObjectRef& object : homeless) {
+    if (object->retired) continue;
     ++lost;
     DeadList dead;
     object->parent = nullptr;

@@ -23,6 +23,7 @@ bool Index::apply_object(const ObjectChange& change, DeadList& dead) {
   if (change.pages == Pages::kReset) drop_all(*object, dead);
   if (change.pages != Pages::kKept) object->in_session = false;
   set_identity(*object, view(change.aux), change.size);
+  set_pinned(*object, change.pinned);
   return true;
 }
 

@@ -5,7 +5,11 @@
 #include <larder/buffer.h>
 
 #include <algorithm>
+#include <deque>
+#include <utility>
 
+#include "base/mutex.h"
+#include "io/thread.h"
 #include "store/checkpoint.h"
 
 namespace larder::store {
@@ -39,44 +43,149 @@ bool restore_all(const Entry& entry, Loaded& loaded) {
   return seen == entry.header.records.get();
 }
 
-// Applies an entry's records. False: they are not what the header says, though the sum is right.
+// Applies an entry's records. False: they are not what the header says, though the sum is right;
+// then none is.
 bool apply_all(const Entry& entry, Loaded& loaded, std::uint64_t& applied) {
-  Bytes rest = entry.records;
   std::uint32_t seen = 0;
+  for (Bytes rest = entry.records; !rest.empty(); ++seen) {
+    const std::size_t length = record_length(rest);
+    if (length == 0) return false;
+    rest = rest.subspan(length);
+  }
+  if (seen != entry.header.records.get()) return false;
+  Bytes rest = entry.records;
   DeadList dead;
   while (!rest.empty()) {
-    if (record_length(rest) == 0) return false;
     const auto record = decode_next(rest);
-    ++seen;
     const bool done =
         record && loaded.index->apply(*record, loaded.superblock.layout.data_blocks, dead);
     ++(done ? applied : loaded.discarded);
     dead.clear();
   }
-  return seen == entry.header.records.get();
+  return true;
+}
+
+// The chunks of a checkpoint, one by one.
+class Chunks {
+ public:
+  Chunks(IoEngine& engine, int fd, const Superblock& superblock)
+      : engine_(engine), fd_(fd), superblock_(superblock) {}
+
+  std::uint64_t left() const { return superblock_.checkpoint_chunks - next_; }
+  // The next one, checked; nullopt: it cannot be used.
+  std::optional<Entry> read(std::span<std::byte> buffer) {
+    const Layout& layout = superblock_.layout;
+    if (block_ >= layout.checkpoint_blocks) return std::nullopt;
+    const std::uint64_t room = (layout.checkpoint_blocks - block_) * kBlockSize;
+    const auto into = buffer.first(std::min<std::size_t>(buffer.size(), room));
+    const ByteOffset place = layout.checkpoint[superblock_.slot] + ByteCount{block_ * kBlockSize};
+    auto entry = read_entry(engine_, fd_, superblock_.uuid, place, into);
+    if (!entry || entry->header.kind.get() != static_cast<std::uint32_t>(EntryKind::kCheckpoint))
+      return std::nullopt;
+    if (entry->header.generation.get() != superblock_.generation) return std::nullopt;
+    if (entry->header.sequence.get() != next_) return std::nullopt;
+    block_ += entry_blocks(entry->header.length.get());
+    ++next_;
+    return entry;
+  }
+
+ private:
+  IoEngine& engine_;
+  const int fd_;
+  const Superblock& superblock_;
+  std::uint64_t next_ = 0, block_ = 0;
+};
+
+// Chunks that a second thread reads and checks while the one before is made an index.
+class ChunksAhead {
+ public:
+  explicit ChunksAhead(Chunks& chunks, std::size_t longest)
+      : chunks_(chunks), thread_("larder-load", [this] { read_all(); }) {
+    const MutexLock lock(mutex_);
+    for (std::size_t i = 0; i < kBuffers; ++i) free_.emplace_back(longest);
+    wake_.notify_all();
+  }
+  ~ChunksAhead() {
+    {
+      const MutexLock lock(mutex_);
+      given_up_ = true;
+      wake_.notify_all();
+    }
+    thread_.join();
+  }
+  // nullopt: it cannot be used. The one of before is given back.
+  std::optional<Entry> next() {
+    const MutexLock lock(mutex_);
+    if (in_use_.size() != 0) free_.push_back(std::exchange(in_use_, {}));
+    wake_.notify_all();
+    while (ready_.empty()) wake_.wait(mutex_);
+    Ready ready = std::move(ready_.front());
+    ready_.pop_front();
+    in_use_ = std::move(ready.buffer);
+    return ready.entry;
+  }
+
+ private:
+  static constexpr std::size_t kBuffers = 3;
+  struct Ready {
+    AlignedBuffer buffer;
+    std::optional<Entry> entry;
+  };
+  void read_all() {
+    while (chunks_.left() != 0) {
+      AlignedBuffer buffer;
+      {
+        const MutexLock lock(mutex_);
+        while (free_.empty() && !given_up_) wake_.wait(mutex_);
+        if (given_up_) return;
+        buffer = std::move(free_.back());
+        free_.pop_back();
+      }
+      auto entry = chunks_.read(buffer.span());
+      const bool good = entry.has_value();
+      const MutexLock lock(mutex_);
+      ready_.push_back({std::move(buffer), std::move(entry)});
+      wake_.notify_all();
+      if (!good) return;
+    }
+  }
+
+  Chunks& chunks_;
+  Mutex mutex_{Rank::kQueue};
+  CondVar wake_;
+  std::vector<AlignedBuffer> free_ GUARDED_BY(mutex_);
+  std::deque<Ready> ready_ GUARDED_BY(mutex_);
+  AlignedBuffer in_use_ GUARDED_BY(mutex_);
+  bool given_up_ GUARDED_BY(mutex_) = false;
+  Thread thread_;
+};
+
+constexpr std::uint64_t kManyChunks = 16;  // that are worth a thread
+
+bool restore_chunks(IoEngine& engine, int fd, Loaded& loaded) {
+  Chunks chunks(engine, fd, loaded.superblock);
+  const std::size_t longest = longest_chunk(loaded.superblock.layout);
+  const std::uint64_t count = loaded.superblock.checkpoint_chunks;
+  if (count < kManyChunks) {
+    AlignedBuffer buffer(longest);
+    while (chunks.left() != 0) {
+      const auto entry = chunks.read(buffer.span());
+      if (!entry || !restore_all(*entry, loaded)) return false;
+    }
+    return true;
+  }
+  ChunksAhead ahead(chunks, longest);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto entry = ahead.next();
+    if (!entry || !restore_all(*entry, loaded)) return false;
+  }
+  return true;
 }
 
 bool load_checkpoint(IoEngine& engine, int fd, Loaded& loaded) {
-  const Superblock& superblock = loaded.superblock;
-  const Layout& layout = superblock.layout;
-  AlignedBuffer buffer(longest_chunk(layout));
-  const ByteOffset area = layout.checkpoint[superblock.slot];
-  std::uint64_t block = 0;
-  for (std::uint64_t chunk = 0; chunk < superblock.checkpoint_chunks; ++chunk) {
-    if (block >= layout.checkpoint_blocks) return false;
-    const std::uint64_t room = (layout.checkpoint_blocks - block) * kBlockSize;
-    const auto into = buffer.span().first(std::min<std::size_t>(buffer.size(), room));
-    const auto entry =
-        read_entry(engine, fd, superblock.uuid, area + ByteCount{block * kBlockSize}, into);
-    if (!entry || entry->header.kind.get() != static_cast<std::uint32_t>(EntryKind::kCheckpoint))
-      return false;
-    if (entry->header.generation.get() != superblock.generation) return false;
-    if (entry->header.sequence.get() != chunk) return false;
-    if (!restore_all(*entry, loaded)) return false;
-    block += entry_blocks(entry->header.length.get());
-  }
+  const bool good = restore_chunks(engine, fd, loaded);
   loaded.discarded += loaded.index->end_restore();
-  return true;
+  return good;
 }
 
 class Replay {
@@ -234,6 +343,12 @@ std::optional<Loaded> load(IoEngine& engine, int fd, const Superblock& superbloc
   loaded.cursor.sequence = superblock.first_sequence;
   loaded.cursor.position = superblock.journal_position;
   if (!load_checkpoint(engine, fd, loaded)) return std::nullopt;
+  // The journal does not say when they were used: in the future, which is to say nobody knows.
+  if (superblock.use_tick_ns > 0) {
+    const auto tick =
+        static_cast<std::uint64_t>(superblock.written_wall_ns / superblock.use_tick_ns);
+    loaded.index->set_tick(static_cast<unsigned>((tick + 1) % Extent::kAges));
+  }
   if (!Replay(engine, fd, loaded).run()) return std::nullopt;
   settle(loaded);
   return loaded;

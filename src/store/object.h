@@ -109,9 +109,11 @@ class Object {
   const ObjectType type;
   std::atomic<bool> retired{false};
 
+  // Its extents stay for as long as others can go. Changed under the index's lock.
+  std::atomic<bool> pinned{false};
+
   // Under the index's lock.
   bool in_session : 1 = false;
-  bool pinned : 1 = false;     // its extents stay for as long as others can go
   bool consulted : 1 = false;  // its names or value, since eviction came by
 
   // Behind the last read, its low bits: who goes on there reads on, and does not come back. Under

@@ -54,11 +54,16 @@ BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte
   PageIndex page = range.first;
   const MutexLock lock(object.mutex());
   // One pass over an extent is one use of it, in however many reads.
+  const unsigned tick = tick_now();
   const bool reads_on = static_cast<std::uint32_t>(range.first.value()) == object.read_up_to;
   object.read_up_to = static_cast<std::uint32_t>(range.end().value());
   for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {
     const Extent& extent = *at;
     if (!extent.range().contains(page)) return {};
+    if (options.expire_ns != 0) {
+      if (expired(extent, tick) && !object.pinned) return {};
+      if (extent.tick() != tick) extent.set_tick(tick);
+    }
     PageCount pages = std::min(extent.end(), range.end()) - page;
     const auto part = into.subspan(to_bytes(page - range.first).value(), to_bytes(pages).value());
     if (extent.zeros()) {

@@ -78,6 +78,7 @@ struct Encoder {
     d.header.flags = r.pages == Pages::kReset     ? kFlagReset
                      : r.pages == Pages::kResumed ? kFlagResumed
                                                   : 0;
+    if (r.pinned) d.header.flags |= kFlagPinned;
     d.type = static_cast<std::uint8_t>(r.type);
     d.key_length = length8(r.key.size());
     d.aux_length = length8(r.aux.size());
@@ -173,6 +174,7 @@ std::optional<Record> decode_object(Bytes record) {
   r.aux = s->rest.subspan(s->disk.key_length);
   if ((s->disk.header.flags & kFlagResumed) != 0) r.pages = Pages::kResumed;
   if ((s->disk.header.flags & kFlagReset) != 0) r.pages = Pages::kReset;
+  r.pinned = (s->disk.header.flags & kFlagPinned) != 0;
   return r;
 }
 

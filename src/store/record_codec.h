@@ -31,6 +31,7 @@ struct ObjectChange {
   ByteCount size;
   Bytes key, aux;
   Pages pages = Pages::kKept;
+  bool pinned = false;
 };
 struct ExtentRecord {
   ObjectId object;

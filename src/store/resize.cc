@@ -66,6 +66,7 @@ class Removal {
     if (extent == nullptr) return false;
     uses_ = extent->uses();
     queue_ = extent->place().queue;
+    tick_ = extent->tick();
     // What was written in a session is in no record yet.
     auto runs =
         object_->in_session ? std::nullopt : store_.allocator.allocate(pages(), kExtentPages);
@@ -132,7 +133,7 @@ class Removal {
       for (const std::uint32_t sum : sums) disk.push_back(Le32::of(sum));
       DeadList dead;
       const auto count = static_cast<std::uint32_t>(run.count);
-      store_.index->insert(*object_, {first, count, run.block, sums, uses_, queue_}, dead);
+      store_.index->insert(*object_, {first, count, run.block, sums, uses_, queue_, tick_}, dead);
       const std::uint64_t number =
           store_.append_locked(ExtentRecord{object_->id, first, count, run.block, disk});
       store_.let_go_locked(dead, number);
@@ -149,7 +150,7 @@ class Removal {
   std::vector<BlockRun> runs_;
   std::vector<std::uint32_t> sums_;
   Pins::Pin pin_ = Pins::kNone;
-  unsigned uses_ = 0;
+  unsigned uses_ = 0, tick_ = 0;
   QueueName queue_ = QueueName::kSmall;
 };
 

@@ -134,6 +134,7 @@ SetUp<bool> Store::Impl::start(const Found& found, const std::vector<ObjectRef>&
     for (const ObjectRef& object : broken_sessions)
       append_locked(change_of(*object, Pages::kReset));
     index->forget_ids();
+    age_all_locked();
     damaged = !refused.empty() || counters.discarded_records.value() != 0;
     gauges_locked();
   }
@@ -156,6 +157,7 @@ void Store::Impl::gauges_locked() {
   counters.objects.set(totals.objects);
   counters.names.set(totals.names);
   counters.extents.set(totals.extents);
+  counters.pinned_objects.set(index->pinned());
   const Allocator::Totals blocks = allocator.totals();
   counters.free_runs.set(blocks.runs);
   counters.largest_free_bytes.set(blocks.longest * kBlockSize);
@@ -207,6 +209,7 @@ SetUp<std::unique_ptr<Store>> Store::open(Device device, Options options, IoEngi
                                      std::move(*found.loaded));
   auto started = impl->start(found, broken_sessions);
   if (!started) return tl::make_unexpected(std::move(started).error());
+  if (options.expire_ns != 0 || options.min_free.value() != 0) impl->committer.wake_soon();
   if (options.commit_by == CommitBy::kThread) impl->committer.start();
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }

@@ -6,7 +6,8 @@
 //   commit.cc   commits, checkpoints      read.cc      the warm read
 //   tree.cc     objects                   session.cc   write sessions
 //   names.cc    names                     eviction.cc  making room
-//   resize.cc   growing and shrinking
+//   resize.cc   growing and shrinking     expiry.cc    what was not used for long
+//   giveback.cc the disk below keeps room
 //
 // One lock, `mutex`, orders all changes: whoever holds it changes the index and appends the record
 // of the change, so the journal's order is the order of the changes, and a checkpoint that is made
@@ -144,6 +145,21 @@ struct Store::Impl {
   void serve_resize() EXCLUDES(mutex);
   Status switch_layout(const Layout& next) EXCLUDES(mutex);
 
+  // -- expiry.cc
+  // Of the wall clock; 0 where nothing expires.
+  unsigned tick_now() const;
+  bool expired(const Extent& extent, unsigned now) const;
+  void age_all_locked() REQUIRES(mutex);  // at opening
+  // A stretch of a pass over all extents, where one is due. True: there is more to do.
+  bool purge_some_locked() REQUIRES(mutex);
+
+  // -- giveback.cc
+  // Whether the disk below has room for a fill, those in flight counted.
+  bool disk_has_room();
+  // Where it has not enough: evicts, and gives free blocks back. True: there is more to do.
+  bool relieve_disk() EXCLUDES(mutex);
+  void give_free_back();
+
   // -- session.cc
   void record_session_locked(Object& object) REQUIRES(mutex);
 
@@ -178,6 +194,7 @@ struct Store::Impl {
   std::atomic<bool> closing{false};
   std::atomic<bool> checkpointing{false};  // no block becomes free
   std::atomic<bool> resizing{false};
+  std::atomic<bool> disk_is_short{false};   // less is free below than min_free
   std::atomic<std::uint64_t> sum_limit{0};  // bytes of sums in memory; 0: no bound
   std::atomic<std::uint64_t> durable{0};    // the last record that is
   // Of the clock's steady time, as the housekeeping last saw it: when a read began.
@@ -197,6 +214,7 @@ struct Store::Impl {
   Layout layout;
 
   // Whoever commits.
+  Nanoseconds next_disk_look_ns = 0;
   Superblock superblock;
   std::unique_ptr<Checkpoint> checkpoint;  // under way
   Superblock next_superblock;              // its own
@@ -209,6 +227,10 @@ struct Store::Impl {
   bool culling GUARDED_BY(mutex) = false;
   std::uint64_t index_limit GUARDED_BY(mutex);  // bytes of records
   Marks marks GUARDED_BY(mutex);                // see Culling
+  // The pass of expiry that is under way: the next slot; and the tick of the last one begun.
+  std::size_t purge_at GUARDED_BY(mutex) = 0;
+  bool purging GUARDED_BY(mutex) = false;
+  unsigned purged_tick GUARDED_BY(mutex) = 0;
   // That whoever commits is asked for.
   struct Resize {
     Layout next;

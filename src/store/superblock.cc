@@ -47,6 +47,7 @@ SuperblockDisk encode(const Superblock& superblock) {
   disk.written_wall_ns.set(static_cast<std::uint64_t>(superblock.written_wall_ns));
   disk.journal_generation.set(superblock.journal_generation);
   disk.journal_previous.set(superblock.journal_previous);
+  disk.use_tick_ns.set(static_cast<std::uint64_t>(superblock.use_tick_ns));
   disk.basis_bytes.set(superblock.layout.basis.value());
   disk.metadata_offset.set(superblock.layout.journal.value());
   disk.sum.set(sum_of(disk));
@@ -80,6 +81,7 @@ SuperblockState decode(const SuperblockDisk& disk, unsigned slot, Superblock& su
   superblock.next_object = ObjectId{disk.next_object.get()};
   superblock.clean = (disk.flags.get() & kClean) != 0;
   superblock.written_wall_ns = static_cast<Nanoseconds>(disk.written_wall_ns.get());
+  superblock.use_tick_ns = static_cast<Nanoseconds>(disk.use_tick_ns.get());
   superblock.journal_generation = disk.journal_generation.get();
   superblock.journal_previous = disk.journal_previous.get();
   const bool makes_sense = superblock.journal_position < superblock.layout.journal_blocks &&

@@ -28,6 +28,7 @@ struct Superblock {
   std::uint32_t journal_previous = 0;
   bool clean = false;  // closed in order: no journal follows
   Nanoseconds written_wall_ns = 0;
+  Nanoseconds use_tick_ns = 0;  // of the extents' ticks; 0: they say nothing
 };
 
 enum class SuperblockState : std::uint8_t {

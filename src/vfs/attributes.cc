@@ -294,6 +294,8 @@ void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byt
                     Reply reply) {
   if (!parts_.control.owns(node) && name == kCullXattr)
     return cull(*inode_of(node), std::move(reply));
+  if (!parts_.control.owns(node) && name == kPinXattr)
+    return pin(inode_of(node), value, std::move(reply));
   if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
   change_share(*inode_of(node), std::move(reply),
                [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](

@@ -25,7 +25,8 @@ constexpr unsigned kAnswerThreads = 2;
 // Options that are the process's: a later mount cannot have its own.
 constexpr auto kOfHost = std::to_array<std::string_view>(
     {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "objects", "frun",
-     "fcull", "fstop", "index_memory", "store_deadline", "cache_factor", "check_sums", "log"});
+     "fcull", "fstop", "min_free", "expire", "index_memory", "store_deadline", "cache_factor",
+     "check_sums", "log"});
 
 // The caches that these options ask for, the first first.
 SetUp<std::vector<CacheSpec>> wanted_caches(const MountOptions& options) {
@@ -260,7 +261,9 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
            .culling = options.culling,
            .deadline_ns = options.store_deadline_ns,
            .index_memory = options.index_memory,
-           .sums = options.check_sums ? store::Sums::kChecked : store::Sums::kIgnored},
+           .sums = options.check_sums ? store::Sums::kChecked : store::Sums::kIgnored,
+           .expire_ns = options.expire_ns,
+           .min_free = options.min_free},
           *engine.engine, machine, clock, Seed{}));
   // Another size= than it has. Where that cannot be, it is used as it is.
   if (resizes) {

@@ -319,7 +319,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "a path of a file, or `auto`", set_store, get_store},
     {"Store", "size", "SIZE", "auto",
      "How large the store may grow (K, M, G, T), at least 16M; by default 10 % of the free space, "
-     "from 256M to 32G. The size of a store that exists already holds.",
+     "from 256M to 32G, and a store that exists keeps its size. Another size than it has lets it "
+     "grow "
+     "or shrink.",
      "a size of 16M or more, such as 512M, 10G or 1T, or `auto`", set_size, get_size},
     {"Store", "tag", "NAME", "larder", "The name of the cache in the statistics.",
      "1 to 32 letters, digits, dots, dashes and underscores", set_tag, [](In o) { return o.tag; }},
@@ -351,6 +353,28 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {"Store", "bstop", "PERCENT", "3", "Nothing new is kept while less than this is free.",
      "a number from 1 to 99", [](Out o, Text v) { return set_count(v, 99, o.culling.stop); },
      [](In o) { return fmt::format("{}", o.culling.stop); }},
+    {"Store", "min_free", "SIZE", "none",
+     "What the disk below the store keeps free: where others fill it, the cache gives room back, "
+     "and "
+     "it never takes from this itself.",
+     "a size such as 1G, or `none`",
+     [](Out o, Text v) {
+       const auto size = v == "none" ? std::optional(ByteCount{0}) : parse_size(v);
+       return keep(size, o.min_free);
+     },
+     [](In o) { return o.min_free.value() == 0 ? "none" : size_text(o.min_free); }},
+    {"Store", "expire", "SECONDS", "never",
+     "What was not used for that long is no longer cached; what is pinned stays.",
+     "a duration of a second or more, such as 30, 10m or 720h, or `never`",
+     [](Out o, Text v) {
+       if (v == "never") {
+         o.expire_ns = 0;
+         return true;
+       }
+       const auto time = parse_duration(v);
+       return time && *time >= kSecond && keep(time, o.expire_ns);
+     },
+     [](In o) { return o.expire_ns == 0 ? "never" : duration_text(o.expire_ns); }},
     {"Store", "objects", "COUNT", "1048576", "How many cache objects are kept in memory.",
      "a number from 1000 to 100000000",
      [](Out o, Text v) {

@@ -10,9 +10,11 @@
 //   hits          reads of it that were answered from the store
 //   validated     seconds since the share was asked; "no" when it will be asked at the next use
 //   source        its path in the share
+//   pinned        1 where what is cached of it is not evicted
 //
-// One can be set: `cull` lets go of what is cached of the file. EBUSY where it is being written,
-// or an operation on it is under way.
+// Two can be set: `pin` to 1 or 0 (EAGAIN where nothing can be cached of it now), and `cull` lets
+// go of what is cached of the file. EBUSY where it is being written, or an operation on it is under
+// way.
 #include <fmt/format.h>
 #include <larder/store.h>
 
@@ -85,18 +87,35 @@ struct Vfs::OwnXattr : cache::Operation {
     run = [](cache::Operation& self) { static_cast<OwnXattr&>(self).look(); };
     cancelled = [](cache::Operation& self) {
       const std::unique_ptr<OwnXattr> last(&static_cast<OwnXattr&>(self));
+      // There is no object that could be pinned: the cache has gone, or has no room for it.
+      if (last->sets()) return last->reply.error({ErrorCode::kShareAnswer, EAGAIN});
+      if (last->name == "pinned")
+        return answer_text({.text = "0"}, last->size, std::move(last->reply));
       last->answer(Held{last->file_size(), {}});
     };
   }
 
+  static constexpr std::string_view kPin = "pin", kUnpin = "unpin";
+  bool sets() const { return name == kPin || name == kUnpin; }
+  void set_pinning(store::Store::Pinning pinning) {
+    cache::FsCache::store_of(*this).set_pinning(cache::FsCache::data_of(*this), pinning);
+  }
   std::uint64_t file_size() const {
     MutexLock lock(inode->mutex);
     return inode->attributes.size;
   }
   void look() {
     const std::unique_ptr<OwnXattr> last(this);
+    if (sets()) {
+      set_pinning(name == kPin ? store::Store::Pinning::kPinned : store::Store::Pinning::kFree);
+      vfs->parts_.cache.complete(*this);
+      return reply.ok();
+    }
+    const bool pinned = cache::FsCache::store_of(*this).pinning(cache::FsCache::data_of(*this)) ==
+                        store::Store::Pinning::kPinned;
     const Held held = held_by(*this, file_size());
     vfs->parts_.cache.complete(*this);
+    if (name == "pinned") return answer_text({.text = pinned ? "1" : "0"}, size, std::move(reply));
     answer(held);
   }
   void answer(const Held& held) {
@@ -131,12 +150,22 @@ void Vfs::cull(Inode& inode, Reply reply) {
   reply.ok();
 }
 
+void Vfs::pin(const InodeRef& inode, std::span<const std::byte> value, Reply reply) {
+  const bool plain =
+      value.size() == 1 && (value[0] == std::byte{'0'} || value[0] == std::byte{'1'});
+  if (!inode->is_regular()) return reply.error({ErrorCode::kShareAnswer, EOPNOTSUPP});
+  if (!plain) return reply.error({ErrorCode::kInvalid, EINVAL});
+  ask_store(inode, value[0] == std::byte{'1'} ? OwnXattr::kPin : OwnXattr::kUnpin, 0,
+            std::move(reply));
+}
+
 bool Vfs::is_own_xattr(std::string_view name) { return name.starts_with(kPrefix); }
 
 void Vfs::get_own_xattr(const InodeRef& inode, std::string_view name, std::size_t size,
                         Reply reply) {
   name.remove_prefix(kPrefix.size());
-  const bool of_content = name == "cached" || name == "cached_bytes" || name == "ranges";
+  const bool of_content =
+      name == "cached" || name == "cached_bytes" || name == "ranges" || name == "pinned";
   if (of_content && inode->is_regular()) return ask_store(inode, name, size, std::move(reply));
   std::string text;
   if (name == "state") {

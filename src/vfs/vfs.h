@@ -265,8 +265,10 @@ class Vfs final : public Filesystem {
 
   // -- own_xattrs.cc
   static constexpr std::string_view kCullXattr = "user.larder.cull";
+  static constexpr std::string_view kPinXattr = "user.larder.pin";  // "1" or "0"
   static bool is_own_xattr(std::string_view name);
   void cull(Inode& inode, Reply reply);
+  void pin(const InodeRef& inode, std::span<const std::byte> value, Reply reply);
   void get_own_xattr(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
   void ask_store(const InodeRef& inode, std::string_view name, std::size_t size, Reply reply);
   std::string validated_text(const Inode& inode) const;

@@ -88,8 +88,7 @@ struct RealStore {
     REQUIRE(opened);
     engine = std::move(*opened);
   }
-  void open(Device device) {
-    Options options;
+  void open(Device device, Options options = {}) {
     options.commit_by = CommitBy::kSync;
     auto opened = Store::open(std::move(device), options, *engine.engine, machine, clock, Seed{3});
     REQUIRE(opened);
@@ -318,4 +317,91 @@ TEST_CASE(
     // A store full of 64 KiB extents fits.
     CHECK(checkpoint_limit(layout) > layout.capacity().value() / 65536 * extent_size(16, 0));
   }
+}
+
+namespace {
+
+std::uint64_t disk_bytes(const std::string& path) {
+  struct stat stat {};
+  REQUIRE(::stat(path.c_str(), &stat) == 0);
+  return static_cast<std::uint64_t>(stat.st_blocks) * 512;
+}
+std::uint64_t file_bytes(const std::string& path) {
+  struct stat stat {};
+  REQUIRE(::stat(path.c_str(), &stat) == 0);
+  return static_cast<std::uint64_t>(stat.st_size);
+}
+
+constexpr std::uint64_t kMany = 40;  // files of 1 MiB
+
+void fill_many(RealStore& real) {
+  for (std::uint64_t i = 0; i < kMany; ++i) {
+    const auto file =
+        real.store->create(real.store->root(), ObjectType::kData, bytes(fmt::format("file{}", i)),
+                           bytes("v1"), ByteCount{256 * kPageSize});
+    REQUIRE(file);
+    REQUIRE(real.fill(*file, 0, 256));
+  }
+  REQUIRE(real.store->sync());
+}
+
+}  // namespace
+
+TEST_CASE("a real file gives back what is free when the disk below fills up") {
+  const TempFolder folder;
+  const std::string path = folder / "store";
+  RealStore real;
+  auto device = open_at(path, ByteCount{64u << 20});
+  REQUIRE(device);
+  std::uint64_t free = 1u << 30;
+  device->disk_free = [&free] { return ByteCount{free}; };
+  Options options;
+  options.min_free = ByteCount{100u << 20};
+  real.open(std::move(*device), options);
+  fill_many(real);
+  const std::uint64_t before = disk_bytes(path);
+  CHECK(before > kMany << 20);
+  free = 95u << 20;
+  for (int i = 0; i < 6; ++i) {
+    real.clock.advance(kSecond);
+    real.store->put_name(real.store->root(), fmt::format("name{}", i), {});
+    REQUIRE(real.store->sync());
+  }
+  const std::uint64_t after = disk_bytes(path);
+  CHECK(after + (5u << 20) <= before);
+  CHECK(real.store->counters().given_back_bytes.value() >= 5u << 20);
+  CHECK(check_store(*real.store).empty());
+  real.store->close();
+}
+
+TEST_CASE("a real file is as long as its size says, when it grew and when it shrank") {
+  const TempFolder folder;
+  const std::string path = folder / "store";
+  RealStore real;
+  auto device = open_at(path, ByteCount{64u << 20});
+  REQUIRE(device);
+  real.open(std::move(*device));
+  fill_many(real);
+  const std::uint64_t before = disk_bytes(path);
+  for (const std::uint64_t mib : {200u, 48u, 20u, 300u}) {
+    const ByteCount size{mib << 20};
+    REQUIRE(real.store->resize(size));
+    CHECK(file_bytes(path) <= size.value());
+    CHECK(file_bytes(path) > size.value() / 10 * 9);
+    CHECK(disk_bytes(path) <= size.value());
+    CHECK(check_store(*real.store).empty());
+  }
+  CHECK(disk_bytes(path) < before);
+  REQUIRE(real.store->resize(ByteCount{40u << 20}));
+  real.store->close();
+  real.store.reset();
+  // As a crash between the superblock and the cut leaves it.
+  REQUIRE(::truncate(path.c_str(), 60 << 20) == 0);
+  auto again = open_at(path, ByteCount{0});
+  REQUIRE(again);
+  CHECK(again->size == ByteCount{40u << 20});
+  CHECK(file_bytes(path) <= 40u << 20);
+  real.open(std::move(*again));
+  CHECK(check_store(*real.store).empty());
+  real.store->close();
 }

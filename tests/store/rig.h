@@ -6,6 +6,7 @@
 #include <larder/store.h>
 
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -111,6 +112,7 @@ struct Rig {
     device.size = new_size.value() == 0 ? engine->image().size() : new_size;
     new_size = ByteCount{0};  // what is there has its own
     device.path = "simulated";
+    device.disk_free = disk_free;
     auto opened = Store::open(std::move(device), options, *engine, machine, clock, Seed{7});
     if (!opened) return tl::make_unexpected(std::move(opened).error());
     store = std::move(*opened);
@@ -187,7 +189,8 @@ struct Rig {
   StepQueue machine;
   Options options;
   std::unique_ptr<SimEngine> engine;
-  ByteCount new_size{0};  // of a store that is created; 0: all of the device
+  std::function<ByteCount()> disk_free;  // of the disk below; null: it has no end
+  ByteCount new_size{0};                 // of a store that is created; 0: all of the device
   std::unique_ptr<Store> store;
 };
 

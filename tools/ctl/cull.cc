@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A path is culled by an extended attribute that the mount takes: the kernel resolves the path and
-// checks the right to write there. A directory is walked.
+// A path is culled, or pinned, by an extended attribute that the mount takes: the kernel resolves
+// the path and checks the right to write there. A directory is walked.
 #include "ctl/cull.h"
 
 #include <fmt/format.h>
@@ -19,34 +19,45 @@
 namespace larder::ctl {
 namespace {
 
-constexpr const char* kAttribute = "user.larder.cull";
+constexpr const char* kCull = "user.larder.cull";
+constexpr const char* kPin = "user.larder.pin";
 constexpr const char* kOfLarder = "user.larder.source";  // which only larder answers
 
 struct Request {
   std::string place, directory = ".larder", free;
 };
 
+// What is set of each file, and what is said of it.
+struct Deed {
+  const char* attribute;
+  const char* value;
+  const char* done;
+};
+constexpr Deed kCulls{kCull, "", "culled"};
+constexpr Deed kPins{kPin, "1", "pinned"};
+constexpr Deed kUnpins{kPin, "0", "unpinned"};
+
 struct Count {
-  std::size_t culled = 0, busy = 0;
+  std::size_t done = 0, busy = 0;
 };
 
-SetUp<std::monostate> cull_file(const std::string& path, Count& count) {
+SetUp<std::monostate> do_to_file(const std::string& path, const Deed& deed, Count& count) {
   // Another file system would just keep the attribute.
   if (::getxattr(path.c_str(), kOfLarder, nullptr, 0) < 0)
     return complain(ErrorCode::kInvalid,
                     fmt::format("{}: this is no file of a larder mount", path));
-  if (::setxattr(path.c_str(), kAttribute, "", 0, 0) == 0) {
-    ++count.culled;
+  if (::setxattr(path.c_str(), deed.attribute, deed.value, std::strlen(deed.value), 0) == 0) {
+    ++count.done;
     return std::monostate{};
   }
-  if (errno == EBUSY) {
+  if (errno == EBUSY || errno == EAGAIN) {
     ++count.busy;
     return std::monostate{};
   }
   return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, std::strerror(errno)), errno);
 }
 
-SetUp<std::string> cull_path(const std::string& path) {
+SetUp<std::string> do_to_path(const std::string& path, const Deed& deed) {
   namespace fs = std::filesystem;
   Count count;
   struct stat info {};
@@ -58,15 +69,15 @@ SetUp<std::string> cull_path(const std::string& path) {
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
       std::error_code type;
       if (at->symlink_status(type).type() == fs::file_type::regular)
-        TRY_OK(cull_file(at->path().string(), count));
+        TRY_OK(do_to_file(at->path().string(), deed, count));
     }
     if (error) return complain(ErrorCode::kSystem, fmt::format("{}: {}", path, error.message()));
   } else {
-    TRY_OK(cull_file(path, count));
+    TRY_OK(do_to_file(path, deed, count));
     if (count.busy != 0)
       return complain(ErrorCode::kInvalid, fmt::format("{}: it is in use", path), EBUSY);
   }
-  return fmt::format("culled {} files{}\n", count.culled,
+  return fmt::format("{} {} files{}\n", deed.done, count.done,
                      count.busy == 0 ? "" : fmt::format(", {} are in use", count.busy));
 }
 
@@ -94,9 +105,20 @@ void add_cull(CLI::App& app, Change& chosen) {
       ->capture_default_str();
   sub->callback([&chosen, request] {
     chosen = [request] {
-      return request->free.empty() ? cull_path(request->place) : cull_bytes(*request);
+      return request->free.empty() ? do_to_path(request->place, kCulls) : cull_bytes(*request);
     };
   });
+  const auto add = [&](const char* name, const char* description, const Deed& deed) {
+    auto place = std::make_shared<std::string>();
+    CLI::App* one = app.add_subcommand(name, description);
+    one->add_option("PATH", *place, "a file in a mount, or a directory: all files below it")
+        ->required();
+    one->callback(
+        [&chosen, place, &deed] { chosen = [place, &deed] { return do_to_path(*place, deed); }; });
+  };
+  add("pin", "Keeps what is cached of a file, or of all below a directory, while others can go.",
+      kPins);
+  add("unpin", "Takes that back.", kUnpins);
 }
 
 }  // namespace larder::ctl
