@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reaches the share, by larder's own counters: a warm pass nothing, a cold one each byte once."""
+import concurrent.futures
 import os
 import random
+import subprocess
 import threading
+import zlib
 
 import pytest
 
@@ -195,6 +198,56 @@ def test_32_readers_of_one_cold_file_fetch_each_byte_once(workspace, options):
     stats = larder.stats()
     assert stats["netfs.bytes_read"] == LARGE
     assert stats["vfs.flight_bytes"] == LARGE
+
+
+@pytest.mark.skipif("LARDER_LONG" not in os.environ, reason="a gigabyte, 32 times: LARDER_LONG=1")
+def test_32_readers_of_a_cold_gigabyte_fetch_each_byte_once(workspace, share):
+    size, step = 1 << 30, 1 << 20
+    write_pseudo_random(share.source / "large", size)
+    age_tree(share.source)
+    larder = Larder(workspace, share, size="2560M")
+
+    def sums(path):
+        with open(path, "rb", buffering=0) as file:
+            return [zlib.crc32(file.read(step)) for _ in range(size // step)]
+
+    with concurrent.futures.ThreadPoolExecutor(32) as readers:
+        read = list(readers.map(sums, [larder.path / "large"] * 32))
+    right = sums(share.source / "large")
+    assert all(one == right for one in read)
+    stats = larder.stats()
+    assert stats["netfs.bytes_read"] == size
+    assert stats["store.fills_dropped_full"] == 0
+
+
+@pytest.mark.skipif("LARDER_LONG" not in os.environ, reason="a million files: LARDER_LONG=1")
+def test_a_find_over_a_million_files_keeps_within_memory(workspace, share):
+    for n in range(1000):
+        folder = share.source / f"{n:03}"
+        folder.mkdir()
+        for m in range(1000):
+            os.close(os.open(folder / f"{m:03}", os.O_CREAT | os.O_WRONLY, 0o644))
+    memory = 64 << 20
+    larder = Larder(workspace, share, "memory=64M", size="64M")
+    before = larder.resident_bytes()
+    most, done = [], threading.Event()
+
+    def look():
+        while not done.wait(0.2):
+            most.append((larder.counter("vfs.memory"), larder.resident_bytes()))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        found = subprocess.run(["find", larder.path, "-name", ".larder", "-prune", "-o", "-type", "f", "-printf", "."],
+                               check=True, capture_output=True)
+    finally:
+        done.set()
+        watcher.join()
+    assert len(found.stdout) == 1_000_000
+    print("most", max(most), "resident before", before)
+    assert max(gauge for gauge, _ in most) <= memory * 1.1
+    assert max(resident for _, resident in most) <= before + 2 * memory
 
 
 def test_random_reads_of_a_page_fetch_that_page(workspace, share):

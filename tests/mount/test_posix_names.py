@@ -8,6 +8,7 @@ import os
 import stat
 import struct
 import subprocess
+import tempfile
 
 import pytest
 
@@ -29,6 +30,16 @@ def test_rename_moves_files_and_directories(share, here):
         os.rename(here / "gone", here / "x")
     with raises(errno.EINVAL):
         os.rename(here / "e", here / "e" / "below" / "e")
+
+
+def test_a_file_without_a_name_is_not_to_be_had_and_programs_do_without(here):
+    with raises(errno.EOPNOTSUPP):
+        os.open(here, os.O_TMPFILE | os.O_RDWR)
+    with tempfile.TemporaryFile(dir=here) as file:
+        file.write(b"text")
+        file.seek(0)
+        assert file.read() == b"text"
+    assert not [name for name in os.listdir(here) if name != ".larder"]
 
 
 def test_rename_replaces_also_what_is_open(share, here):

@@ -125,6 +125,10 @@ class Larder:
         with open(self.path / ".larder" / "stats.json", encoding="utf-8") as file:
             return json.load(file)
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmRSS:"))
+
     def counter(self, name):
         return self.stats()[name]
 
