@@ -106,6 +106,17 @@ void Request::answer(Answer answer) {
   stats_->operation_ns[operation_].record(static_cast<std::uint64_t>(now_ns - began_ns_));
 }
 
+void Request::listen(Listener* listener) {
+  const auto heard = [](fuse_req_t, void* whose) {
+    Listener& one = *static_cast<Listener*>(whose);
+    one.heard(one);
+  };
+  // libfuse calls it under the request's own lock, and takes that lock here.
+  fuse_req_interrupt_func(request_, listener != nullptr ? +heard : nullptr, listener);
+}
+
+std::uint32_t Request::asker() { return static_cast<std::uint32_t>(fuse_req_ctx(request_)->pid); }
+
 // What libfuse reports of an answer is of no use: the request is gone either way.
 CredentialsRef Request::caller() {
   const fuse_ctx* context = fuse_req_ctx(request_);

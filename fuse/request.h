@@ -36,6 +36,8 @@ class Request : public ReplySlot {
   void lock(const LockRange& range) override;
   CredentialsRef caller() override;
   bool interrupted() override { return fuse_req_interrupted(request_) != 0; }
+  void listen(Listener* listener) override;
+  std::uint32_t asker() override;
   void link(std::string_view target) override;
   void xattr_size(ByteCount size) override;
   void stat_fs(const struct statvfs& figures) override;

@@ -15,6 +15,7 @@
 #include <larder/units.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -69,6 +70,17 @@ class ReplySlot {
   virtual bool interrupted() = 0;
   // Who asked, with all groups; a system call or two.
   virtual CredentialsRef caller() = 0;
+  // Hears of that; at once where it has happened already. A null one: behind this, none is called
+  // or still running. REQUIRES: not answered yet.
+  struct Listener {
+    void (*heard)(Listener& self) = nullptr;
+  };
+  virtual void listen(Listener*) {}
+  // The thread that asks, by its number in /proc; 0: not known.
+  virtual std::uint32_t asker() { return 0; }
+  // From here on the answer is the owner's. False: whoever asked has left, nothing that is answered
+  // reaches him, and payload() is not to be touched.
+  virtual bool stay() { return true; }
 
   // Each of these is the answer. Called at most once, by Reply only.
   virtual void error(Error error) = 0;
@@ -111,6 +123,8 @@ class Reply {
   bool park() { return slot_->park(); }
   bool interrupted() { return slot_->interrupted(); }
   CredentialsRef caller() { return slot_->caller(); }
+  bool stay() { return slot_->stay(); }
+  void swap(Reply& other) { slot_.swap(other.slot_); }
 
   void error(Error e) {
     answer([&](ReplySlot& s) { s.error(e); });

@@ -64,6 +64,8 @@ SetUp<Fd> open_file(const std::string& path, bool& created) {
     return refuse(ErrorCode::kStorePlace, path,
                   "it cannot be opened or created: " + reason(sys_errno), sys_errno);
   }
+  // Nobody wants to know when a store was read last. Only its owner may say so.
+  static_cast<void>(::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NOATIME));
   return fd;
 }
 

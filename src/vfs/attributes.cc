@@ -72,9 +72,9 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
     known = inode->attributes_known;
     last_change = inode->last_change;
   }
-  if (!park(reply)) return;
-  const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
+  if (!park_question(reply)) return;
+  const Asked asked = ask();
   // Behind a change of our own nobody joins a question of before: its number is part of the key.
   auto ticket = memos_.attributes.get(
       key_for(as, *inode, "attr", last_change),
@@ -209,11 +209,12 @@ void Vfs::recall(TextCache& cache, std::string_view kind, std::string_view name,
   }
   Result<Target> target = target_of(inode);
   if (!target) return reply.error(target.error());
-  if (!park(reply)) return;
+  if (!park_question(reply)) return;
   auto ticket =
       cache.get(key, {.waiter =
                           [this, &cache, key, inode = InodeRef(&inode), reply = std::move(reply),
                            answer](const TextCache::Answer& told) mutable {
+                            if (!reply.stay()) return;
                             if (told) return answer(**told, std::move(reply));
                             const auto before = cache.peek(key);
                             const bool serve =

@@ -8,6 +8,9 @@
 
 #include <fcntl.h>
 
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -77,7 +80,8 @@ class FileSlot {
   std::shared_ptr<NetfsFile> to_read_ GUARDED_BY(mutex_);
 };
 
-struct Handle {
+// The kernel's until RELEASE; a read whose asker has left may outlive that.
+struct Handle : boost::intrusive_ref_counter<Handle> {
   Handle(InodeRef node, int open_flags, CredentialsRef opener)
       : inode(std::move(node)), flags(open_flags), as(std::move(opener)) {}
 
@@ -100,6 +104,8 @@ struct Handle {
   Mutex mutex{Rank::kHandle};
   ReadAhead ahead GUARDED_BY(mutex);
 };
+
+using HandleRef = boost::intrusive_ptr<Handle>;
 
 // A listing is a snapshot; reading from 0 again (rewinddir) takes a new one.
 struct DirectoryHandle {

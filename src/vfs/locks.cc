@@ -162,6 +162,7 @@ void Vfs::resume_lock(const LockWait* paused) {
 }
 
 void Vfs::end_waiting() {
+  leaving_.end();
   std::vector<std::unique_ptr<LockWait>> waiting;
   {
     MutexLock lock(waiting_locks_mutex_);

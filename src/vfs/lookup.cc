@@ -212,7 +212,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
     return answer_absent((*known)->until_mono_ns, std::move(reply));
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
-  if (!park(reply)) return;
+  if (!park_question(reply)) return;
   auto ticket = memos_.names.get(key, {.waiter =
                                            [this, known = found.inode, reply = std::move(reply)](
                                                const NameCache::Answer& answer) mutable {
@@ -264,6 +264,7 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
 }
 
 void Vfs::answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply) {
+  if (!reply.stay()) return;
   if (answer) {
     const Looked& looked = **answer;
     return looked.inode ? answer_entry(*looked.inode, looked.until_mono_ns, std::move(reply))
@@ -289,6 +290,13 @@ bool Vfs::park(Reply& reply) {
   if (reply.park()) return true;
   reply.error(Error{ErrorCode::kShareBusy});
   return false;
+}
+
+// The same for what changes nothing: whoever asked may leave (leaving.h).
+bool Vfs::park_question(Reply& reply) {
+  if (!park(reply)) return false;
+  leaving_.guard(reply);
+  return true;
 }
 
 }  // namespace larder

@@ -90,10 +90,10 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   }
   Result<std::string> path = names_.path_of(*inode);
   if (!path) return reply.error(path.error());
-  if (!park(reply)) return;
+  const CredentialsRef as = caller_of(reply);
+  if (!((flags & O_TRUNC) != 0 ? park(reply) : park_question(reply))) return;
   const Asked asked = ask();
   const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
-  const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, asking(*inode, fallback, as),
       [path = std::move(*path), flags, caller](Netfs& netfs) {
@@ -107,6 +107,7 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
 
 void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
                        Result<OpenedFile> result, Reply reply) {
+  if (!reply.stay()) return;
   if (!result) {
     const Error error = lost_path(inode, result.error());
     if (!fallback || !unreachable(error) || !may_serve_unasked(inode)) return reply.error(error);
@@ -148,7 +149,7 @@ void Vfs::hold_to_share(const InodeRef& inode, int flags, OpenedFile share, cons
 // is there where it came from a create.
 void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
                  const Entry* created) {
-  auto handle = std::make_unique<Handle>(InodeRef(&inode), flags, caller_of(reply));
+  HandleRef handle(new Handle(InodeRef(&inode), flags, caller_of(reply)));
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
   if (share) handle->slot->set(share->file);
@@ -172,7 +173,7 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
   if (share && (flags & O_TRUNC) != 0 && inode.is_regular())
     truncated(inode, 0, begin_truncate(inode, 0), share->attributes);
   counters_.handles.add();
-  handle.release();  // the kernel's, until RELEASE
+  handle.detach();  // the kernel's, until RELEASE
   // Close-to-open holds for the size too, and an open does not tell it: the kernel must ask.
   if (kernel_is_behind) kernel_->drop_attributes_of_opening(inode.node());
   if (!created) return reply.opened(answer);
@@ -260,7 +261,7 @@ void Vfs::sync(NodeId node, HandleId id, SyncWhat what, Reply reply) {
 
 void Vfs::release(NodeId node, HandleId id, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.release(id, std::move(reply));
-  const std::unique_ptr<Handle> handle(&handle_of(id));
+  const HandleRef handle(&handle_of(id), false);
   counters_.handles.sub();
   Inode& inode = *handle->inode;
   bool last_writer = false;

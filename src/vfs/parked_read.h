@@ -27,6 +27,7 @@ struct ParkedRead : memo::Flight::Waiter {
              Nanoseconds began_ns, Reply r)
       : Waiter{&ParkedRead::landed},
         vfs(v),
+        holds(&h),
         handle(h),
         asked_offset(wanted_offset),
         asked_count(wanted_count),
@@ -95,7 +96,8 @@ struct ParkedRead : memo::Flight::Waiter {
   };
 
   Vfs& vfs;
-  Handle& handle;  // the kernel does not release it before this read is answered
+  const HandleRef holds;  // the kernel releases it behind the answer, which may be EINTR
+  Handle& handle;
   const ByteOffset asked_offset;
   const ByteCount asked_count;
   const Nanoseconds began_mono_ns;

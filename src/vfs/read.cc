@@ -64,7 +64,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
   Handle& handle = handle_of(id);
   Inode& inode = *handle.inode;
   if (asks_at_read(inode)) {
-    if (!park(reply)) return;
+    if (!park_question(reply)) return;
     return ask_then_read(
         std::make_unique<ParkedRead>(*this, handle, offset, count, began, std::move(reply)));
   }
@@ -141,7 +141,7 @@ void Vfs::answer_warm(Inode& inode, const Span& span, Nanoseconds began_ns, Repl
 
 void Vfs::park_read(Handle& handle, ByteOffset offset, ByteCount count, Nanoseconds began_ns,
                     Reply reply) {
-  if (!park(reply)) return;
+  if (!park_question(reply)) return;
   resume_read(
       std::make_unique<ParkedRead>(*this, handle, offset, count, began_ns, std::move(reply)));
 }
@@ -254,6 +254,7 @@ void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
     if (flight->error.code == ErrorCode::kStale) return resume_read(std::move(read));
     return read->reply.error(flight->error);
   }
+  if (!read->reply.stay()) return;
   if (read->copy_from_flights()) return answer_read(std::move(read));
   // The rest was in the store when we looked.
   with_store(std::move(read), &Vfs::assemble);
@@ -262,6 +263,7 @@ void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
 // Reads from the store what no flight brought.
 void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
   if (!operation) return resume_read(std::move(read));
+  if (!read->reply.stay()) return parts_.cache.complete(*operation);
   if (!is_of_session(read->inode(), *operation)) {
     parts_.cache.complete(*operation);
     return resume_read(std::move(read));
@@ -312,6 +314,7 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
       },
       [this, buffer, read = std::move(read)](Result<ByteCount> result) mutable {
         if (!result) return read->reply.error(result.error());
+        if (!read->reply.stay()) return;
         parts_.share.counters().bytes_read.add(result->value());
         std::memcpy(read->reply.payload().data(), buffer->data(), result->value());
         counters_.copied_bytes.add(result->value());

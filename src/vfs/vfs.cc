@@ -18,6 +18,7 @@ FileId root_file(const Attributes& attributes, const Traits& traits) {
 Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struct statvfs& figures)
     : parts_(std::move(parts)),
       options_(options),
+      leaving_(parts_.clock, parts_.timers, parts_.answer, options_.share_slow_ns, counters_.left),
       table_(&Vfs::inode_gone, this),
       root_(table_.find_or_make(root_file(root, parts_.share.traits()), S_IFDIR,
                                 root_file(root, parts_.share.traits()).inode)),
@@ -76,6 +77,8 @@ void VfsCounters::register_in(stats::Registry& registry) {
   registry.add("vfs.uncached_reads", Unit::kCount,
                "reads of files that changed faster than they could be fetched", uncached_reads);
   registry.add("vfs.parked", Unit::kCount, "requests that left the thread they came on", parked);
+  registry.add("vfs.left", Unit::kCount, "of these, those whose askers were interrupted and went",
+               left);
   registry.add("vfs.copied_bytes", Unit::kBytes, "bytes copied between buffers of ours",
                copied_bytes);
   registry.add("vfs.flights", Unit::kCount, "fetches begun", flights);

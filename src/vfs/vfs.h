@@ -47,6 +47,7 @@
 #include "vfs/control.h"
 #include "vfs/handle.h"
 #include "vfs/inode.h"
+#include "vfs/leaving.h"
 #include "vfs/memos.h"
 #include "vfs/names.h"
 #include "vfs/share_clock.h"
@@ -57,7 +58,7 @@ struct ParkedRead;
 
 struct VfsCounters {
   stats::Counter reads, read_bytes, warm_reads, warm_bytes, cold_reads, cold_bytes, uncached_reads;
-  stats::Counter parked, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
+  stats::Counter parked, left, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
   stats::Counter given_back;
@@ -199,6 +200,7 @@ class Vfs final : public Filesystem {
   void answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply);
   void answer_absent(Nanoseconds until_mono_ns, Reply reply) const;
   bool park(Reply& reply);
+  bool park_question(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
   static void has_name(Inode& inode);
   static bool is_nowhere(const Error& error);
@@ -474,6 +476,7 @@ class Vfs final : public Filesystem {
   VfsParts parts_;
   const VfsOptions options_;
   VfsCounters counters_;
+  Leaving leaving_;
   BusyFiles busy_;
   KernelCache* kernel_ = nullptr;
   InodeTable table_;

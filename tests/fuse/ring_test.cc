@@ -232,6 +232,85 @@ TEST_CASE("an interrupted request is found by the kernel's number as long as it 
   CHECK(entry->tag_of(70) == 0);
 }
 
+// As the classic thread hands it on, with the tag in the place of the kernel's number.
+void interrupt(World& w, std::uint64_t tag, std::uint64_t unique) {
+  struct {
+    InHeader head;
+    std::uint64_t whose;
+  } request{};
+  request.head.length = sizeof request;
+  request.head.opcode = kInterruptOpcode;
+  request.head.unique = unique | 1;  // as the kernel numbers them
+  request.whose = tag;
+  fuse_buf buffer{};
+  buffer.mem = &request;
+  buffer.size = sizeof request;
+  fuse_session_process_buf(w.session, &buffer);
+}
+
+TEST_CASE("an interrupt is heard once it is listened for, and as long as it is") {
+  World w;
+  struct Ear : ReplySlot::Listener {
+    Ear() {
+      heard = [](Listener& self) { ++static_cast<Ear&>(self).count; };
+    }
+    int count = 0;
+  } ear;
+  w.serve(kLookup, 70, "", std::string("n\0", 2));
+  std::uint64_t tag = 0;
+  for (std::size_t i = 0; i < w.queue->size(); ++i)
+    tag = std::max(tag, w.queue->entry(i)->tag_of(70));
+  REQUIRE(RingTag::is_tag(tag));
+  Reply& reply = w.taken.back();
+
+  SECTION("while it waits") {
+    reply.slot().listen(&ear);
+    CHECK_FALSE(reply.interrupted());
+    interrupt(w, tag, 70);
+    CHECK(ear.count == 1);
+    CHECK(reply.interrupted());
+  }
+  SECTION("before it is listened for") {
+    interrupt(w, tag, 70);
+    reply.slot().listen(&ear);
+    CHECK(ear.count == 1);
+  }
+  SECTION("twice") {
+    reply.slot().listen(&ear);
+    interrupt(w, tag, 70);
+    interrupt(w, tag, 70);
+    CHECK(ear.count == 2);
+    CHECK(w.ring.answers().count(70) == 0);
+  }
+  SECTION("behind the end of listening") {
+    reply.slot().listen(&ear);
+    reply.slot().listen(nullptr);
+    interrupt(w, tag, 70);
+    CHECK(ear.count == 0);
+  }
+  SECTION("of a request that has been answered") {
+    reply.slot().listen(&ear);
+    reply.error({ErrorCode::kNotFound});
+    w.taken.clear();
+    w.ring.turn();
+    interrupt(w, tag, 70);
+    CHECK(ear.count == 0);
+    // Its entry serves the next one undisturbed.
+    w.serve(kLookup, 72, "", std::string("n\0", 2));
+    CHECK_FALSE(w.taken.back().interrupted());
+    w.taken.back().error({ErrorCode::kShareAnswer, EINTR});
+    w.taken.clear();
+    w.ring.turn();
+    CHECK(w.answer(72).error == -EINTR);
+    return;
+  }
+  reply.error({ErrorCode::kShareAnswer, EINTR});
+  w.taken.clear();
+  w.ring.turn();
+  CHECK(w.answer(70).error == -EINTR);
+  CHECK(w.ring.idle() == 2);
+}
+
 TEST_CASE("requests that wait get the queue more entries, as far as the memory goes") {
   World w(6, 2);
   w.park_reads = true;

@@ -6,6 +6,7 @@ kernel takes its process with it. Readers of what hangs are processes of their o
 the share lets go of them before anything is waited for.
 """
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -174,6 +175,90 @@ def test_a_read_of_what_hangs_fails_at_the_deadline(workspace):
     assert failure.value.errno in (errno.ETIMEDOUT, errno.EIO)
     world.share.ctl("clear")
     assert hash(path.read_bytes()) is not None
+
+
+# One question of each kind that waits for the share, in a process that can be interrupted.
+ASKERS = {
+    "read": "os.pread(fd, 4096, 0)",
+    "open": "os.close(os.open(path, os.O_RDONLY))",
+    "look-up": "os.stat(path + '-absent')",
+}
+ASK = textwrap.dedent("""
+    import os, signal, sys, time
+    path, handler = sys.argv[1], sys.argv[2]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if handler: signal.signal(signal.SIGUSR1, lambda *_: print("heard", time.monotonic() - began, flush=True))
+    {opens}
+    began = time.monotonic()
+    print("asks", flush=True)
+    {asks}
+    print("answered", flush=True)
+""")
+
+
+def asker(world, asks, handler=""):
+    opens = "fd = os.open(path, os.O_RDONLY)" if asks == "read" else ""
+    code = ASK.format(opens=opens, asks=ASKERS[asks])
+    child = world.workspace.spawn([sys.executable, "-c", code, world.larder.path / "stuck", handler])
+    wait_until(lambda: "asks" in child.log.read_text(), "the question is asked")
+    return child
+
+
+def counter(world, name):
+    """Over the socket: a path through the mount may have to ask the share, which is not slow yet."""
+    return json.loads(world.larder.ctl("stats", "--json").stdout)[name]["value"]
+
+
+@pytest.mark.parametrize("asks", ASKERS)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_a_signal_that_ends_whoever_waits_ends_him_at_once(workspace, asks, how):
+    world = World(workspace, "direct_io")
+    world.larder.remount("direct_io,share_slow=20,share_deadline=30")
+    os.stat(world.larder.path / "stuck")
+    world.share.ctl(*(("hang", "stuck", "read") if asks == "read" else ("hang", "*")))
+    before, parked = counter(world, "vfs.left"), counter(world, "vfs.parked")
+    child = asker(world, asks)
+    wait_until(lambda: counter(world, "vfs.parked") > parked, "the question is parked")
+    world.share.wait_for_parked(1)
+    child.send_signal(how)
+    assert child.wait(LIMIT_S) == -how
+    assert counter(world, "vfs.left") == before + 1
+    world.share.ctl("clear")
+    # What ran for him went on, and others are served.
+    assert within(LIMIT_S, "a read", lambda: (world.larder.path / "stuck").read_bytes()[:10]) == bytes(10)
+
+
+def test_a_signal_with_a_handler_is_answered_when_the_share_turns_slow(workspace):
+    world = World(workspace, "direct_io")
+    world.larder.remount("direct_io,share_slow=1,share_deadline=30")
+    world.share.ctl("hang", "stuck", "read")
+    child = asker(world, "read", "handler")
+    world.share.wait_for_parked(1)
+    child.send_signal(signal.SIGUSR1)
+    wait_until(lambda: "heard" in child.log.read_text(), "the read is interrupted", patience_s=10)
+    # Python asks again; so the share's answer comes to it in the end.
+    assert child.poll() is None
+    world.share.ctl("clear")
+    assert child.wait(30) == 0
+    words = child.log.read_text().split()
+    assert "answered" in words
+    assert float(words[words.index("heard") + 1]) >= 0.9
+    assert world.larder.counter("vfs.left") == 1
+
+
+def test_one_who_leaves_does_not_take_the_fetch_with_him(workspace):
+    world = World(workspace, "direct_io")
+    world.share.ctl("hang", "stuck", "read")
+    leaver = asker(world, "read")
+    world.share.wait_for_parked(1)
+    stayer = asker(world, "read")
+    world.larder.wait_for("vfs.flight_joins", lambda now: now >= 2)
+    leaver.kill()
+    assert leaver.wait(LIMIT_S) == -signal.SIGKILL
+    assert stayer.poll() is None
+    world.share.ctl("clear")
+    assert stayer.wait(30) == 0
+    assert world.share.stats()["parked"] == 0
 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/fs/fuse/connections"), reason="there is no fusectl file system")

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/leaving.h"
+
+#include <signal.h>
+
+#include <cerrno>
+#include <optional>
+#include <vector>
+
+#include "support/catch.h"
+#include "support/sim_clock.h"
+#include "support/step_queue.h"
+
+namespace larder {
+namespace {
+
+// A request that keeps its answer, and can be interrupted as often as one likes.
+class Asked final : public ReplySlot {
+ public:
+  struct Seen {
+    std::optional<Error> error;
+    int answers = 0, recycled = 0;
+    Listener* listener = nullptr;
+  };
+  explicit Asked(Seen& seen) : seen_(seen) {}
+  std::span<std::byte> payload() override { return {}; }
+  bool park() override { return true; }
+  bool interrupted() override { return false; }
+  CredentialsRef caller() override { return {}; }
+  void listen(Listener* listener) override { seen_.listener = listener; }
+  void error(Error e) override {
+    seen_.error = e;
+    ++seen_.answers;
+  }
+  void ok() override { ++seen_.answers; }
+  void entry(const Entry&) override { ++seen_.answers; }
+  void attributes(std::uint64_t, const Attributes&, Nanoseconds) override { ++seen_.answers; }
+  void opened(const OpenReply&) override { ++seen_.answers; }
+  void created(const Entry&, const OpenReply&) override { ++seen_.answers; }
+  void data(std::size_t, ByteCount) override { ++seen_.answers; }
+  void written(ByteCount) override { ++seen_.answers; }
+  void position(ByteOffset) override { ++seen_.answers; }
+  void lock(const LockRange&) override { ++seen_.answers; }
+  void link(std::string_view) override { ++seen_.answers; }
+  void xattr_size(ByteCount) override { ++seen_.answers; }
+  void stat_fs(const struct statvfs&) override { ++seen_.answers; }
+  bool add_dirent(std::size_t&, std::size_t, std::string_view, std::uint64_t, std::uint32_t,
+                  std::uint64_t) override {
+    return true;
+  }
+  bool add_dirent_plus(std::size_t&, std::size_t, std::string_view, const Entry&,
+                       std::uint64_t) override {
+    return true;
+  }
+  void recycle() override {
+    ++seen_.recycled;
+    delete this;
+  }
+
+ private:
+  Seen& seen_;
+};
+
+struct World {
+  static constexpr Nanoseconds kPatience_ns = 2 * kSecond;
+  Reply parked() {
+    Reply reply(*new Asked(seen));
+    leaving.guard(reply);
+    return reply;
+  }
+  void interrupt() {
+    REQUIRE(seen.listener != nullptr);
+    seen.listener->heard(*seen.listener);
+  }
+  void pass(Nanoseconds by_ns) {
+    clock.advance(by_ns);
+    timers.run_due();
+    answers.run_all();
+  }
+
+  Asked::Seen seen;
+  test::SimClock clock;
+  Timers timers{clock};
+  test::StepQueue answers;
+  stats::Counter left;
+  Leaving leaving{clock, timers, answers, kPatience_ns, left};
+};
+
+TEST_CASE("a reply that nobody interrupts is answered by its owner, once") {
+  World w;
+  {
+    Reply reply = w.parked();
+    CHECK(reply.stay());
+    CHECK(reply.stay());
+    CHECK(w.seen.listener == nullptr);
+    reply.ok();
+  }
+  CHECK(w.seen.answers == 1);
+  CHECK(w.seen.recycled == 1);
+  CHECK(w.left.value() == 0);
+}
+
+TEST_CASE("who has waited long leaves at once, and his owner's answer is passed over") {
+  World w;
+  {
+    Reply reply = w.parked();
+    w.pass(w.kPatience_ns);
+    w.interrupt();
+    w.interrupt();  // once is enough
+    const bool told_first = GENERATE(true, false);
+    if (told_first) w.answers.run_all();
+    CHECK_FALSE(reply.stay());
+    reply.ok();
+  }
+  w.answers.run_all();
+  CHECK(w.seen.answers == 1);
+  REQUIRE(w.seen.error);
+  CHECK(w.seen.error->sys_errno == EINTR);
+  CHECK(w.seen.recycled == 1);
+  CHECK(w.left.value() == 1);
+}
+
+TEST_CASE("who has not waited long stays until he has, and may be answered before") {
+  World w;
+  {
+    Reply reply = w.parked();
+    w.interrupt();
+    w.pass(w.kPatience_ns / 2);
+    CHECK(w.seen.answers == 0);
+    SECTION("answered before") {
+      reply.ok();
+      w.pass(w.kPatience_ns);
+      CHECK_FALSE(w.seen.error);
+    }
+    SECTION("he leaves") {
+      for (int i = 0; i < 30; ++i) w.pass(w.kPatience_ns / 20);
+      REQUIRE(w.seen.error);
+      CHECK(w.seen.error->sys_errno == EINTR);
+      CHECK_FALSE(reply.stay());
+    }
+    SECTION("the end comes first: nobody leaves any more") {
+      w.leaving.end();
+      w.pass(w.kPatience_ns);
+      CHECK(reply.stay());
+      reply.error({ErrorCode::kShutdown});
+    }
+  }
+  CHECK(w.seen.answers == 1);
+  CHECK(w.seen.recycled == 1);
+}
+
+TEST_CASE("a reply that is dropped is answered all the same") {
+  World w;
+  { Reply reply = w.parked(); }
+  CHECK(w.seen.answers == 1);
+  REQUIRE(w.seen.error);
+  CHECK(w.seen.error->sys_errno == EIO);
+}
+
+TEST_CASE("which pending signals end a process") {
+  const auto status = [](const char* pending, const char* blocked, const char* ignored,
+                         const char* caught) {
+    return std::string("Name:\tcat\nSigQ:\t0/95963\nSigPnd:\t0000000000000000\nShdPnd:\t") +
+           pending + "\nSigBlk:\t" + blocked + "\nSigIgn:\t" + ignored + "\nSigCgt:\t" + caught +
+           "\n";
+  };
+  const char* const none = "0000000000000000";
+  const char* const interrupt = "0000000000000002";
+  CHECK(ends_by_signal(status(interrupt, none, none, none)));
+  CHECK_FALSE(ends_by_signal(status(interrupt, interrupt, none, none)));
+  CHECK_FALSE(ends_by_signal(status(interrupt, none, interrupt, none)));
+  CHECK_FALSE(ends_by_signal(status(interrupt, none, none, interrupt)));
+  CHECK_FALSE(ends_by_signal(status(none, none, none, none)));
+  CHECK_FALSE(ends_by_signal(status("0000000000010000", none, none, none)));          // SIGCHLD
+  CHECK(ends_by_signal(status("0000000000000100", "ffffffffffffffff", none, none)));  // SIGKILL
+  CHECK_FALSE(ends_by_signal(""));
+  CHECK_FALSE(ends_by_signal("SigPnd:"));
+}
+
+}  // namespace
+}  // namespace larder
