@@ -71,8 +71,11 @@ int main_of(int argc, char** argv) {
     sub->add_option("--rounds", plan.rounds, "how often each side is measured")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    sub->add_option("--only", plan.only, "one part: hot, warm, classic, disk, sums, memory, peers")
-        ->check(CLI::IsMember({"hot", "warm", "classic", "disk", "sums", "memory", "peers"}));
+    sub->add_option("--only", plan.only,
+                    "one part; of fuse: hot, warm, classic, disk, sums, memory, peers; of store: "
+                    "reads, fills, peers, eviction, index, commits")
+        ->check(CLI::IsMember({"hot", "warm", "classic", "disk", "sums", "memory", "peers", "reads",
+                               "fills", "eviction", "index", "commits"}));
     sub->callback([&measure, all] { measure = all; });
   };
   add("fuse", "Hot and warm reads, against the local file system and passthrough_ll.",

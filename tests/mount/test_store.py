@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store under a mount: it grows and shrinks, is emptied, keeps what is pinned, leaves the disk below its
+room, and lies on a block device."""
+import os
+import subprocess
+
+import pytest
+
+from support import LARDERCTL, Larder, LocalShare, age_tree, hash_tree, wait_until, write_pseudo_random
+
+MEGABYTE = 1 << 20
+FILES = 24
+
+
+def ctl(*arguments):
+    done = subprocess.run([LARDERCTL, *map(str, arguments)], check=False, capture_output=True, text=True,
+                          timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(name="share")
+def fixture_share(workspace):
+    share = LocalShare(workspace)
+    for n in range(FILES):
+        write_pseudo_random(share.source / f"file-{n:02}", MEGABYTE, n)
+    age_tree(share.source)
+    return share
+
+
+def filled(larder):
+    hashes = hash_tree(larder.path)
+    larder.wait_until_filled()
+    return hashes
+
+
+def read_again(larder, expected):
+    """The same bytes; how many of them the share was asked for."""
+    before = larder.counter("netfs.bytes_read")
+    assert hash_tree(larder.path) == expected
+    larder.wait_until_filled()
+    return larder.counter("netfs.bytes_read") - before
+
+
+def sound(store):
+    check = subprocess.run([LARDERCTL, "fsck", str(store)], check=False, capture_output=True, text=True, timeout=120)
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_it_grows_and_shrinks_under_readers(workspace, share):
+    larder = Larder(workspace, share, "direct_io", size="48M")
+    expected = filled(larder)
+    for size, warm in (("200M", True), ("64M", True), ("40M", True), ("20M", False), ("96M", False)):
+        code, out, line = ctl("resize", larder.path, size)
+        assert code == 0 and f"{size[:-1]} MiB now" in out, out + line
+        assert os.stat(larder.store).st_size <= int(size[:-1]) * MEGABYTE
+        assert os.stat(larder.store).st_blocks * 512 <= int(size[:-1]) * MEGABYTE
+        asked = read_again(larder, expected)
+        if warm:
+            assert asked == 0, (size, asked)
+    assert larder.counter("store.resizes") == 5
+    larder.umount()
+    sound(larder.store)
+    larder.mount()
+    read_again(larder, expected)
+    larder.umount()
+
+
+def test_another_size_at_the_next_mount(workspace, share):
+    larder = Larder(workspace, share, "direct_io", size="40M")
+    expected = filled(larder)
+    larder.umount()
+    larder.size = "80M"
+    larder.mount()
+    assert "has 80 MiB now, and had 40 MiB" in larder.last_log, larder.last_log
+    assert read_again(larder, expected) == 0
+    larder.umount()
+    larder.size = "32M"
+    larder.mount()
+    assert os.stat(larder.store).st_size <= 32 * MEGABYTE
+    read_again(larder, expected)
+    larder.umount()
+    sound(larder.store)
+
+
+@pytest.mark.parametrize("size, words", [("12", "at least 16 MiB"), ("1M", "at least 16 MiB"), ("much", "is no size"),
+                                         ("99999999T", "for another size")])
+def test_a_size_that_cannot_be_had(workspace, share, size, words):
+    larder = Larder(workspace, share)
+    code, out, line = ctl("resize", larder.path, size)
+    assert code != 0 and out == "" and words in line and len(line.splitlines()) == 1, line
+    assert larder.counter("store.resizes") == 0
+    larder.umount()
+
+
+def test_clear_and_pin(workspace, share):
+    larder = Larder(workspace, share, "direct_io", size="20M")
+    pinned = larder.path / "file-03"
+    pinned.read_bytes()
+    larder.wait_until_filled()
+    code, out, line = ctl("pin", pinned)
+    assert code == 0 and "pinned 1 files" in out, out + line
+    assert os.getxattr(pinned, "user.larder.pinned") == b"1"
+    expected = filled(larder)   # more than has room
+    filled(larder)
+    assert os.getxattr(pinned, "user.larder.cached") == b"100"
+    larder.remount()
+    before = larder.counter("netfs.bytes_read")
+    pinned.read_bytes()
+    assert larder.counter("netfs.bytes_read") == before
+    assert larder.counter("store.pinned_objects") == 1
+    code, out, line = ctl("unpin", larder.path)
+    assert code == 0 and larder.counter("store.pinned_objects") == 0, out + line
+    code, out, line = ctl("clear", larder.path)
+    assert code == 0 and "is empty" in out, out + line
+    assert larder.counter("store.used_bytes") == 0
+    assert hash_tree(larder.path) == expected
+    larder.umount()
+    sound(larder.store)
+
+
+def test_the_disk_below_keeps_its_room(workspace, share):
+    free = os.statvfs(workspace.path)
+    much = free.f_bavail * free.f_frsize + (1 << 30)
+    larder = Larder(workspace, share, f"min_free={much}")
+    expected = hash_tree(larder.path)
+    wait_until(lambda: larder.counter("store.fills_dropped_disk") > 0, "fills are dropped")
+    assert larder.counter("store.used_bytes") == 0
+    assert hash_tree(larder.path) == expected
+    wait_until(lambda: larder.counter("store.disk_free_bytes") > 0, "the disk was looked at")
+    larder.remount("min_free=1M")
+    filled(larder)
+    assert larder.counter("store.used_bytes") > 0
+    larder.umount()
+
+
+def test_what_is_not_used_expires(workspace, share):
+    larder = Larder(workspace, share, "direct_io,expire=1")
+    expected = filled(larder)
+    wait_until(lambda: larder.counter("store.expired_bytes") > 0, "something expires")
+    wait_until(lambda: larder.counter("store.used_bytes") == 0, "all of it expires")
+    assert hash_tree(larder.path) == expected
+    larder.umount()
+
+
+@pytest.fixture(name="loop")
+def fixture_loop(workspace):
+    """A block device of 64 MiB, taken away in any case."""
+    image = workspace / "image"
+    with open(image, "wb") as file:
+        file.truncate(64 * MEGABYTE)
+    try:
+        done = subprocess.run(["losetup", "--find", "--show", image], check=False, capture_output=True, text=True,
+                              timeout=30)
+    except FileNotFoundError:
+        pytest.skip("there is no losetup")
+    if done.returncode != 0:
+        pytest.skip(f"no loop device can be had: {done.stderr.strip()}")
+    device = done.stdout.strip()
+    yield device, image
+    subprocess.run(["losetup", "--detach", device], check=False, timeout=30)
+
+
+def test_a_block_device_as_store(workspace, share, loop):
+    device, image = loop
+    larder = Larder(workspace, share, "direct_io", size="32M", store=device)
+    expected = filled(larder)
+    # A new store has all of a device; size= makes it smaller.
+    assert read_again(larder, expected) == 0
+    code, out, line = ctl("resize", larder.path, "64M")
+    assert code == 0, out + line
+    assert read_again(larder, expected) == 0
+    code, out, line = ctl("resize", larder.path, "65M")
+    assert code != 0 and "the device has 67108864 bytes" in line, line
+    larder.remount()
+    read_again(larder, expected)
+    larder.kill9()
+    subprocess.run(["umount", "-l", larder.path], check=False, timeout=30)
+    sound(device)
+    larder.size = "48M"
+    larder.mount()
+    read_again(larder, expected)
+    larder.umount()
+    sound(device)
+    assert os.stat(image).st_size == 64 * MEGABYTE, "a device keeps its length"
