@@ -9,7 +9,7 @@
 //     goes next is evicted until a little more than min_free is free; commits and sweeps make its
 //     blocks free, and the next step gives them back
 //
-// Looked at every half second, and at once where a fill was refused. Not where the store is
+// Looked at every half second, and every 50 ms where a fill was refused. Not where the store is
 // preallocated or a block device: those take nothing.
 #include <sys/stat.h>
 
@@ -20,7 +20,7 @@
 namespace larder::store {
 namespace {
 
-constexpr Nanoseconds kLook_ns = 500 * kMillisecond;
+constexpr Nanoseconds kLook_ns = 500 * kMillisecond, kShortLook_ns = 50 * kMillisecond;
 constexpr std::uint64_t kMostBeyond = 64u << 20;  // bytes that are given back beyond min_free
 constexpr std::size_t kRuns = 512;                // free runs that are punched at a time
 
@@ -45,7 +45,9 @@ bool Store::Impl::disk_has_room() {
 bool Store::Impl::relieve_disk() {
   if (options.min_free.value() == 0 || !is_open()) return false;
   const Nanoseconds now = clock.mono_ns();
-  if (!disk_is_short.load() && now < next_disk_look_ns) return false;
+  // Every fill that is refused makes a step: not all of them look.
+  const bool was_short = disk_is_short.load();
+  if (now < next_disk_look_ns - (was_short ? kLook_ns - kShortLook_ns : 0)) return was_short;
   next_disk_look_ns = now + kLook_ns;
   auto free = disk_free(device);
   if (!free) return false;
