@@ -40,6 +40,7 @@
 #include "memo/range_flights.h"
 #include "vfs/listed.h"
 #include "vfs/open_files.h"
+#include "vfs/seek_answers.h"
 #include "vfs/session.h"
 
 namespace larder {
@@ -148,6 +149,7 @@ class Inode : public boost::intrusive::list_base_hook<> {
   cache::CookieRef cookie GUARDED_BY(mutex);
   memo::RangeFlights flights GUARDED_BY(mutex);
   Session session GUARDED_BY(mutex);
+  std::unique_ptr<SeekAnswers> seeks GUARDED_BY(mutex);  // null: none were asked for
   std::unique_ptr<DirectoryState> directory
       GUARDED_BY(mutex);  // of directories, once they were opened
   bool unlinked GUARDED_BY(mutex) =

@@ -80,6 +80,24 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
   if (options_.writeback_cache) return reply.error({ErrorCode::kShareAnswer, ENOSYS});
   Handle& handle = handle_of(id);
   const InodeRef inode = handle.inode;
+  const SeekAnswers::Question question{whence, offset};
+  const Nanoseconds now = parts_.clock.mono_ns();
+  const bool unasked = serve_unasked(*inode);
+  std::optional<SeekAnswers::State> state;
+  std::optional<Result<ByteOffset>> known;
+  {
+    // Trusted as long as attributes are, and of the version that is current; not while it is being
+    // written here.
+    MutexLock lock(inode->mutex);
+    if (inode->identity_known && inode->session.kind != Session::Kind::kWrite)
+      state = SeekAnswers::State{inode->identity, inode->last_change};
+    const Nanoseconds trust_ns = unasked ? now + 1 : attr_trust_ns(*inode);
+    const Result<ByteOffset>* said = state && inode->seeks && trust_ns > 0
+                                         ? inode->seeks->find(*state, question, now - trust_ns)
+                                         : nullptr;
+    if (said) known = *said;
+  }
+  if (known) return *known ? reply.position(**known) : reply.error(known->error());
   Result<Target> target = target_of(*inode);
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
@@ -90,9 +108,22 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
         TRY(const auto file, opened_now(netfs, target.path, std::move(target.file), file_id));
         return netfs.seek(*file, offset, whence);
       },
-      [reply = std::move(reply)](Result<ByteOffset> result) mutable {
+      [inode, state, question, now, reply = std::move(reply)](Result<ByteOffset> result) mutable {
+        if (state) keep_seek(*inode, *state, question, now, result);
         result ? reply.position(*result) : reply.error(result.error());
       });
+}
+
+// That there is no data any more is an answer too.
+void Vfs::keep_seek(Inode& inode, const SeekAnswers::State& state,
+                    const SeekAnswers::Question& question, Nanoseconds asked_mono_ns,
+                    const Result<ByteOffset>& said) {
+  if (!said && (said.error().code != ErrorCode::kShareAnswer || said.error().sys_errno != ENXIO))
+    return;
+  MutexLock lock(inode.mutex);
+  if (state != SeekAnswers::State{inode.identity, inode.last_change}) return;
+  if (!inode.seeks) inode.seeks = std::make_unique<SeekAnswers>();
+  inode.seeks->keep(state, question, asked_mono_ns, said);
 }
 
 void Vfs::copy_range(const FilePlace& from, const FilePlace& to, ByteCount length, Reply reply) {

@@ -438,6 +438,10 @@ class Vfs final : public Filesystem {
   void rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
                const Result<Attributes>& result);
 
+  static void keep_seek(Inode& inode, const SeekAnswers::State& state,
+                        const SeekAnswers::Question& question, Nanoseconds asked_mono_ns,
+                        const Result<ByteOffset>& said);
+
   // -- locks.cc
   struct LockWait;
   std::shared_ptr<NetfsFile> lock_file_of(const Inode& inode, LockOwner owner) const;

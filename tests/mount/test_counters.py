@@ -50,6 +50,27 @@ def test_a_warm_pass_over_the_tree_makes_no_data_call(workspace, share):
     assert after["vfs.warm_reads"] > before["vfs.warm_reads"]
 
 
+def test_a_second_grep_within_ttl_asks_the_share_nothing(workspace, share):
+    """It opens and reads each file, and asks of the larger ones where their holes lie."""
+    (share.source / "tree").mkdir()
+    (share.source / "tree" / "large").write_bytes(b"#define LARGE\n" * 50_000)
+    plant_tree(share)
+    larder = Larder(workspace, share, "coherency=ttl=600", size="256M")
+
+    def grep():
+        words = ["grep", "-rc", "define", str(larder.path / "tree")]
+        return subprocess.run(words, check=False, capture_output=True).stdout
+
+    first = grep()
+    larder.wait_until_filled()
+    before = larder.stats()
+    assert before["op.lseek"] > 0
+    assert grep() == first
+    after = larder.stats()
+    assert after["op.open"] >= before["op.open"] + 1000
+    assert after["netfs.calls"] <= before["netfs.calls"] + 1
+
+
 def test_a_warm_pass_after_umount_and_mount_makes_no_data_call(workspace, share):
     plant_tree(share)
     larder = Larder(workspace, share, size="256M")

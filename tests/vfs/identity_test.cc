@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which file a name, a handle or an answer of the share is about, where other clients and our own
 // changes move names and files meanwhile.
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "support/catch.h"
 #include "vfs/world.h"
 
@@ -125,4 +129,48 @@ TEST_CASE("a file that was opened unasked is fetched by whichever name is left")
   REQUIRE(opened.ok());
   CHECK(world.read(node, opened.open.handle, 0, 100).data == "text");
   world.release(node, opened.open.handle);
+}
+
+// -- where data and holes lie
+
+TEST_CASE("where data and holes lie is asked once, and again for what changed") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("f", "text");
+  world.age();
+  Answer found;
+  const Answer opened = world.find_and_open("f", found, O_RDWR);
+  REQUIRE(opened.ok());
+  world.release(found.entry.node, opened.open.handle);
+  world.age();
+  const Answer again = world.find_and_open("f", found);
+  const auto hole_from = [&](std::uint64_t offset) {
+    return world.run([&](Reply r) {
+      world.vfs->seek(found.entry.node, again.open.handle, ByteOffset{offset}, SEEK_HOLE,
+                      std::move(r));
+    });
+  };
+  CHECK(hole_from(0).count == 4);
+  CHECK(hole_from(4).error->sys_errno == ENXIO);
+  const auto before = world.share.calls();
+  CHECK(hole_from(0).count == 4);
+  CHECK(hole_from(4).error->sys_errno == ENXIO);
+  CHECK(world.share.calls() == before);
+  SECTION("by us") {
+    REQUIRE(world.truncate(found.entry.node, 9).ok());
+    CHECK(hole_from(0).count == 9);
+  }
+  SECTION("by another client, when the time is up") {
+    world.share.put("f", "longer text");
+    CHECK(hole_from(0).count == 4);
+    world.clock.advance(60 * kSecond);
+    CHECK(hole_from(0).count == 11);
+  }
+  SECTION("while it is written here it is asked each time") {
+    const Answer writer = world.find_and_open("f", found, O_RDWR);
+    const std::string more = "more";
+    REQUIRE(world.write(found.entry.node, writer.open.handle, 4, more).ok());
+    CHECK(hole_from(0).count == 8);
+    world.release(found.entry.node, writer.open.handle);
+  }
+  world.release(found.entry.node, again.open.handle);
 }
