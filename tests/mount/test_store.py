@@ -3,6 +3,7 @@
 room, and lies on a block device."""
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -46,7 +47,51 @@ def sound(store):
     assert check.returncode == 0, check.stdout + check.stderr
 
 
-def test_it_grows_and_shrinks_under_readers(workspace, share):
+class Readers:
+    """Threads that read all files again and again, and know what is in them."""
+
+    def __init__(self, larder, source):
+        self.wrong, self.reads, self.stop = [], 0, False
+        self.larder, self.source = larder, source
+        self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(3)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, salt):
+        n = salt * 7
+        while not self.stop:
+            name = f"file-{n % FILES:02}"
+            if (self.larder.path / name).read_bytes() != (self.source / name).read_bytes():
+                self.wrong.append(name)
+            self.reads += 1
+            n += 5
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        for thread in self.threads:
+            thread.join()
+
+
+def test_it_changes_its_size_while_it_is_read(workspace, share):
+    larder = Larder(workspace, share, "direct_io", size="48M")
+    with Readers(larder, share.source) as readers:
+        for size in ("20M", "128M", "24M", "16M", "64M", "17M", "48M"):
+            before = readers.reads
+            code, out, line = ctl("resize", larder.path, size)
+            assert code == 0, out + line
+            wait_until(lambda: readers.reads >= before + 20, "reads go on")  # pylint: disable=cell-var-from-loop
+        code, out, line = ctl("clear", larder.path)
+        assert code == 0, out + line
+    assert readers.wrong == []
+    assert larder.counter("store.sum_errors") == 0
+    larder.umount()
+    sound(larder.store)
+
+
+def test_it_grows_and_shrinks(workspace, share):
     larder = Larder(workspace, share, "direct_io", size="48M")
     expected = filled(larder)
     for size, warm in (("200M", True), ("64M", True), ("40M", True), ("20M", False), ("96M", False)):
