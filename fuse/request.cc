@@ -93,6 +93,12 @@ void Request::count(TransportStats& stats, std::uint32_t opcode) {
   began_ns_ = is_timed(counted) ? system_clock().mono_ns() : 0;
 }
 
+void Request::waited_since(Nanoseconds since_ns) {
+  if (began_ns_ == 0) return;
+  const Nanoseconds waited_ns = since_ns == 0 ? 0 : began_ns_ - since_ns;
+  stats_->queue_ns.record(static_cast<std::uint64_t>(waited_ns));
+}
+
 // The answer goes to the descriptor that brought the request: the kernel looks for it there only.
 template <class Answer>
 void Request::answer(Answer answer) {

@@ -23,6 +23,8 @@ class Request : public ReplySlot {
   Reply take(fuse_req_t request);
   // A request has come, of this opcode: it is counted, and every eighth is timed.
   void count(TransportStats& stats, std::uint32_t opcode);
+  // Where it is timed: it had come by then, and waited for others. 0: for none.
+  void waited_since(Nanoseconds since_ns);
 
   void error(Error error) override;
   void ok() override;

@@ -82,7 +82,9 @@ void RingEntry::serve() {
     write_head(0, 0);
     return commit();
   }
+  const Nanoseconds came_ns = queue_.came_ns();
   count(queue_.stats(), in.opcode);
+  waited_since(came_ns);
   operation_bytes_ = in.length - sizeof in - payload_bytes;
   // Work that takes long would hold up what came with it; alone it is done soonest here.
   if (in.opcode == kReadOpcode && queue_.others_wait() && read_bytes() >= kLargeRead &&

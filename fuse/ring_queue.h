@@ -71,6 +71,13 @@ class RingQueue {
   std::size_t size() const { return size_.load(std::memory_order_acquire); }
   // Requests may lie in the kernel's queue that only a nudge brings.
   bool is_starved() const { return depth_ != 0 && parked_.load() >= depth_; }
+  // The owner's, in front of each turn of the ring.
+  void new_turn() { came_ns_ = kNobodyCame; }
+  // The owner's: when those came that are served in this turn; 0 where it is one alone.
+  Nanoseconds came_ns() {
+    if (came_ns_ == kNobodyCame) came_ns_ = others_wait() ? system_clock().mono_ns() : 0;
+    return came_ns_;
+  }
   // The owner's, where a starved queue saw nothing for kNudgeAgain_ns.
   void nudge_again();
 
@@ -125,6 +132,8 @@ class RingQueue {
   std::size_t depth_ = 0;  // entries of the start
   std::atomic<std::size_t> parked_{0};
   Nudge nudge_{*this};
+  static constexpr Nanoseconds kNobodyCame = -1;
+  Nanoseconds came_ns_ = kNobodyCame;
 };
 
 }  // namespace larder::fuse

@@ -207,6 +207,7 @@ void Rings::run(Ring& ring) {
   // The queue of a processor that is not there starts with one entry, and grows if it comes.
   for (RingQueue* queue : ring.queues) queue->start(is_online(queue->id()) ? layout_.depth : 1);
   while (ring.live > 0 && !ring.quits) {
+    for (RingQueue* queue : ring.queues) queue->new_turn();
     if (std::ranges::none_of(ring.queues, &RingQueue::is_starved)) {
       ring.reactor->turn();
     } else if (!ring.reactor->turn_for(RingQueue::kNudgeAgain_ns)) {

@@ -70,7 +70,9 @@ void TransportStats::register_in(stats::Registry& registry) {
                  fmt::format("time of {} requests, of every eighth", name), operation_ns[opcode]);
   }
   registry.add("stage.queue_ns", Unit::kNanoseconds,
-               "time that requests waited behind others of their ring, of every eighth", queue_ns);
+               "time that requests waited behind others that came with them over a ring, of every "
+               "eighth; how long they lay in the kernel before is not to be seen",
+               queue_ns);
   registry.add("stage.reply_ns", Unit::kNanoseconds, "time to send answers, of every eighth",
                reply_ns);
 }

@@ -421,6 +421,23 @@ TEST_CASE("a nudge names a regular file that the kernel was told of last") {
   CHECK(latest() == 1);
 }
 
+TEST_CASE("how long requests waited behind those that came with them is counted") {
+  World w;
+  for (std::uint64_t n = 0; n < 8; ++n) {  // one of eight is timed
+    w.queue->new_turn();
+    w.serve(kGetattr, 200 + 2 * n, std::string(16, '\0'));
+  }
+  CHECK(w.stats.queue_ns.count() == 1);
+  CHECK(w.queue->came_ns() == 0);  // each was alone
+  w.ring.say_waiting(1);
+  w.queue->new_turn();
+  const Nanoseconds came_ns = w.queue->came_ns();
+  CHECK(came_ns != 0);
+  CHECK(w.queue->came_ns() == came_ns);  // of all in this turn
+  w.ring.say_waiting(0);
+  CHECK(w.queue->came_ns() == came_ns);
+}
+
 TEST_CASE("a disturbed command is submitted again, and nothing is lost") {
   World w;
   const int result = GENERATE(-EAGAIN, -EINTR);
