@@ -64,7 +64,7 @@ int run(const CommandLine& line) {
   const sigset_t set = ending_signals();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  ::umask(0);  // the kernel has applied the caller's
+  ::umask(0);  // the caller's is applied on the share
 
   try_to_hand_over(line, starter);
   start_undertaker();

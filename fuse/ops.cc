@@ -16,7 +16,7 @@ NodeId node(fuse_ino_t ino) { return NodeId{ino}; }
 HandleId handle(const fuse_file_info* info) { return info ? HandleId{info->fh} : kNoHandle; }
 Caller caller(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  return {context->uid, context->gid, static_cast<std::uint32_t>(context->pid)};
+  return {context->uid, context->gid, static_cast<std::uint32_t>(context->pid), context->umask};
 }
 std::int64_t nanoseconds(const timespec& t) { return t.tv_sec * kSecond + t.tv_nsec; }
 
@@ -30,6 +30,7 @@ void init(void* userdata, fuse_conn_info* conn) {
     conn->want = wanted ? conn->want | (conn->capable & capability) : conn->want & ~capability;
   };
   want(FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC, true);
+  want(FUSE_CAP_DONT_MASK, true);  // the share applies it
   want(FUSE_CAP_ASYNC_DIO, tuning.async_dio);
   want(FUSE_CAP_PARALLEL_DIROPS, tuning.parallel_dirops);
   want(FUSE_CAP_CACHE_SYMLINKS, tuning.cache_symlinks);

@@ -25,6 +25,7 @@ struct Caller {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t pid = 0;
+  std::uint32_t umask = 0;  // not applied yet
 };
 
 struct SetAttributes : AttributeChange {

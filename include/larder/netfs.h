@@ -119,6 +119,16 @@ struct LockRange {
   std::uint32_t pid = 0;                   // of who holds it; 0: not known, or not on this machine
 };
 
+// With what mode something is made, before `umask` takes its bits away: where the directory has a
+// default access list, that stands instead of the umask, and only the share can tell.
+struct NewMode {
+  NewMode(std::uint32_t mode_bits, std::uint32_t umask_bits = 0)
+      : mode(mode_bits), umask(umask_bits) {}
+  std::uint32_t masked() const { return mode & ~umask; }
+  std::uint32_t mode;  // of a node with its type
+  std::uint32_t umask;
+};
+
 enum class SyncWhat : std::uint8_t { kAll, kDataOnly };
 
 // Errors of every call: kShareAnswer with the errno the share gave (it goes to the user as it is);
@@ -154,7 +164,7 @@ class Netfs {
   virtual Status access(const std::string& path, int mode) = 0;
 
   // `flags`: O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY; `mode` for O_CREAT.
-  virtual Result<OpenedFile> open(const std::string& path, int flags, std::uint32_t mode) = 0;
+  virtual Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) = 0;
   virtual Result<Attributes> stat(NetfsFile& file, Freshness fresh) = 0;
   // Less than asked only at the end of the file. Several may run on one file at once.
   virtual Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) = 0;
@@ -186,8 +196,8 @@ class Netfs {
   // `file` may be null: then by path.
   virtual Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                             const AttributeChange& change) = 0;
-  virtual Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) = 0;
-  virtual Result<Attributes> make_node(const std::string& path, std::uint32_t mode,
+  virtual Result<Attributes> make_directory(const std::string& path, NewMode mode) = 0;
+  virtual Result<Attributes> make_node(const std::string& path, NewMode mode,
                                        std::uint64_t rdev) = 0;
   virtual Result<Attributes> make_symlink(const std::string& path, const std::string& target) = 0;
   virtual Result<Attributes> make_link(const std::string& existing, const std::string& path) = 0;

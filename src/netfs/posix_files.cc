@@ -31,12 +31,13 @@ int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
 }  // namespace
 
 Result<OpenedFile> PosixNetfs::open_at(const ShareRoot::Ref& root, const std::string& path,
-                                       int flags, std::uint32_t mode) {
+                                       int flags, NewMode mode) {
   TRY(const SafePath place, SafePath::resolve(root->fd.get(), path));
   auto file = std::make_unique<PosixFile>();
   const int wanted = (flags & kOpenFlags) | O_NOFOLLOW | O_CLOEXEC;
+  const Making making(mode);
   file->fd = Fd(open_not_waiting(place.directory(), place.is_root() ? "." : place.name(), wanted,
-                                 mode & kPermissionBits));
+                                 making.bits() & kPermissionBits));
   if (!file->fd.valid()) return share_error();
   const int fd = file->fd.get();
   TRY(const Attributes attributes,
@@ -52,7 +53,7 @@ Result<OpenedFile> PosixNetfs::open_at(const ShareRoot::Ref& root, const std::st
   return OpenedFile{keeper_.adopt(std::move(file)), attributes};
 }
 
-Result<OpenedFile> PosixNetfs::open(const std::string& path, int flags, std::uint32_t mode) {
+Result<OpenedFile> PosixNetfs::open(const std::string& path, int flags, NewMode mode) {
   TRY(const ShareRoot::Ref root, root_->current());
   auto opened = open_at(root, path, flags, mode);
   if (opened) return opened;

@@ -139,18 +139,20 @@ Status PosixNetfs::access(const std::string& path, int mode) {
   });
 }
 
-Result<Attributes> PosixNetfs::make_directory(const std::string& path, std::uint32_t mode) {
+Result<Attributes> PosixNetfs::make_directory(const std::string& path, NewMode mode) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
-    TRY_OK(status_of(::mkdirat(place.directory(), place.name(), mode & kPermissionBits)));
+    const Making making(mode);
+    TRY_OK(status_of(::mkdirat(place.directory(), place.name(), making.bits() & kPermissionBits)));
     return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
                    Freshness::kServer);
   });
 }
 
-Result<Attributes> PosixNetfs::make_node(const std::string& path, std::uint32_t mode,
+Result<Attributes> PosixNetfs::make_node(const std::string& path, NewMode mode,
                                          std::uint64_t rdev) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
-    TRY_OK(status_of(::mknodat(place.directory(), place.name(), mode, rdev)));
+    const Making making(mode);
+    TRY_OK(status_of(::mknodat(place.directory(), place.name(), making.bits(), rdev)));
     return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
                    Freshness::kServer);
   });

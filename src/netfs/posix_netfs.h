@@ -10,6 +10,8 @@
 #include <memory>
 #include <string>
 
+#include <sys/stat.h>
+
 #include "netfs/act_as.h"
 #include "netfs/safe_path.h"
 #include "netfs/share_pool.h"
@@ -43,7 +45,7 @@ class PosixNetfs final : public Netfs {
   Result<struct statvfs> stat_fs() override;
   Status access(const std::string& path, int mode) override;
 
-  Result<OpenedFile> open(const std::string& path, int flags, std::uint32_t mode) override;
+  Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) override;
   Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
@@ -63,9 +65,8 @@ class PosixNetfs final : public Netfs {
 
   Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                     const AttributeChange& change) override;
-  Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) override;
-  Result<Attributes> make_node(const std::string& path, std::uint32_t mode,
-                               std::uint64_t rdev) override;
+  Result<Attributes> make_directory(const std::string& path, NewMode mode) override;
+  Result<Attributes> make_node(const std::string& path, NewMode mode, std::uint64_t rdev) override;
   Result<Attributes> make_symlink(const std::string& path, const std::string& target) override;
   Result<Attributes> make_link(const std::string& existing, const std::string& path) override;
   Status remove_file(const std::string& path) override;
@@ -97,7 +98,7 @@ class PosixNetfs final : public Netfs {
   Status revive(PosixFile& file, Error error);
 
   Result<OpenedFile> open_at(const ShareRoot::Ref& root, const std::string& path, int flags,
-                             std::uint32_t mode);
+                             NewMode mode);
 
   const std::unique_ptr<ShareRoot> root_;
   const Traits traits_;
@@ -143,6 +144,27 @@ auto PosixNetfs::held(const std::string& path, NetfsFile* file, Call call) -> de
     return call(fd.get());
   });
 }
+
+// While something is made: this thread's umask is the caller's, so that the share's file system
+// applies it or the directory's default access list. Where the thread has no umask of its own,
+// larder applies it.
+class Making {
+ public:
+  explicit Making(NewMode wanted) : own_(thread_has_own_umask()) {
+    bits_ = own_ ? wanted.mode : wanted.masked();
+    if (own_) ::umask(wanted.umask & 0777);
+  }
+  ~Making() {
+    if (own_) ::umask(0);
+  }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  mode_t bits() const { return bits_; }
+
+ private:
+  const bool own_;
+  mode_t bits_ = 0;
+};
 
 inline Status status_of(int returned) {
   if (returned != 0) return share_error();

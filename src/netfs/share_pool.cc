@@ -50,6 +50,7 @@ namespace {
 
 // The pool whose thread this is.
 thread_local const SharePool::Core* current_pool = nullptr;
+thread_local bool own_umask = false;
 
 // Blocks what others send; a fault of the thread itself must still be heard.
 class SignalsBlocked {
@@ -129,6 +130,7 @@ void SharePool::Core::run_mother() {
 }
 
 void SharePool::Core::run_thread() {
+  own_umask = ::unshare(CLONE_FS) == 0;
   MutexLock lock(mutex);
   for (;;) {
     while (queue.empty() && !stopping) work.wait(mutex);
@@ -167,6 +169,8 @@ SharePool::SharePool(SharePoolOptions options) : core_(std::make_shared<Core>(st
       "hangs keeps the store locked",
       std::generic_category().message(error));
 }
+
+bool thread_has_own_umask() { return own_umask; }
 
 SharePool::~SharePool() { stop(); }
 

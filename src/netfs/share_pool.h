@@ -16,7 +16,7 @@
 //   would
 //      send to, and close, whatever has that number here. And it never says /proc/self/fd/N, which
 //      is the program's table; /proc/thread-self/fd/N is this one. (glibc's fchmodat does say it.)
-//   P4 they have a umask (0) and a working directory (/) of their own, too.
+//   P4 each has a umask (0 between calls) and a working directory (/) of its own, too.
 //   P5 threads are started when work waits and none is idle, up to the limit. A thread that hangs
 //   is lost
 //      until the share answers and counts against the limit.
@@ -46,6 +46,10 @@ struct SharePoolOptions {
   // How long stop() waits for threads that are in a call.
   Nanoseconds stop_grace_ns = 200 * kMillisecond;
 };
+
+// Whether umask(2) on this thread is about this thread alone: on share threads, where the system
+// lets them.
+bool thread_has_own_umask();
 
 class SharePool final : public WorkQueue {
  public:

@@ -78,14 +78,17 @@ void Vfs::changed_name(Inode& directory, std::string_view name) {
 void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
                          Reply reply) {
   make(parent, name, caller, std::move(reply),
-       [mode](Netfs& netfs, const std::string& path) { return netfs.make_directory(path, mode); });
+       [mode = NewMode(mode, caller.umask)](Netfs& netfs, const std::string& path) {
+         return netfs.make_directory(path, mode);
+       });
 }
 
 void Vfs::make_node(NodeId parent, std::string_view name, std::uint32_t mode, std::uint64_t rdev,
                     Caller caller, Reply reply) {
-  make(parent, name, caller, std::move(reply), [mode, rdev](Netfs& netfs, const std::string& path) {
-    return netfs.make_node(path, mode, rdev);
-  });
+  make(parent, name, caller, std::move(reply),
+       [mode = NewMode(mode, caller.umask), rdev](Netfs& netfs, const std::string& path) {
+         return netfs.make_node(path, mode, rdev);
+       });
 }
 
 void Vfs::make_symlink(NodeId parent, std::string_view name, std::string_view target, Caller caller,

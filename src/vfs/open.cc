@@ -194,7 +194,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, until_answered(as),
-      [path = std::move(*path), flags, mode,
+      [path = std::move(*path), flags, mode = NewMode(mode, caller.umask),
        owner = owner_of_new(*directory, caller)](Netfs& netfs) -> Result<OpenedFile> {
         TRY(OpenedFile made, netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
         TRY(made.attributes, hand_over(netfs, path, made.file.get(), made.attributes, owner));

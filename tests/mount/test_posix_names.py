@@ -42,6 +42,37 @@ def test_a_file_without_a_name_is_not_to_be_had_and_programs_do_without(here):
     assert not [name for name in os.listdir(here) if name != ".larder"]
 
 
+def made_by_a_user(folder, umask):
+    """Mode, owner and access lists of what user 3002 makes there."""
+    script = f"umask {umask}; touch f{umask}; mkdir d{umask}; mkfifo p{umask}"
+    subprocess.run(["sh", "-c", script], cwd=folder, user=3002, group=3002, extra_groups=[], check=True)
+    made = {}
+    for kind in "fdp":
+        path = folder / f"{kind}{umask}"
+        status = os.stat(path)
+        made[kind] = (oct(status.st_mode), status.st_uid, status.st_gid,
+                      {name: os.getxattr(path, name) for name in os.listxattr(path) if "acl" in name})
+    return made
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
+def test_a_default_access_list_stands_instead_of_the_umask(share, here):
+    if share.path != share.source:
+        pytest.skip("the kernel applies the umask before a FUSE share hears of it")
+    listed = access_list((_USER_OBJ, 7, _NOBODY), (_USER, 7, 3001), (_GROUP_OBJ, 5, _NOBODY),
+                         (_MASK, 7, _NOBODY), (_OTHER, 0, _NOBODY))
+    for base in ("listed", "plain"):
+        for side in ("directly", "through"):
+            folder = share.source / f"{base}-{side}"
+            folder.mkdir()
+            os.chmod(folder, 0o777)
+            if base == "listed":
+                os.setxattr(folder, "system.posix_acl_default", listed)
+        for umask in ("000", "022", "077"):
+            directly = made_by_a_user(share.source / f"{base}-directly", umask)
+            assert made_by_a_user(here / f"{base}-through", umask) == directly
+
+
 def test_rename_replaces_also_what_is_open(share, here):
     (here / "old").write_bytes(b"old content")
     (here / "new").write_bytes(b"new")

@@ -106,7 +106,7 @@ class SimNetfs final : public Netfs {
   Result<std::string> read_link(const std::string& path) override;
   Result<struct statvfs> stat_fs() override;
   Status access(const std::string& path, int mode) override;
-  Result<OpenedFile> open(const std::string& path, int flags, std::uint32_t mode) override;
+  Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) override;
   Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
@@ -126,9 +126,8 @@ class SimNetfs final : public Netfs {
   Status sync_directory(const std::string& path, SyncWhat what) override;
   Result<Attributes> set_attributes(const std::string& path, NetfsFile* file,
                                     const AttributeChange& change) override;
-  Result<Attributes> make_directory(const std::string& path, std::uint32_t mode) override;
-  Result<Attributes> make_node(const std::string& path, std::uint32_t mode,
-                               std::uint64_t rdev) override;
+  Result<Attributes> make_directory(const std::string& path, NewMode mode) override;
+  Result<Attributes> make_node(const std::string& path, NewMode mode, std::uint64_t rdev) override;
   Result<Attributes> make_symlink(const std::string& path, const std::string& target) override;
   Result<Attributes> make_link(const std::string& existing, const std::string& path) override;
   Status remove_file(const std::string& path) override;

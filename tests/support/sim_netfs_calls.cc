@@ -71,13 +71,13 @@ Status SimNetfs::access(const std::string& path, int mode) {
   return ((node->mode >> 6) & wanted) == wanted ? Status{} : Status{no(EACCES)};
 }
 
-Result<OpenedFile> SimNetfs::open(const std::string& path, int flags, std::uint32_t mode) {
+Result<OpenedFile> SimNetfs::open(const std::string& path, int flags, NewMode mode) {
   TRY_OK(begin(SimCall::kOpen));
   const MutexLock lock(mutex_);
   TRY(Place place, find_locked(path));
   if (place.node == nullptr) {
     if ((flags & O_CREAT) == 0) return no(ENOENT);
-    TRY_OK(add_locked(path, S_IFREG | (mode & 07777), [](Node&) {}));
+    TRY_OK(add_locked(path, S_IFREG | (mode.masked() & 07777), [](Node&) {}));
     TRY(place, find_locked(path));
   } else if ((flags & O_CREAT) != 0 && (flags & O_EXCL) != 0) {
     return no(EEXIST);
@@ -254,14 +254,15 @@ Result<Attributes> SimNetfs::set_attributes(const std::string& path, NetfsFile* 
   return answer_locked(*node, Freshness::kServer);
 }
 
-Result<Attributes> SimNetfs::make_directory(const std::string& path, std::uint32_t mode) {
+Result<Attributes> SimNetfs::make_directory(const std::string& path, NewMode mode) {
   TRY_OK(begin(SimCall::kMake));
   const MutexLock lock(mutex_);
-  return add_locked(path, S_IFDIR | (mode & 07777), [](Node&) {});
+  return add_locked(path, S_IFDIR | (mode.masked() & 07777), [](Node&) {});
 }
 
-Result<Attributes> SimNetfs::make_node(const std::string& path, std::uint32_t mode,
+Result<Attributes> SimNetfs::make_node(const std::string& path, NewMode wanted,
                                        std::uint64_t rdev) {
+  const std::uint32_t mode = wanted.masked();
   TRY_OK(begin(SimCall::kMake));
   const MutexLock lock(mutex_);
   if ((mode & S_IFMT) == S_IFDIR || (mode & S_IFMT) == S_IFLNK) return no(EINVAL);
