@@ -10,8 +10,8 @@
 namespace larder {
 
 struct Vfs::LateSettling : Timer {
-  LateSettling(Vfs& v, Inode& i, const Attributes& a, std::uint64_t count)
-      : vfs(v), inode(&i), now(a), last_change(count) {
+  LateSettling(Vfs& v, Inode& i, const Attributes& a, const Vfs::Asked& when)
+      : vfs(v), inode(&i), now(a), asked(when) {
     fire = [](Timer& timer) {
       auto& self = static_cast<LateSettling&>(timer);
       post(self.vfs.parts_.answer, [&self] { self.vfs.settle_now(self); });
@@ -21,7 +21,7 @@ struct Vfs::LateSettling : Timer {
   Vfs& vfs;
   InodeRef inode;
   Attributes now;
-  std::uint64_t last_change;  // of the inode when `now` was asked for
+  Vfs::Asked asked;  // when `now` was
 };
 
 }  // namespace larder

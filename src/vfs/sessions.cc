@@ -70,23 +70,17 @@ void Vfs::end_volatile_session_locked(Inode& inode) {
 
 void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file,
                            bool speaks_for_it) {
-  if (!file) return settle_session(*inode, fail(ErrorCode::kShareStale), 0);
+  if (!file) return settle_session(*inode, fail(ErrorCode::kShareStale), {});
   const Result<Target> by_name = speaks_for_it ? fail(ErrorCode::kShareStale) : target_of(*inode);
   ask_to_settle(inode, by_name.value_or(Target{{}, file}));
 }
 
 void Vfs::ask_to_settle(const InodeRef& inode, Target target) {
-  std::uint64_t last_change = 0;
-  {
-    MutexLock lock(inode->mutex);
-    last_change = inode->last_change;
-  }
+  const Asked asked = ask();
   parts_.share.call<Attributes>(
       CallKind::kNames, {},
       [target = std::move(target)](Netfs& netfs) { return target.stat(netfs); },
-      [this, inode, last_change](Result<Attributes> now) {
-        settle_session(*inode, now, last_change);
-      });
+      [this, inode, asked](Result<Attributes> now) { settle_session(*inode, now, asked); });
 }
 
 // Is what the share shows now what our own writes explain? Then our pages are of that version, and
@@ -117,12 +111,12 @@ Nanoseconds Vfs::fresh_for_ns(const Attributes& now) const {
 // A record made now would name a stamp that the next write may bear as well; and should that be
 // killed before the store hears of it, the record would pass for its version. So it is made when
 // the stamp is old.
-void Vfs::settle_late(Inode& inode, const Attributes& now, std::uint64_t last_change,
+void Vfs::settle_late(Inode& inode, const Attributes& now, const Asked& asked,
                       Nanoseconds after_ns) {
   LateSettling* settling = nullptr;
   {
     MutexLock lock(settling_mutex_);
-    settling = &settling_.emplace_back(*this, inode, now, last_change);
+    settling = &settling_.emplace_back(*this, inode, now, asked);
   }
   parts_.timers.add(*settling, parts_.clock.mono_ns() + after_ns);
 }
@@ -135,17 +129,18 @@ void Vfs::settle_now(LateSettling& settling) {
                                  [&](const LateSettling& s) { return &s == &settling; });
     done.splice(done.begin(), settling_, at);
   }
-  settle_session(*settling.inode, settling.now, settling.last_change);
+  settle_session(*settling.inode, settling.now, settling.asked);
 }
 
-void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t last_change) {
+void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, const Asked& asked) {
   bool drop_kernel = false;
   Result<Target> target = target_of(inode);
   {
     MutexLock lock(inode.mutex);
     if (inode.session.writers != 0 || inode.session.kind != Session::Kind::kWrite) return;
-    if (now && target && last_change != inode.last_change) {
-      // A change of our own came in between: what was asked before it tells nothing any more.
+    if (now && target && !is_believed_locked(inode, asked)) {
+      // A change of our own came in between, or an open was told something newer: what was asked
+      // before tells nothing any more.
       lock.unlock();
       return ask_to_settle(InodeRef(&inode), std::move(*target));
     }
@@ -153,7 +148,7 @@ void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, std::uint6
     const Nanoseconds fresh_ns = keep ? fresh_for_ns(*now) : 0;
     if (fresh_ns > 0) {
       lock.unlock();
-      return settle_late(inode, *now, last_change, fresh_ns);
+      return settle_late(inode, *now, asked, fresh_ns);
     }
     (keep ? counters_.sessions_kept : counters_.sessions_dropped).add();
     if (now) {

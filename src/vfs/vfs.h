@@ -464,10 +464,9 @@ class Vfs final : public Filesystem {
   void last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFile>& file,
                         bool speaks_for_it);
   void ask_to_settle(const InodeRef& inode, Target target);
-  void settle_session(Inode& inode, const Result<Attributes>& now, std::uint64_t last_change);
+  void settle_session(Inode& inode, const Result<Attributes>& now, const Asked& asked);
   Nanoseconds fresh_for_ns(const Attributes& now) const;
-  void settle_late(Inode& inode, const Attributes& now, std::uint64_t last_change,
-                   Nanoseconds after_ns);
+  void settle_late(Inode& inode, const Attributes& now, const Asked& asked, Nanoseconds after_ns);
   void settle_now(LateSettling& settling);
   void forget_pages_locked(Inode& inode) REQUIRES(inode.mutex);
   void begin_write_session_anew_locked(Inode& inode, const Attributes& now) REQUIRES(inode.mutex);

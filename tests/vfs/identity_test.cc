@@ -131,6 +131,23 @@ TEST_CASE("a file that was opened unasked is fetched by whichever name is left")
   world.release(node, opened.open.handle);
 }
 
+TEST_CASE("a session that settles late does not bring back what an open has found changed") {
+  World world;
+  const Answer made = world.create("f");
+  world.release(made.entry.node, made.open.handle);
+  // Its stamp is too fresh to settle; meanwhile another client writes, and an open is told so.
+  world.clock.advance(kMillisecond);
+  world.share.put("f", "longer");
+  Answer found;
+  const Answer opened = world.find_and_open("f", found);
+  REQUIRE(opened.ok());
+  world.clock.advance(15 * kMillisecond);
+  world.settle();
+  CHECK(world.stat(found.entry.node).attributes.size == 6);
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 100).data == "longer");
+  world.release(found.entry.node, opened.open.handle);
+}
+
 // -- where data and holes lie
 
 TEST_CASE("where data and holes lie is asked once, and again for what changed") {

@@ -280,7 +280,7 @@ class World {
     calls.emplace(std::shared_ptr<Netfs>(&share, [](Netfs*) {}), pool, answer, timers, clock,
                   ShareCallsOptions{});
     auto opened =
-        store::Store::open({Fd(), options_.store_size, "simulated", ""},
+        store::Store::open({Fd(), options_.store_size, "simulated", "", false, nullptr},
                            {.commit_by = store::CommitBy::kSync}, *engine, machine, clock, Seed{1});
     check(opened.has_value(), "the simulated store opens");
     store = std::move(*opened);
