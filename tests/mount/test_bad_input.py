@@ -536,9 +536,10 @@ def test_a_store_of_another_share(workspace, image):
     assert not differences(hash_tree(other), hash_tree(larder.path))
 
 
-def test_the_size_of_an_existing_store_holds(image):
+def test_an_existing_store_takes_another_size_and_keeps_its_pages(image):
     image.larder.size = "512M"
     image.larder.mount()
     assert hash_tree(image.larder.path) == image.expected
-    assert "size" in image.larder.log.read_text()
-    assert os.stat(image.larder.store).st_size <= 20 << 20
+    assert image.larder.counter("netfs.data_calls") == 0
+    assert "the store has 512 MiB now" in image.larder.log.read_text()
+    assert os.stat(image.larder.store).st_size <= 512 << 20

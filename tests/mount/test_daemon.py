@@ -27,15 +27,16 @@ def fixture_words(workspace):
 
 
 def daemon_of(mountpoint):
-    """The pid of the larder that serves it, by its command line."""
+    """The pid of the larder that serves it, by its command line; its undertaker has the same one."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
+            name = (entry / "comm").read_text().strip()
         except (OSError, NotADirectoryError):
             continue
-        if str(mountpoint).encode() in words and pathlib.Path(os.fsdecode(words[0])).name.startswith(
-                ("larder", "mount.")):
+        program = pathlib.Path(os.fsdecode(words[0])).name
+        if name != "undertaker" and str(mountpoint).encode() in words and program.startswith(("larder", "mount.")):
             found.append(int(entry.name))
     return found
 
