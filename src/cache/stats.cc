@@ -44,6 +44,11 @@ void Counters::register_in(stats::Registry& registry) {
   }
 }
 
+// What is left of `all`. They are counted side by side, so that one may be read a moment too late.
+static constexpr std::uint64_t without(std::uint64_t all, std::uint64_t some) {
+  return all > some ? all - some : 0;
+}
+
 std::string stats_text(const Counters& c, Backend::Pages pages) {
   std::string text = "FS-Cache statistics\n";
   const auto line = [&text](fmt::string_view format, auto... values) {
@@ -59,7 +64,7 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
     return n(changed.*member) + n(truncate.*member);
   };
   const auto accepted = [&n](const KindCounters& kind) {
-    return n(kind.submitted) - n(kind.refused);
+    return without(n(kind.submitted), n(kind.refused));
   };
   const auto waited = [&](stats::Counter KindCounters::*a, stats::Counter KindCounters::*b) {
     return c.sum(a) + c.sum(b);
@@ -85,13 +90,14 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
   line("AttrChg: n={} ok={} nbf={} oom=0 run={}", both(&KindCounters::submitted),
        accepted(changed) + accepted(truncate), both(&KindCounters::refused),
        both(&KindCounters::started));
-  const std::uint64_t reserved = n(c.allocs) - n(c.allocs_refused);
+  const std::uint64_t reserved =
+      without(n(c.allocs), n(c.allocs_refused) + n(c.allocs_waiting));  // those were not taken
   line("Allocs : n={} ok={} wt={} nbf={} int=0", n(c.allocs), reserved, n(c.allocs_waiting),
        n(c.allocs_refused));
   line("Allocs : ops={} owt=0 abt=0", reserved);
   line("Retrvls: n={} ok={} wt={} nod={} nbf={} int={} oom=0", n(read.submitted),
-       n(read.started) - n(read.no_data), n(read.waited_look_up), n(read.no_data), n(read.refused),
-       n(read.taken_back));
+       without(n(read.started), n(read.no_data)), n(read.waited_look_up), n(read.no_data),
+       n(read.refused), n(read.taken_back));
   line("Retrvls: ops={} owt={} abt={}", accepted(read), n(read.waited_behind), lost(read));
   line("Stores : n={} ok={} agn={} nbf={} oom=0", n(fill.submitted), accepted(fill),
        n(c.stores_again), n(fill.refused));

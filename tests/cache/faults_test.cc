@@ -315,8 +315,8 @@ TEST_CASE("an item that a worker refuses leaves the queue: nobody waits behind w
 }
 
 TEST_CASE("an API whose 0 means yes was read the other way round: consistency is an enum") {
-  static_assert(!std::is_convertible_v<Consistency, int>);
-  static_assert(!std::is_convertible_v<Consistency, bool>);
+  STATIC_REQUIRE_FALSE(std::is_convertible_v<Consistency, int>);
+  STATIC_REQUIRE_FALSE(std::is_convertible_v<Consistency, bool>);
 }
 
 TEST_CASE("UPDATE during the look-up was an unsupported event: it is legal in every state") {
