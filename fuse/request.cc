@@ -82,6 +82,7 @@ Reply Request::take(fuse_req_t request) {
   check(current() == this, "a request is taken once, on the thread that hands it to libfuse");
   current() = nullptr;
   request_ = request;
+  caller_.reset();
   return Reply(*this);
 }
 
@@ -123,8 +124,8 @@ void Request::listen(Listener* listener) {
 
 std::uint32_t Request::asker() { return static_cast<std::uint32_t>(fuse_req_ctx(request_)->pid); }
 
-// What libfuse reports of an answer is of no use: the request is gone either way.
 CredentialsRef Request::caller() {
+  if (caller_) return caller_;
   const fuse_ctx* context = fuse_req_ctx(request_);
   auto caller = std::make_shared<Credentials>();
   caller->uid = context->uid;
@@ -134,9 +135,11 @@ CredentialsRef Request::caller() {
   // A caller of another name space, or one that has gone, has no groups that we could know.
   const auto known = static_cast<std::size_t>(std::clamp(count, 0, static_cast<int>(kGroupsMax)));
   caller->groups.assign(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(known));
-  return caller;
+  caller_ = std::move(caller);
+  return caller_;
 }
 
+// What libfuse reports of an answer is of no use: the request is gone either way.
 void Request::error(Error e) {
   answer([&](fuse_req_t r) { fuse_reply_err(r, to_errno(e)); });
 }

@@ -59,6 +59,7 @@ class Request : public ReplySlot {
   void answer(Answer answer);
 
   fuse_req_t request_ = nullptr;
+  CredentialsRef caller_;  // of this request, once it was asked for
   TransportStats* stats_ = nullptr;
   std::size_t operation_ = 0;
   Nanoseconds began_ns_ = 0;  // 0: not timed

@@ -226,7 +226,7 @@ void Vfs::gather(const std::shared_ptr<Listing>& listing) {
   const std::size_t count = std::min(batch, total - first);
   listing->found.resize(count);
   const CredentialsRef as = caller_of(listing->reply);
-  auto tickets = plan_names(*listing, first, count,
+  auto tickets = plan_names(*listing, as, first, count,
                             [this, listing](const std::vector<NameCache::Answer>& answers) {
                               std::size_t at = 0;
                               // Without attributes an entry is listed by name only, and looked up
@@ -242,11 +242,10 @@ void Vfs::gather(const std::shared_ptr<Listing>& listing) {
 }
 
 // Fills in what is trusted of these entries; the tickets are for those that nobody asks for yet.
-std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, std::size_t first,
-                                                    std::size_t count,
+std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, const CredentialsRef& as,
+                                                    std::size_t first, std::size_t count,
                                                     NameCache::BulkWaiter waiter) {
   const Nanoseconds now = parts_.clock.mono_ns();
-  const CredentialsRef as = caller_of(listing.reply);
   std::vector<memo::TreeKey> keys;
   for (std::size_t i = 0; i < count; ++i) {
     const std::string& name = listing.entries->entries[first + i].name;

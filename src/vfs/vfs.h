@@ -321,7 +321,8 @@ class Vfs final : public Filesystem {
   static bool add_dots_plus(Inode& directory, std::uint64_t& offset, std::size_t& used,
                             std::size_t size, ReplySlot& slot);
   void gather(const std::shared_ptr<Listing>& listing);
-  std::vector<NameCache::Ticket> plan_names(Listing& listing, std::size_t first, std::size_t count,
+  std::vector<NameCache::Ticket> plan_names(Listing& listing, const CredentialsRef& as,
+                                            std::size_t first, std::size_t count,
                                             NameCache::BulkWaiter waiter);
   void ask_names(const InodeRef& directory, const CredentialsRef& as,
                  std::vector<NameCache::Ticket> tickets);
