@@ -150,20 +150,21 @@ auto PosixNetfs::held(const std::string& path, NetfsFile* file, Call call) -> de
 // larder applies it.
 class Making {
  public:
-  explicit Making(NewMode wanted) : own_(thread_has_own_umask()) {
-    bits_ = own_ ? wanted.mode : wanted.masked();
-    if (own_) ::umask(wanted.umask & 0777);
+  explicit Making(NewMode wanted)
+      : changes_(wanted.umask != 0 && thread_has_own_umask()),
+        bits_(changes_ ? wanted.mode : wanted.masked()) {
+    if (changes_) ::umask(wanted.umask & 0777);
   }
   ~Making() {
-    if (own_) ::umask(0);
+    if (changes_) ::umask(0);
   }
   Making(const Making&) = delete;
   Making& operator=(const Making&) = delete;
   mode_t bits() const { return bits_; }
 
  private:
-  const bool own_;
-  mode_t bits_ = 0;
+  const bool changes_;
+  const mode_t bits_;
 };
 
 inline Status status_of(int returned) {
