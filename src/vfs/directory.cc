@@ -57,8 +57,12 @@ DirectoryState& Vfs::state_locked(Inode& directory) {
   return *directory.directory;
 }
 
+bool Vfs::kernel_keeps_listings(const Inode& directory) const {
+  return options_.cache_directories && listing_trust_ns(directory) != 0;
+}
+
 KernelListing::Offer Vfs::offer_listing(Inode& directory, const CredentialsRef& as) {
-  if (!options_.cache_directories || listing_trust_ns(directory) == 0) return {};
+  if (!kernel_keeps_listings(directory)) return {};
   const GoodListing good = good_listing(directory);
   const auto known = memos_.listings.find(key_for(as, directory, "list"), good);
   MutexLock lock(directory.mutex);

@@ -167,7 +167,7 @@ void Vfs::forget(NodeId node, std::uint64_t lookups) {
     inode->lookups -= lookups;
     unknown = inode->lookups == 0;
   }
-  if (unknown) {
+  if (unknown && kernel_keeps_listings(*inode)) {
     for (const Link& link : names_.links_of(*inode)) {
       MutexLock lock(link.parent->mutex);
       if (link.parent->directory) link.parent->directory->kernel.lost_name();

@@ -310,6 +310,7 @@ class Vfs final : public Filesystem {
     }
   };
   GoodListing good_listing(const Inode& directory) const;
+  bool kernel_keeps_listings(const Inode& directory) const;
   static DirectoryState& state_locked(Inode& directory) REQUIRES(directory.mutex);
   static void told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns);
   void take_listing(DirectoryHandle& handle, const ListedRef& listed);
