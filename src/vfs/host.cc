@@ -284,18 +284,10 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
 
 SetUp<std::string> Host::Impl::withdraw_cache(const std::string& tag) {
   MutexLock lock(mutex_);
-  const std::vector<HostCache> all = caches();
-  const auto found =
-      std::find_if(all.begin(), all.end(), [&](const HostCache& c) { return c.tag == tag; });
-  if (found == all.end()) {
-    std::string tags;
-    for (const HostCache& open : all) tags += (tags.empty() ? "" : ", ") + open.tag;
-    return complain(ErrorCode::kInvalid, fmt::format("there is no cache {}; there is {}", tag,
-                                                     tags.empty() ? "none" : tags));
-  }
+  TRY(const HostCache found, cache_named(tag));
   close_locked(tag);
   log(LogLevel::kInfo, "cache {} is withdrawn", tag);
-  return fmt::format("{} is withdrawn; its store {} keeps what is cached", tag, found->path);
+  return fmt::format("{} is withdrawn; its store {} keeps what is cached", tag, found.path);
 }
 
 std::string Host::Impl::make_room(ByteCount wanted) {
@@ -309,19 +301,26 @@ std::string Host::Impl::make_room(ByteCount wanted) {
   return text.empty() ? "there is no cache" : text;
 }
 
+std::string Host::Impl::tags() const {
+  std::string tags;
+  for (const HostCache& open : caches()) tags += (tags.empty() ? "" : ", ") + open.tag;
+  return tags.empty() ? "none" : tags;
+}
+
+SetUp<HostCache> Host::Impl::cache_named(const std::string& tag) const {
+  for (const HostCache& open : caches())
+    if (open.tag == tag) return open;
+  return complain(ErrorCode::kInvalid,
+                  fmt::format("there is no cache {}; there is {}", tag, tags()));
+}
+
 SetUp<HostCache> Host::Impl::cache_of(const std::string& tag) const {
   const std::vector<HostCache> all = caches();
-  if (tag.empty() && all.size() == 1) return all.front();
-  std::string tags;
-  for (const HostCache& open : all) {
-    if (open.tag == tag) return open;
-    tags += (tags.empty() ? "" : ", ") + open.tag;
-  }
-  if (tags.empty()) return complain(ErrorCode::kInvalid, "there is no cache");
+  if (all.empty()) return complain(ErrorCode::kInvalid, "there is no cache");
+  if (!tag.empty()) return cache_named(tag);
+  if (all.size() == 1) return all.front();
   return complain(ErrorCode::kInvalid,
-                  tag.empty()
-                      ? fmt::format("there are several caches ({}): name one with --tag", tags)
-                      : fmt::format("there is no cache {}; there is {}", tag, tags));
+                  fmt::format("there are several caches ({}): name one with --tag", tags()));
 }
 
 // Its objects go first, then its store is written out.

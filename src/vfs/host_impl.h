@@ -47,7 +47,9 @@ struct Host::Impl {
   SetUp<std::string> withdraw_cache(const std::string& tag);
 
   std::string make_room(ByteCount wanted);
+  SetUp<HostCache> cache_named(const std::string& tag) const;
   SetUp<HostCache> cache_of(const std::string& tag) const;  // "": the only one
+  std::string tags() const;                                 // for a line to the user
 
   // The caches of this moment, those that are being withdrawn not among them. Thread: any.
   std::vector<HostCache> caches() const;
