@@ -28,14 +28,6 @@ bool is_death(int number) { return number == ENOTCONN || number == ECONNABORTED;
 
 std::string message(int number) { return std::generic_category().message(number); }
 
-// "0:41"
-std::string device_mounted_at(const std::string& mountpoint) {
-  std::string device;
-  for (const MountEntry& entry : read_mounts())
-    if (entry.point == mountpoint) device = entry.device;
-  return device;
-}
-
 // INIT can only lower what the kernel reads ahead; more is a setting of the mount's device. Where
 // it is refused the kernel's own stays: nothing but speed depends on it.
 void set_read_ahead(const MountOptions& options, const std::string& device) {
@@ -205,7 +197,7 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
   self->transport_ =
       std::make_unique<Transport>(self->session_, self->options_, mount, self->ended_fd_.get());
   self->served_.transport = self->transport_.get();
-  const std::string number = device_mounted_at(options.mountpoint);
+  const std::string number = mounted_at(options.mountpoint).value_or(MountEntry{}).device;
   self->connection_ = Entrusted(number);
   self->notifier_.start(self->session_);
   const Status served = self->transport_->start();

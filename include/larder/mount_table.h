@@ -3,6 +3,7 @@
 // one. Format: proc(5). Thread: any.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +30,9 @@ std::vector<MountEntry> read_mounts();
 // True where one of the comma-separated options is `word`.
 bool has_option(const MountEntry& mount, std::string_view word);
 
-// The type of the topmost file system mounted at `path` (absolute, resolved); empty: none is.
+// What is mounted topmost at `path` (absolute, resolved); nullopt: nothing.
+std::optional<MountEntry> mounted_at(std::string_view path);
+// Its type; empty: nothing is mounted there.
 std::string type_mounted_at(std::string_view path);
 
 // Mount points at or below `path`, in the order in which they can be unmounted.

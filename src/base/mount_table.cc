@@ -95,12 +95,17 @@ std::vector<MountEntry> read_mounts() {
   return parse_mounts(table.str());
 }
 
-std::string type_mounted_at(std::string_view path) {
-  std::string type;
-  for (const MountEntry& mount : read_mounts()) {
-    if (mount.point == path) type = mount.type;
+std::optional<MountEntry> mounted_at(std::string_view path) {
+  std::optional<MountEntry> topmost;
+  for (MountEntry& mount : read_mounts()) {
+    if (mount.point == path) topmost = std::move(mount);
   }
-  return type;
+  return topmost;
+}
+
+std::string type_mounted_at(std::string_view path) {
+  const std::optional<MountEntry> mount = mounted_at(path);
+  return mount ? mount->type : "";
 }
 
 std::vector<std::string> mounts_below(const std::string& path) {
