@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <larder/local_socket.h>
 #include <larder/log.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,6 +17,8 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 namespace larder::fuse {
@@ -23,60 +26,30 @@ namespace {
 
 constexpr int kDeathSignal = SIGUSR2;
 
-// Larder's end of the socket; -1: there is no undertaker.
-int undertaker_fd = -1;
+// Larder's end of the socket; null: there is no undertaker. Nobody waits for a packet to be taken.
+LocalSocket* undertaker = nullptr;
+std::mutex undertaker_mutex;
 std::atomic<std::uint64_t> last_id{0};
 
-// With the abort file, a connection comes; without, it goes.
-struct Message {
-  std::uint64_t id;
-};
-
-void send(std::uint64_t id, int abort_fd) {
-  Message message{id};
-  iovec part{&message, sizeof message};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr packet{};
-  packet.msg_iov = &part;
-  packet.msg_iovlen = 1;
-  if (abort_fd >= 0) {
-    packet.msg_control = control.data();
-    packet.msg_controllen = control.size();
-    cmsghdr* head = CMSG_FIRSTHDR(&packet);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof abort_fd);
-    std::memcpy(CMSG_DATA(head), &abort_fd, sizeof abort_fd);
-  }
+// A packet is the number of a connection. With its abort file it comes; without, it goes.
+void tell(std::uint64_t id, int abort_fd) {
+  const std::lock_guard lock(undertaker_mutex);
   // Where it cannot be told, larder is as it was without one.
-  static_cast<void>(::sendmsg(undertaker_fd, &packet, MSG_NOSIGNAL | MSG_DONTWAIT));
+  static_cast<void>(undertaker->send(std::to_string(id), abort_fd));
 }
 
 // -- the other process
 
-using Connections = std::map<std::uint64_t, Fd>;
+using Connections = std::map<std::string, Fd>;  // by their numbers
 
 // False: larder has gone, descriptors and all.
-bool receive(int socket, Connections& connections) {
-  Message message{};
-  iovec part{&message, sizeof message};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr packet{};
-  packet.msg_iov = &part;
-  packet.msg_iovlen = 1;
-  packet.msg_control = control.data();
-  packet.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(socket, &packet, MSG_CMSG_CLOEXEC);
-  if (n < 0 && errno == EINTR) return true;
-  if (n != sizeof message) return false;
-  const cmsghdr* head = CMSG_FIRSTHDR(&packet);
-  if (head == nullptr || head->cmsg_type != SCM_RIGHTS) {
-    connections.erase(message.id);
-    return true;
-  }
-  int abort_fd = -1;
-  std::memcpy(&abort_fd, CMSG_DATA(head), sizeof abort_fd);
-  connections[message.id] = Fd(abort_fd);
+bool receive(LocalSocket& larder, Connections& connections) {
+  Result<std::optional<Packet>> packet = larder.receive();
+  if (!packet || !*packet) return false;
+  if ((*packet)->fd.valid())
+    connections[(*packet)->text] = std::move((*packet)->fd);
+  else
+    connections.erase((*packet)->text);
   return true;
 }
 
@@ -94,7 +67,7 @@ bool receive(int socket, Connections& connections) {
   // Nobody who waits for the end of larder's output waits for this one.
   const Fd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
   for (int fd = 0; fd <= 2; ++fd) ::dup2(nothing.get(), fd);
-  const int kept = ::dup2(socket.get(), 3);
+  LocalSocket to_larder{Fd(::dup2(socket.get(), 3))};
   ::close_range(4, ~0U, 0);
   static_cast<void>(socket.release());
   if (::chdir("/") != 0) ::_exit(1);
@@ -102,9 +75,9 @@ bool receive(int socket, Connections& connections) {
   Connections connections;
   bool lives = true;
   while (lives && ::getppid() == larder) {
-    std::array<pollfd, 2> waiting{pollfd{kept, POLLIN, 0}, pollfd{died.get(), POLLIN, 0}};
+    std::array<pollfd, 2> waiting{pollfd{to_larder.fd(), POLLIN, 0}, pollfd{died.get(), POLLIN, 0}};
     if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
-    if (waiting[0].revents != 0) lives = receive(kept, connections);
+    if (waiting[0].revents != 0) lives = receive(to_larder, connections);
     if (waiting[1].revents != 0) {
       signalfd_siginfo signal{};
       static_cast<void>(!::read(died.get(), &signal, sizeof signal));
@@ -129,12 +102,14 @@ void start_undertaker() {
     ours.reset();
     attend(std::move(theirs), larder);
   }
-  if (child > 0) undertaker_fd = ours.release();
+  if (child < 0) return;
+  undertaker = new LocalSocket(std::move(ours));  // for as long as the process
+  undertaker->set_patience(kMillisecond);
 }
 
 Entrusted::Entrusted(const std::string& device) {
   const std::size_t colon = device.find(':');
-  if (undertaker_fd < 0 || colon == std::string::npos) return;
+  if (undertaker == nullptr || colon == std::string::npos) return;
   const std::string path =
       fmt::format("/sys/fs/fuse/connections/{}/abort", device.substr(colon + 1));
   const Fd abort(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -143,11 +118,11 @@ Entrusted::Entrusted(const std::string& device) {
     return;
   }
   id_ = last_id.fetch_add(1) + 1;
-  send(id_, abort.get());
+  tell(id_, abort.get());
 }
 
 Entrusted::~Entrusted() {
-  if (id_ != 0) send(id_, -1);
+  if (id_ != 0) tell(id_, -1);
 }
 
 Entrusted::Entrusted(Entrusted&& other) noexcept : id_(std::exchange(other.id_, 0)) {}
