@@ -7,14 +7,6 @@
 #include <utility>
 
 namespace larder::store {
-namespace {
-
-BlockRun intersect(BlockRun a, BlockRun b) {
-  const std::uint64_t first = std::max(a.block, b.block), end = std::min(a.end(), b.end());
-  return {first, end > first ? end - first : 0};
-}
-
-}  // namespace
 
 // The bits of `word` that lie in the run.
 std::uint64_t BlockSet::mask(std::uint64_t word, BlockRun run) const {
@@ -98,8 +90,7 @@ void Allocator::free_locked(BlockRun run) {
     if (part.count == 0) continue;
     withheld_.push_back(part);
     totals_.withheld += part.count;
-    free_locked({run.block, part.block - run.block});
-    free_locked({part.end(), run.end() - part.end()});
+    for (const BlockRun& rest : without(run, part)) free_locked(rest);
     return;
   }
   add_free_locked(run);
@@ -252,25 +243,19 @@ void Allocator::resize(std::uint64_t blocks, BlockRun gone) {
   ranges_.clear();
   totals_.withheld = 0;
   // Whatever is not theirs is free: of what was withheld, and of what is new.
+  const BlockRun all{0, blocks};
   const auto add = [&](BlockRun run) REQUIRES(mutex_) {
-    const std::uint64_t end = std::min(run.end(), blocks);
-    if (end <= run.block) return;
-    run.count = end - run.block;
-    const BlockRun theirs = intersect(run, gone);
-    const BlockRun front{run.block, theirs.count == 0 ? run.count : theirs.block - run.block};
-    const BlockRun rear{theirs.end(), theirs.count == 0 ? 0 : run.end() - theirs.end()};
-    if (front.count != 0) add_free_locked(front);
-    if (rear.count != 0) add_free_locked(rear);
+    for (const BlockRun& rest : without(intersect(run, all), gone))
+      if (rest.count != 0) add_free_locked(rest);
   };
   for (const BlockRun& run : std::exchange(withheld_, {})) add(run);
   if (blocks > before) add({before, blocks - before});
   blocks_ = blocks;
   std::erase_if(quarantined_, [&](BlockRun& run) REQUIRES(mutex_) {
-    const std::uint64_t end = std::min(run.end(), blocks);
-    const std::uint64_t left = end > run.block ? end - run.block : 0;
-    totals_.quarantined -= run.count - left;
-    run.count = left;
-    return left == 0;
+    const BlockRun left = intersect(run, all);
+    totals_.quarantined -= run.count - left.count;
+    run.count = left.count;
+    return left.count == 0;
   });
 }
 

@@ -11,6 +11,7 @@
 
 #include <larder/units.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -22,9 +23,19 @@ namespace larder::store {
 struct BlockRun {
   std::uint64_t block = 0;
   std::uint64_t count = 0;
-  std::uint64_t end() const { return block + count; }
+  constexpr std::uint64_t end() const { return block + count; }
   friend bool operator==(const BlockRun&, const BlockRun&) = default;
 };
+constexpr BlockRun intersect(BlockRun a, BlockRun b) {
+  const std::uint64_t first = std::max(a.block, b.block), end = std::min(a.end(), b.end());
+  return {first, end > first ? end - first : 0};
+}
+// What is left of `a` in front of `b` and behind it; either may be empty.
+constexpr std::array<BlockRun, 2> without(BlockRun a, BlockRun b) {
+  const BlockRun both = intersect(a, b);
+  if (both.count == 0) return {a, BlockRun{a.end(), 0}};
+  return {BlockRun{a.block, both.block - a.block}, BlockRun{both.end(), a.end() - both.end()}};
+}
 
 class Pins {
  public:

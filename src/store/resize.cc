@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <iterator>
 #include <thread>
 
 #include "store/store_impl.h"
@@ -36,6 +37,12 @@ constexpr std::uint64_t kMiB = 1u << 20;
 std::string mib(ByteCount bytes) {
   return bytes.value() % kMiB == 0 ? fmt::format("{} MiB", bytes.value() / kMiB)
                                    : fmt::format("{} bytes", bytes.value());
+}
+
+auto no_room_for(std::uint64_t files, ByteCount size) {
+  return complain(
+      ErrorCode::kInvalid,
+      fmt::format("the names of {} files need more room than a store of {} has", files, mib(size)));
 }
 
 // An extent on its way to other blocks.
@@ -226,34 +233,22 @@ SetUp<bool> Store::Impl::make_fit(const Layout& next) {
       ranges.push_back({next.data_blocks, layout.data_blocks - next.data_blocks});
     const BlockRun metadata = next.reserved();
     // What lies behind the present end is nobody's.
-    if (next.journal != layout.journal && metadata.block < layout.data_blocks)
-      ranges.push_back(
-          {metadata.block, std::min(metadata.end(), layout.data_blocks) - metadata.block});
+    if (next.journal != layout.journal)
+      ranges.push_back(intersect(metadata, {0, layout.data_blocks}));
     for (const BlockRun& bad : allocator.runs().quarantined) {
-      if (bad.block < metadata.end() && metadata.block < bad.end())
+      if (intersect(bad, metadata).count != 0)
         return complain(ErrorCode::kStoreIo,
                         "there are bad blocks where the metadata would go; try another size");
     }
     // Its own metadata, where they lie behind the new end or stay, are nobody's blocks either.
     const BlockRun own = layout.reserved();
     std::vector<BlockRun> apart;
-    for (const BlockRun& range : ranges) {
-      const std::uint64_t first = std::clamp(own.block, range.block, range.end());
-      const std::uint64_t end = std::clamp(own.end(), range.block, range.end());
-      if (own.count == 0 || end <= first) {
-        apart.push_back(range);
-        continue;
-      }
-      apart.push_back({range.block, first - range.block});
-      apart.push_back({end, range.end() - end});
-    }
+    for (const BlockRun& range : ranges)
+      std::ranges::copy(without(range, own), std::back_inserter(apart));
     ranges = std::move(apart);
     index_limit = std::min(index_limit, checkpoint_limit(next));
-    if (index->totals().object_bytes > index_limit / 8 * 4) {
-      return complain(ErrorCode::kInvalid,
-                      fmt::format("the names of {} files need more room than a store of {} has",
-                                  index->totals().objects, mib(next.size)));
-    }
+    if (index->totals().object_bytes > index_limit / 8 * 4)
+      return no_room_for(index->totals().objects, next.size);
   }
   allocator.withhold(std::move(ranges));
   const Marks marks_then = marks_of(options.culling, next.usable_blocks());
@@ -294,9 +289,7 @@ bool Store::Impl::step_and_sweep() {
 SetUp<bool> Store::Impl::holds_all(const Layout& next) {
   const MutexLock lock(mutex);
   if (index->totals().bytes() <= checkpoint_limit(next)) return true;
-  return complain(ErrorCode::kInvalid,
-                  fmt::format("the names of {} files need more room than a store of {} has",
-                              index->totals().objects, mib(next.size)));
+  return no_room_for(index->totals().objects, next.size);
 }
 
 // Moves what lies in withheld blocks, or drops it. False: there was nothing.
@@ -373,9 +366,9 @@ Status Store::Impl::switch_layout(const Layout& next) {
     store::give_back(device, before.journal, before.metadata_end() - before.journal);
   const MutexLock lock(mutex);
   allocator.resize(next.data_blocks, next.reserved());
-  if (const BlockRun old = before.reserved();
-      moved && old.block < next.data_blocks && old.count != 0)
-    allocator.release({old.block, std::min(old.end(), next.data_blocks) - old.block});
+  if (const BlockRun old = intersect(before.reserved(), {0, next.data_blocks});
+      moved && old.count != 0)
+    allocator.release(old);
   if (next.data_blocks < before.data_blocks) index->sums().resize(next.data_blocks);
   counters.resizes.add();
   gauges_locked();
