@@ -270,27 +270,32 @@ Status Store::Impl::put_in_place_locked(FillJob& job) {
                         keep.contains(page_of(ByteOffset{fill.file_size.value()}));
   if (has_tail) object.tail_size = fill.file_size;
 
-  std::vector<Le32> sums;
   for (FillJob::Piece& piece : job.pieces) {
     const PageRange kept = intersect(piece.range, keep);
     if (kept.empty()) continue;
     const auto pages = static_cast<std::uint32_t>(kept.count.value());
     const std::uint64_t block = piece.block;
-    DeadList dead;
     const std::span page_sums{piece.sums.get(), block == kNoBlock ? 0 : pages};
-    index->insert(object, {kept.first, pages, block, page_sums, 0, {}}, dead);
+    put_extent_locked(object, {kept.first, pages, block, page_sums});
     if (block != kNoBlock) piece.block += pages;
     piece.range = {kept.end(), piece.range.count - kept.count};
-    std::uint64_t number = object.busy ? object.busy->mark : 0;
-    if (number != 0) object.note_change(kept);
-    if (!object.in_session) {
-      sums.clear();
-      for (const std::uint32_t sum : page_sums) sums.push_back(Le32::of(sum));
-      number = append_locked(ExtentRecord{object.id, kept.first, pages, block, sums});
-    }
-    let_go_locked(dead, number);
   }
   return {};
+}
+
+// Into the index, and the journal unless it belongs to a session.
+void Store::Impl::put_extent_locked(Object& object, const NewExtent& extent) {
+  DeadList dead;
+  index->insert(object, extent, dead);
+  std::uint64_t number = object.busy ? object.busy->mark : 0;
+  if (number != 0) object.note_change({extent.first, PageCount{extent.pages}});
+  if (!object.in_session) {
+    std::vector<Le32> sums;
+    sums.reserve(extent.sums.size());
+    for (const std::uint32_t sum : extent.sums) sums.push_back(Le32::of(sum));
+    number = append_locked(ExtentRecord{object.id, extent.first, extent.pages, extent.block, sums});
+  }
+  let_go_locked(dead, number);
 }
 
 // Blocks of a piece that no extent took. The file system had no room for them, or the device did

@@ -81,15 +81,11 @@ class Removal {
       const MutexLock object_lock(object_->mutex());
       pin_ = store_.pins.pin({block_, pages()}, 0);
     }
+    if (runs) runs_ = std::move(*runs);
     if (!runs || pin_ == Pins::kNone) {
-      for (const BlockRun& run : runs.value_or(std::vector<BlockRun>{}))
-        store_.allocator.release(run);
-      store_.counters.evicted_extents.add();
-      store_.counters.evicted_bytes.add(pages() * kBlockSize);
-      store_.drop_locked(*object_, range_);
+      give_up();
       return false;
     }
-    runs_ = std::move(*runs);
     store_.counters.fill_in_flight_bytes.add(pages() * kBlockSize);
     return true;
   }
@@ -120,11 +116,15 @@ class Removal {
     store_.pins.unpin(pin_);
     store_.counters.fill_in_flight_bytes.sub(pages() * kBlockSize);
     const MutexLock lock(store_.mutex);
-    const Extent* extent = there();
-    if (extent != nullptr && copied && !object_->in_session && store_.is_open())
+    if (there() != nullptr && copied && !object_->in_session && store_.is_open())
       return put_in_place();
+    give_up();
+  }
+
+  // Where it was it cannot stay.
+  void give_up() REQUIRES(store_.mutex) {
     for (const BlockRun& run : runs_) store_.allocator.release(run);
-    if (extent == nullptr) return;
+    if (there() == nullptr) return;
     store_.counters.evicted_extents.add();
     store_.counters.evicted_bytes.add(pages() * kBlockSize);
     store_.drop_locked(*object_, range_);
@@ -132,18 +132,11 @@ class Removal {
 
   void put_in_place() REQUIRES(store_.mutex) {
     PageIndex first = range_.first;
-    std::vector<Le32> disk;
     std::uint64_t done = 0;
     for (const BlockRun& run : runs_) {
       const auto sums = std::span<const std::uint32_t>(sums_).subspan(done, run.count);
-      disk.clear();
-      for (const std::uint32_t sum : sums) disk.push_back(Le32::of(sum));
-      DeadList dead;
       const auto count = static_cast<std::uint32_t>(run.count);
-      store_.index->insert(*object_, {first, count, run.block, sums, uses_, queue_, tick_}, dead);
-      const std::uint64_t number =
-          store_.append_locked(ExtentRecord{object_->id, first, count, run.block, disk});
-      store_.let_go_locked(dead, number);
+      store_.put_extent_locked(*object_, {first, count, run.block, sums, uses_, queue_, tick_});
       first += PageCount{run.count};
       done += run.count;
     }

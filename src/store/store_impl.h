@@ -123,6 +123,7 @@ struct Store::Impl {
   void finish_fill(FillJob& job);
   Status judge_locked(const FillJob& job) REQUIRES(mutex);
   Status put_in_place_locked(FillJob& job) REQUIRES(mutex);
+  void put_extent_locked(Object& object, const NewExtent& extent) REQUIRES(mutex);
   void give_back(FillJob::Piece& piece, const FillJob& job);
   void revoke_fills_locked(Object& object, PageRange range) REQUIRES(mutex);
 
