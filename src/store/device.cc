@@ -320,9 +320,8 @@ SetUp<Device> open_device(const DeviceOptions& options) {
   SetUp<Device> sized = empty ? size_new(std::move(device), options)
                               : size_existing(std::move(device), options, stat);
   if (sized && options.preallocate && S_ISREG(stat.st_mode)) {
-    const bool as_it_was = !empty && stored_layout(sized->fd.get()).has_value();
-    const ByteCount end = as_it_was ? stored_layout(sized->fd.get())->file_bytes()
-                                    : layout_for(sized->size).file_bytes();
+    const auto stored = empty ? std::nullopt : stored_layout(sized->fd.get());
+    const ByteCount end = stored.value_or(layout_for(sized->size)).file_bytes();
     sized->preallocated = true;
     if (auto had = preallocate(*place, sized->fd.get(), end); !had)
       sized = tl::make_unexpected(std::move(had).error());

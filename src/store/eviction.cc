@@ -9,17 +9,12 @@
 // Names and values are apart: they have a share of the checkpoint of their own, and neither pushes
 // the other out. So a walk over all names leaves the pages, and a backup leaves the names. Those of
 // one object go together, by a clock over the objects.
-#include <chrono>
-#include <thread>
-
 #include "store/store_impl.h"
 
 namespace larder::store {
 namespace {
 
-constexpr std::uint64_t kBurst = 256;  // extents that go in one stretch
-constexpr unsigned kTries = 3000;      // of a clear, to find that nobody reads any more
-constexpr std::chrono::milliseconds kRest{10};
+constexpr std::uint64_t kBurst = 256;        // extents that go in one stretch
 constexpr std::uint64_t kBurstBlocks = 512;  // that are culled besides what is wanted at once
 
 }  // namespace
@@ -55,9 +50,9 @@ ByteCount Store::clear() {
     }
     more = slot < store.index->slots();
   }
-  for (unsigned i = 0; i < kTries && store.step_and_sweep(); ++i) {
+  for (unsigned i = 0; i < Impl::kStepsMost && store.step_and_sweep(); ++i) {
     if (store.allocator.totals().waiting == 0) break;
-    if (store.options.commit_by == CommitBy::kThread) std::this_thread::sleep_for(kRest);
+    store.rest();
   }
   const MutexLock lock(store.mutex);
   store.gauges_locked();

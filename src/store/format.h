@@ -150,8 +150,8 @@ struct RecordHeader {
 };
 inline constexpr std::uint8_t kFlagReset = 1;      // object: its pages are none
 inline constexpr std::uint8_t kFlagResumed = 2;    // object: those before its session mark count
-inline constexpr std::uint8_t kFlagPinned = 8;     // object: its pages are not evicted
 inline constexpr std::uint8_t kFlagInSession = 4;  // object in an image: its pages do not count yet
+inline constexpr std::uint8_t kFlagPinned = 8;     // object: its pages are not evicted
 
 struct ObjectDisk {
   RecordHeader header;

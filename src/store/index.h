@@ -71,7 +71,7 @@ class Index {
   const Totals& totals() const { return totals_; }
   SumTable& sums() { return sums_; }
   S3Fifo& order() { return order_; }
-  // What the clock of expiry shows (expiry.h): extents that come get it.
+  // What the clock of expiry shows (expiry.cc): extents that come get it.
   void set_tick(unsigned tick) { tick_ = tick; }
   std::uint64_t memory_bytes() const;  // near enough
 

@@ -52,9 +52,9 @@ BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte
                             ReadPlan& plan) {
   std::size_t summed = 0;
   PageIndex page = range.first;
+  const unsigned tick = tick_now();
   const MutexLock lock(object.mutex());
   // One pass over an extent is one use of it, in however many reads.
-  const unsigned tick = tick_now();
   const bool reads_on = static_cast<std::uint32_t>(range.first.value()) == object.read_up_to;
   object.read_up_to = static_cast<std::uint32_t>(range.end().value());
   for (auto at = object.find_from(page); page < range.end() && at != object.extents.end(); ++at) {

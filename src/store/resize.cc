@@ -20,7 +20,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <iterator>
 #include <thread>
 
@@ -29,8 +28,6 @@
 namespace larder::store {
 namespace {
 
-constexpr unsigned kTries = 3000;  // to empty what is withheld, with a rest between them
-constexpr std::chrono::milliseconds kRest{10};
 constexpr std::size_t kAtOnce = 64;  // extents that are noted under the lock
 constexpr std::uint64_t kMiB = 1u << 20;
 
@@ -246,7 +243,7 @@ SetUp<bool> Store::Impl::make_fit(const Layout& next) {
   allocator.withhold(std::move(ranges));
   const Marks marks_then = marks_of(options.culling, next.usable_blocks());
   const std::uint64_t most = next.usable_blocks() - marks_then.run;
-  for (unsigned i = 0; i < kTries; ++i) {
+  for (unsigned i = 0; i < kStepsMost; ++i) {
     bool over = true;
     while (over && is_open()) {
       const MutexLock lock(mutex);
@@ -262,13 +259,17 @@ SetUp<bool> Store::Impl::make_fit(const Layout& next) {
     const bool empty = !empty_withheld();
     if (!step_and_sweep()) break;
     if (allocator.still_in_use() == 0) return holds_all(next);
-    if (empty && options.commit_by == CommitBy::kThread) std::this_thread::sleep_for(kRest);
+    if (empty) rest();
     if (empty && options.commit_by == CommitBy::kSync && i > kAtOnce) break;
   }
   return complain(ErrorCode::kStoreIo,
                   is_open() ? "reads or writes under way did not let go of what has to move; try "
                               "again"
                             : "the store is not in use at the moment: " + state_text());
+}
+
+void Store::Impl::rest() const {
+  if (options.commit_by == CommitBy::kThread) std::this_thread::sleep_for(kRest);
 }
 
 bool Store::Impl::step_and_sweep() {

@@ -22,6 +22,7 @@
 #include <larder/store.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -141,7 +142,12 @@ struct Store::Impl {
   SetUp<std::string> resize(ByteCount size) EXCLUDES(mutex);
   SetUp<bool> make_fit(const Layout& next) EXCLUDES(mutex);
   SetUp<bool> holds_all(const Layout& next) EXCLUDES(mutex);
+  // For who waits until reads and fills of before have let go of their blocks: so many steps, with
+  // a rest between them. False: the store is not in use any more.
+  static constexpr unsigned kStepsMost = 3000;
+  static constexpr std::chrono::milliseconds kRest{10};
   bool step_and_sweep() EXCLUDES(mutex);
+  void rest() const;
   bool empty_withheld() EXCLUDES(mutex);
   void serve_resize() EXCLUDES(mutex);
   Status switch_layout(const Layout& next) EXCLUDES(mutex);
