@@ -41,8 +41,9 @@ void RawRing::read(int fd, ByteOffset at, std::span<std::byte> into, std::uint64
 }
 
 SetUp<std::uint64_t> RawRing::wait() {
-  ::io_uring_submit_and_wait(&ring_->ring, 1);
   io_uring_cqe* cqe = nullptr;
+  // What has come is taken first, so that one call submits all that follows from it.
+  if (::io_uring_peek_cqe(&ring_->ring, &cqe) != 0) ::io_uring_submit_and_wait(&ring_->ring, 1);
   const int result = ::io_uring_wait_cqe(&ring_->ring, &cqe);
   if (result < 0) return complain(ErrorCode::kSystem, "the ring cannot be waited for", -result);
   const std::uint64_t tag = ::io_uring_cqe_get_data64(cqe);

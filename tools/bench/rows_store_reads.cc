@@ -6,12 +6,10 @@
 //   cached   the file is in the page cache
 #include <fmt/format.h>
 #include <larder/clock.h>
+#include <larder/reactor.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
-#include <condition_variable>
 
 #include "bench/raw_ring.h"
 #include "bench/rows_store.h"
@@ -122,99 +120,73 @@ SetUp<double> raw_one_by_one(Target& target, Places places, std::uint64_t pages,
   });
 }
 
-// Reads of the store with several at the device: plan, submit, finish.
+// Reads of the store with several at the device, as a request thread of the mount makes them: on a
+// ring of its own, where they are also verified.
 class ManyReads {
  public:
-  ManyReads(Target& target, std::uint64_t pages, unsigned depth) : target_(target), pages_(pages) {
-    for (unsigned i = 0; i < depth; ++i) {
-      reads_.push_back(std::make_unique<Read>());
-      reads_.back()->memory = AlignedBuffer(pages * kPageSize);
-      reads_.back()->owner = this;
-    }
+  static SetUp<std::unique_ptr<ManyReads>> open(Target& target, std::uint64_t pages,
+                                                unsigned depth) {
+    TRY(std::unique_ptr<Reactor> reactor, open_reactor({}));
+    if (!reactor->begin()) return complain(ErrorCode::kSystem, "the ring cannot be begun");
+    return std::unique_ptr<ManyReads>(new ManyReads(target, std::move(reactor), pages, depth));
   }
 
   SetUp<double> rate(Places places, double seconds) {
-    const Nanoseconds start_ns = system_clock().mono_ns();
-    const Nanoseconds end_ns = start_ns + static_cast<Nanoseconds>(seconds * 1e9);
-    std::uint64_t done = 0;
-    bool going = true;
-    for (auto& read : reads_) start(*read, places.next());
-    for (std::size_t left = reads_.size(); left != 0;) {
-      Read* read = take();
-      const Status io = read->good ? Status{} : fail(ErrorCode::kStoreIo);
-      const bool good = target_.store.store().finish_read(read->plan, io).has_value();
-      if (!good) failed_ = true;
-      ++done;
-      going = going && !failed_ && system_clock().mono_ns() < end_ns;
-      if (going) {
-        start(*read, places.next());
-      } else {
-        --left;
-      }
-    }
+    places_ = places;
+    start_ns_ = system_clock().mono_ns();
+    end_ns_ = start_ns_ + static_cast<Nanoseconds>(seconds * 1e9);
+    done_ = 0;
+    for (auto& read : reads_) start(*read);
+    while (under_way_ != 0) reactor_->turn();
     if (failed_) return complain(ErrorCode::kStoreIo, "a read of the bench failed");
-    const auto passed_ns = static_cast<double>(system_clock().mono_ns() - start_ns);
-    return static_cast<double>(done) * 1e9 / passed_ns;
+    const auto passed_ns = static_cast<double>(system_clock().mono_ns() - start_ns_);
+    return static_cast<double>(done_) * 1e9 / passed_ns;
   }
 
  private:
-  struct Read;
-  struct Request : IoRequest {
-    Read* read = nullptr;
-  };
-  struct Read {
-    store::ReadPlan plan;
-    std::array<Request, store::ReadPlan::kMaxSegments> requests;
-    std::atomic<std::size_t> left{0};
-    std::atomic<bool> good{true};
+  struct Read : store::StoreRead {
     AlignedBuffer memory;
     ManyReads* owner = nullptr;
   };
 
-  void start(Read& read, PageIndex first) {
-    target_.store.store().plan_read(target_.object, {first, PageCount{pages_}}, read.memory.span(),
-                                    read.plan);
-    const auto segments = read.plan.segments();
-    check(read.plan.covered().value() == pages_ && !segments.empty(), "all of the file is there");
-    read.good = true;
-    read.left.store(segments.size());
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      Request& request = read.requests[i];
-      request.read = &read;
-      request.kind = IoRequest::Kind::kRead;
-      request.fd = target_.store.fd();
-      request.offset = segments[i].at;
-      request.data = segments[i].into.data();
-      request.length = segments[i].into.size();
-      request.done = [](IoRequest& self, Status status) {
-        Read& whose = *static_cast<Request&>(self).read;
-        if (!status) whose.good = false;
-        if (whose.left.fetch_sub(1) == 1) whose.owner->give(whose);
+  ManyReads(Target& target, std::unique_ptr<Reactor> reactor, std::uint64_t pages, unsigned depth)
+      : target_(target), reactor_(std::move(reactor)), places_(target, pages, false, 0) {
+    for (unsigned i = 0; i < depth; ++i) {
+      auto read = std::make_unique<Read>();
+      read->memory = AlignedBuffer(pages * kPageSize);
+      read->object = target.object;
+      read->range.count = PageCount{pages};
+      read->into = read->memory.span();
+      read->mode = ReadMode::kDirect;
+      read->owner = this;
+      read->done = [](store::StoreRead& self, PageCount served) {
+        Read& whose = static_cast<Read&>(self);
+        whose.owner->came(whose, served == whose.range.count);
       };
-      target_.store.engine().submit(request);
+      reads_.push_back(std::move(read));
     }
   }
 
-  void give(Read& read) {
-    const std::lock_guard lock(mutex_);
-    ready_.push_back(&read);
-    wake_.notify_one();
+  void start(Read& read) {
+    ++under_way_;
+    read.range.first = places_.next();
+    target_.store.store().start_read(read);
   }
-  Read* take() {
-    std::unique_lock lock(mutex_);
-    while (ready_.empty()) wake_.wait(lock);
-    Read* read = ready_.back();
-    ready_.pop_back();
-    return read;
+  void came(Read& read, bool good) {
+    --under_way_;
+    ++done_;
+    failed_ = failed_ || !good;
+    if (!failed_ && system_clock().mono_ns() < end_ns_) start(read);
   }
 
   Target& target_;
-  const std::uint64_t pages_;
+  std::unique_ptr<Reactor> reactor_;
+  Places places_;
   std::vector<std::unique_ptr<Read>> reads_;
+  Nanoseconds start_ns_ = 0, end_ns_ = 0;
+  std::uint64_t done_ = 0;
+  std::size_t under_way_ = 0;
   bool failed_ = false;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Read*> ready_;
 };
 
 SetUp<double> raw_many(Target& target, Places places, std::uint64_t pages, unsigned depth,
@@ -271,11 +243,11 @@ SetUp<Outcome> measure_store_reads(const Plan& plan) {
   };
   const auto many = [&](const char* name, std::uint64_t pages, bool random,
                         unsigned depth) -> SetUp<Comparison> {
-    ManyReads reads(target, pages, depth);
+    TRY(const std::unique_ptr<ManyReads> reads, ManyReads::open(target, pages, depth));
     TRY(const Comparison rates,
         compare(
             plan.rounds,
-            [&](unsigned round) { return reads.rate(places(pages, random)(round), seconds); },
+            [&](unsigned round) { return reads->rate(places(pages, random)(round), seconds); },
             [&](unsigned round) {
               return raw_many(target, places(pages, random)(round), pages, depth, seconds);
             }));
