@@ -17,6 +17,8 @@
 namespace larder::bench {
 namespace {
 
+constexpr std::size_t kBuffers = 16u << 20;  // bytes of what is fetched
+
 double rate_since(Nanoseconds start_ns, std::uint64_t bytes) {
   return static_cast<double>(bytes) * 1e9 /
          static_cast<double>(system_clock().mono_ns() - start_ns);
@@ -31,8 +33,9 @@ SetUp<double> fill_store(const Plan& plan, std::size_t piece, std::uint64_t byte
     auto object =
         store.create(store.root(), ObjectType::kData, key_bytes("file"), {}, ByteCount{bytes});
     check(object.has_value(), "a new store takes an object");
-    Filler filler(store, piece, static_cast<unsigned>((16u << 20) / piece));
-    for (unsigned i = 0; i < 64; ++i) paint(filler.buffer(), i + 1);  // not in the time
+    const auto buffers = static_cast<unsigned>(kBuffers / piece);
+    Filler filler(store, piece, buffers);
+    for (unsigned i = 0; i < buffers; ++i) paint(filler.buffer(), i + 1);  // not in the time
     const Nanoseconds start_ns = system_clock().mono_ns();
     for (std::uint64_t at = 0; at < bytes; at += piece) {
       // As a fetch would leave it there: other bytes each time, at no cost.
@@ -53,10 +56,11 @@ SetUp<double> write_file(const Plan& plan, std::size_t piece, std::uint64_t byte
   const std::string path = plan.directory + "/fill.raw";
   const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   bool good = file.valid() && ::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0;
-  AlignedBuffer from(piece);
-  paint(from.span(), 1);
+  AlignedBuffer all(kBuffers);  // as large as those of the other side
+  paint(all.span(), 1);
   const Nanoseconds start_ns = system_clock().mono_ns();
   for (std::uint64_t at = 0; good && at < bytes; at += piece) {
+    const auto from = all.span().subspan(at % kBuffers, piece);
     std::memcpy(from.data(), &at, sizeof at);
     good = ::pwrite(file.get(), from.data(), piece, static_cast<off_t>(at)) ==
            static_cast<ssize_t>(piece);
