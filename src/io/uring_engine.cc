@@ -82,10 +82,13 @@ SetUp<std::unique_ptr<UringEngine>> UringEngine::open(const UringEngineOptions& 
 UringEngine::UringEngine(const UringEngineOptions& options, std::unique_ptr<Ring> ring, Fd wake)
     : options_(options), wake_(std::move(wake)), ring_(std::move(ring)) {
   told_.reserve(options_.depth + 1);
+  writers_ = std::make_unique<ThreadEngine>(ThreadEngineOptions{
+      .threads = options.writers, .max_transfer_bytes = options.max_transfer_bytes});
   owner_ = std::make_unique<Thread>("io_uring", [this] { run_owner(); });
 }
 
 UringEngine::~UringEngine() {
+  writers_.reset();
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
@@ -96,9 +99,9 @@ UringEngine::~UringEngine() {
 
 void UringEngine::submit(IoRequest& request) {
   check(request.done != nullptr, "a request has someone to tell");
+  if (request.kind != IoRequest::Kind::kRead) return writers_->submit(request);
   request.moved = 0;
-  if (request.kind == IoRequest::Kind::kRead && reads_on_this_ring())
-    return read_on_this_ring(request);
+  if (reads_on_this_ring()) return read_on_this_ring(request);
   const MutexLock lock(mutex_);
   const bool wake = incoming_.empty();
   incoming_.push(request);
@@ -154,29 +157,17 @@ void UringEngine::feed() {
 }
 
 void UringEngine::start(IoRequest& request) {
-  const bool moves = request.kind != IoRequest::Kind::kFlush;
-  if (moves && request.moved == request.length) {  // asked for nothing
+  if (request.moved == request.length) {  // asked for nothing
     told_.push_back({&request, Status{}});
     return;
   }
   io_uring_sqe* sqe = ::io_uring_get_sqe(ring_->get());
   check(sqe != nullptr, "the ring has an entry for each request at the device");
-  std::byte* const data = request.data + request.moved;
   const auto length =
       static_cast<unsigned>(std::min(request.length - request.moved, options_.max_transfer_bytes));
-  const std::uint64_t offset = request.offset.value() + request.moved;
-  switch (request.kind) {
-    case IoRequest::Kind::kRead:
-      ::io_uring_prep_read(sqe, request.fd, data, length, offset);
-      sqe->rw_flags = flags_of(request.mode);
-      break;
-    case IoRequest::Kind::kWrite:
-      ::io_uring_prep_write(sqe, request.fd, data, length, offset);
-      break;
-    case IoRequest::Kind::kFlush:
-      ::io_uring_prep_fsync(sqe, request.fd, IORING_FSYNC_DATASYNC);
-      break;
-  }
+  ::io_uring_prep_read(sqe, request.fd, request.data + request.moved, length,
+                       request.offset.value() + request.moved);
+  sqe->rw_flags = flags_of(request.mode);
   ::io_uring_sqe_set_data(sqe, &request);
   submit_annotation(&request);
   ++at_device_;
@@ -214,15 +205,11 @@ void UringEngine::settle(IoRequest& request, int result) {
     return;
   }
   if (result < 0) {
-    if (request.kind == IoRequest::Kind::kRead && forget_unknown_mode(-result, request.mode)) {
+    if (forget_unknown_mode(-result, request.mode)) {
       backlog_.push_front(request);
       return;
     }
     told_.push_back({&request, fail(ErrorCode::kStoreIo, -result)});
-    return;
-  }
-  if (request.kind == IoRequest::Kind::kFlush) {
-    told_.push_back({&request, Status{}});
     return;
   }
   if (result == 0) {  // the end of the file

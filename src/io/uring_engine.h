@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // UringEngine: the IoEngine on io_uring. One ring, one thread that owns it; nobody else touches it.
+// What the kernel would pass on to a thread in any case goes to one of ours at once: writes and
+// flushes of a file in the page cache never complete in io_uring_enter(2), so on the ring they
+// would be two hand-offs (docs/decisions/0032-writes-leave-the-ring.md).
 //
 //   U1 only the owner thread submits and reaps. The kernel ties a request to the task that
 //      submitted it and cancels it when that task ends, so request threads must not submit
@@ -11,7 +14,7 @@
 //   U4 reap first, call later: all completions are taken from the ring before the first `done`
 //      runs, so a `done` that submits or reuses its request cannot disturb the reaping, and nothing
 //      recurses
-//   U5 a request is in exactly one place: the locked FIFO, the owner's FIFO, the device, or the
+//   U5 a read is in exactly one place: the locked FIFO, the owner's FIFO, the device, or the
 //      list of those that are told. A short transfer goes back to the head of the owner's FIFO with
 //      `moved` grown
 //   U6 the owner ends when the destructor has begun, all four places are empty and the read of the
@@ -33,12 +36,14 @@
 #include "base/mutex.h"
 #include "io/fifo.h"
 #include "io/thread.h"
+#include "io/thread_engine.h"
 #include "io/transfer.h"
 
 namespace larder {
 
 struct UringEngineOptions {
   unsigned depth = 64;
+  unsigned writers = 3;                           // one may flush while the others write
   std::size_t max_transfer_bytes = kMaxTransfer;  // of one submission
 };
 
@@ -47,7 +52,8 @@ class UringEngine final : public IoEngine {
   // Complains where the kernel has no io_uring or refuses it; the line says what to do. It proves
   // by a first round trip that the ring works: some containers let it be made but not be entered.
   static SetUp<std::unique_ptr<UringEngine>> open(const UringEngineOptions& options);
-  ~UringEngine() override;  // whatever was submitted is done first
+  // Whatever was submitted is done first. REQUIRES: no `done` submits any more.
+  ~UringEngine() override;
 
   void submit(IoRequest& request) override;
   Status read_now(int fd, ByteOffset offset, std::span<std::byte> into, ReadMode mode) override;
@@ -106,6 +112,7 @@ class UringEngine final : public IoEngine {
   std::uint64_t wake_count_ = 0;  // the eventfd is read into it
 
   std::unique_ptr<Thread> owner_;
+  std::unique_ptr<ThreadEngine> writers_;
 };
 
 }  // namespace larder
