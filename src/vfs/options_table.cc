@@ -314,14 +314,12 @@ constexpr std::string_view kId = "a number from 0 to 4294967294, or `share`";
 constexpr auto kTable = std::to_array<OptionSpec>({
     {"Store", "store", "PATH", "auto",
      "The file (or block device) that keeps the cache; by default one per share below the user's "
-     "or "
-     "the system's cache directory.",
+     "or the system's cache directory.",
      "a path of a file, or `auto`", set_store, get_store},
     {"Store", "size", "SIZE", "auto",
      "How large the store may grow (K, M, G, T), at least 16M; by default 10 % of the free space, "
      "from 256M to 32G, and a store that exists keeps its size. Another size than it has lets it "
-     "grow "
-     "or shrink.",
+     "grow or shrink.",
      "a size of 16M or more, such as 512M, 10G or 1T, or `auto`", set_size, get_size},
     {"Store", "tag", "NAME", "larder", "The name of the cache in the statistics.",
      "1 to 32 letters, digits, dots, dashes and underscores", set_tag, [](In o) { return o.tag; }},
@@ -446,14 +444,12 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](In o) { return flag_text(o.allow_other); }},
     {"Access", "permissions", "local|share", "local",
      "local: the kernel checks modes, owners and groups. share: the share decides, as far as it "
-     "tells "
-     "the user of larder.",
+     "tells the user of larder.",
      "local or share", [](Out o, Text v) { return set_word(kPermissions, v, o.permissions); },
      [](In o) { return word_text(kPermissions, o.permissions); }},
     {"Access", "creds", "larder|caller", "larder",
      "As whom the share is called. caller: as whoever asks, so that the share's own checks decide; "
-     "each open asks it. "
-     "For root.",
+     "each open asks it. For root.",
      "larder or caller", [](Out o, Text v) { return set_word(kCreds, v, o.creds); },
      [](In o) { return word_text(kCreds, o.creds); }},
     {"Access", "uid", "ID", "share", "Shows this user as the owner of every file.", kId,

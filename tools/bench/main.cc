@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "bench/janitor.h"
 #include "bench/rows.h"
@@ -58,7 +59,8 @@ int main_of(int argc, char** argv) {
   std::string base = temporary != nullptr ? temporary : "/tmp";
   bool quick = false, strict = false;
   MeasureAll measure = nullptr;
-  const auto add = [&](const char* name, const char* what, MeasureAll all) {
+  const auto add = [&](const char* name, const char* what, MeasureAll all,
+                       const std::vector<std::string>& parts = {}) {
     CLI::App* sub = app.add_subcommand(name, what);
     sub->add_flag("--quick", quick, "under a minute: smaller files, shorter rounds");
     sub->add_flag("--strict", strict, "exit code 2 when a mark is short");
@@ -71,22 +73,19 @@ int main_of(int argc, char** argv) {
     sub->add_option("--rounds", plan.rounds, "how often each side is measured")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    sub->add_option("--only", plan.only,
-                    "one part; of fuse: hot, warm, classic, disk, sums, memory, peers; of store: "
-                    "reads, fills, peers, eviction, index, commits")
-        ->check(CLI::IsMember({"hot", "warm", "classic", "disk", "sums", "memory", "peers", "reads",
-                               "fills", "eviction", "index", "commits"}));
+    if (!parts.empty())
+      sub->add_option("--only", plan.only, "one part")->check(CLI::IsMember(parts));
     sub->callback([&measure, all] { measure = all; });
   };
-  add("fuse", "Hot and warm reads, against the local file system and passthrough_ll.",
-      measure_fuse);
+  add("fuse", "Hot and warm reads, against the local file system and passthrough_ll.", measure_fuse,
+      {"hot", "warm", "classic", "disk", "sums", "memory", "peers"});
   add("cold", "Reads of what is not in the store, against cp from the same slow share.",
       measure_cold);
   add("meta", "Names and small files: stat, open, git status and find, as they are trusted.",
       measure_meta);
   add("cache", "What the cache floor costs by itself: operations, objects, memory.", measure_cache);
   add("store", "The store without a mount, against raw I/O, LMDB, RocksDB and exact LRU.",
-      measure_store);
+      measure_store, {"reads", "fills", "peers", "eviction", "index", "commits"});
   ProbeOptions probe;
   CLI::App* prober = app.add_subcommand("store-probe", "Opens a large store.")->group("");
   prober->add_option("store", probe.store)->required();

@@ -20,6 +20,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "bench/rows.h"
 
@@ -165,48 +166,49 @@ SetUp<std::monostate> close_to_open(const Plan& plan, const std::string& share, 
   return std::monostate{};
 }
 
-// `git status` and `find -ls` of a large tree, the second time within the time-outs.
-SetUp<std::monostate> large_tree(const Plan& plan, const std::string& share, Outcome& outcome) {
-  const std::string log = plan.directory + "/git.log";
-  const auto git = [](const std::string& root, std::vector<std::string> words) {
-    std::vector<std::string> argv{"git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false",
-                                  "-C",  root};
-    argv.insert(argv.end(), words.begin(), words.end());
-    return argv;
-  };
-  TRY_OK(run(git(share, {"init", "-q"}), log));
-  TRY_OK(run(git(share, {"add", "-A"}), log));
-  TRY(const Mounted larder, mount_larder(plan.programs, plan.directory, "tree", share, kTtl));
-  const auto status_of = [&](const std::string& root) {
-    auto argv = git(root, {"status", "--porcelain"});
-    argv.insert(argv.begin() + 1, "--no-optional-locks");
-    return argv;
-  };
-  TRY_OK(run(status_of(larder.path()), log));
-  TRY(const ctl::Figures before, larder.figures());
+using Words = std::vector<std::string>;
+
+Words git(const std::string& root, const Words& words) {
+  Words argv{"git", "--no-optional-locks",  "-c", "safe.directory=*",
+             "-c",  "core.fsmonitor=false", "-C", root};
+  argv.insert(argv.end(), words.begin(), words.end());
+  return argv;
+}
+
+// A program on a large tree, beside itself on the share's own directory. It has run there once.
+SetUp<Row> program_row(const Plan& plan, const Side& side, std::string name,
+                       const std::function<Words(const std::string& root)>& words) {
+  const std::string log = plan.directory + "/programs.log";
+  TRY_OK(run(words(side.larder.path()), log));
+  TRY(const ctl::Figures before, side.larder.figures());
   TRY(const Comparison rates,
       compare(
           std::min(plan.rounds, 3u),
-          [&](unsigned) { return rate_of_program(status_of(larder.path()), log); },
-          [&](unsigned) { return rate_of_program(status_of(share), log); }));
-  TRY(const Work work, work_since(larder, before));
-  outcome.rows.push_back({"git_status", "runs/s", "local files", 1, rates, work});
-  outcome.marks.push_back({"git_status_time", 1 / rates.ratio.median, Mark::Bound::kAtMost, 1.5});
+          [&](unsigned) { return rate_of_program(words(side.larder.path()), log); },
+          [&](unsigned) { return rate_of_program(words(side.yardstick), log); }));
+  TRY(const Work work, work_since(side.larder, before));
+  return Row{std::move(name), "runs/s", side.yardstick_name, 1, rates, work};
+}
 
-  const auto find = [](const std::string& root) {
-    return std::vector<std::string>{"find", root, "-name", ".git", "-prune", "-o", "-ls"};
-  };
-  TRY_OK(run(find(larder.path()), log));
-  TRY(const ctl::Figures before_find, larder.figures());
-  TRY(const Comparison walks,
-      compare(
-          std::min(plan.rounds, 3u),
-          [&](unsigned) { return rate_of_program(find(larder.path()), log); },
-          [&](unsigned) { return rate_of_program(find(share), log); }));
-  TRY(const Work walking, work_since(larder, before_find));
-  outcome.rows.push_back({"find_ls", "runs/s", "local files", 1, walks, walking});
+// `git status` and `find -ls` of a large tree, the second time within the time-outs.
+SetUp<std::monostate> large_tree(const Plan& plan, const std::string& share, Outcome& outcome) {
+  const std::string log = plan.directory + "/git.log";
+  TRY_OK(run(git(share, {"init", "-q"}), log));
+  TRY_OK(run(git(share, {"add", "-A"}), log));
+  TRY(const Mounted larder, mount_larder(plan.programs, plan.directory, "tree", share, kTtl));
+  const Side local{larder, "local files", share};
+  TRY(Row status, program_row(plan, local, "git_status", [](const std::string& root) {
+        return git(root, {"status", "--porcelain"});
+      }));
   outcome.marks.push_back(
-      {"find_ls_share_calls", static_cast<double>(walking.share_calls), Mark::Bound::kAtMost, 0});
+      {"git_status_time", 1 / status.rates.ratio.median, Mark::Bound::kAtMost, 1.5});
+  outcome.rows.push_back(std::move(status));
+  TRY(Row find, program_row(plan, local, "find_ls", [](const std::string& root) {
+        return Words{"find", root, "-name", ".git", "-prune", "-o", "-ls"};
+      }));
+  outcome.marks.push_back(
+      {"find_ls_share_calls", static_cast<double>(find.work.share_calls), Mark::Bound::kAtMost, 0});
+  outcome.rows.push_back(std::move(find));
   return std::monostate{};
 }
 

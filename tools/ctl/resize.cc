@@ -35,26 +35,29 @@ SetUp<std::string> clear(const Request& request) {
   return answer.value("line", "") + "\n";
 }
 
-void add(CLI::App& app, const char* name, const char* description,
-         SetUp<std::string> (*run)(const Request&), bool with_size, Change& chosen) {
-  auto request = std::make_shared<Request>();
+using Requested = std::shared_ptr<Request>;
+
+// What is common to both; the caller adds what is its own.
+CLI::App* add(CLI::App& app, const char* name, const char* description, const Requested& request,
+              SetUp<std::string> (*run)(const Request&), Change& chosen) {
   CLI::App* sub = app.add_subcommand(name, description);
   sub->add_option("MOUNTPOINT", request->mountpoint, "where larder is mounted")->required();
-  if (with_size) {
-    sub->add_option("SIZE", request->size, "how large the store may be from now on, such as 20G")
-        ->required();
-  }
   sub->add_option("--tag", request->tag, "which cache, where there are several");
   sub->add_option("--control", request->directory, "the mount's control=NAME")
       ->capture_default_str();
   sub->callback([&chosen, request, run] { chosen = [request, run] { return run(*request); }; });
+  return sub;
 }
 
 }  // namespace
 
 void add_resize(CLI::App& app, Change& chosen) {
-  add(app, "resize", "Lets the store of a running mount grow or shrink.", resize, true, chosen);
-  add(app, "clear", "Empties the store of a running mount; readers go on.", clear, false, chosen);
+  const auto request = std::make_shared<Request>();
+  add(app, "resize", "Lets the store of a running mount grow or shrink.", request, resize, chosen)
+      ->add_option("SIZE", request->size, "how large the store may be from now on, such as 20G")
+      ->required();
+  add(app, "clear", "Empties the store of a running mount; readers go on.",
+      std::make_shared<Request>(), clear, chosen);
 }
 
 }  // namespace larder::ctl
