@@ -121,7 +121,8 @@ void Fifo::for_each(absl::FunctionRef<void(Whose)> visit) const {
 }
 
 void Fifo::expect(std::uint64_t oldest, std::uint64_t next) {
-  if (next < oldest || next - oldest > Extent::kTickets - 8 * kChunk) return;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 62;  // more are never given out
+  if (next > kMost || next < oldest || next - oldest > Extent::kTickets - 8 * kChunk) return;
   base_ = oldest / kChunk;
   tail_ = next;
   chunks_.resize((next + kChunk - 1) / kChunk - base_);
