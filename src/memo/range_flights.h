@@ -48,7 +48,8 @@ class Flight : public boost::intrusive_ref_counter<Flight> {
 
   // Constant once landed.
   std::shared_ptr<const AlignedBuffer> bytes;  // from range.first on; null after an error
-  ByteCount valid{};                           // how many of them
+  ByteCount valid{};                           // how many of them; zeros behind
+  bool ends = false;                           // so does the file, sooner than was thought
   Error error;                                 // when bytes is null
 };
 using FlightRef = boost::intrusive_ptr<Flight>;

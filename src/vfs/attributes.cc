@@ -21,13 +21,23 @@ void Vfs::answer_attributes(const Inode& inode, Reply reply) {
   reply.attributes(inode.inode_number, attributes, ttl_ns);
 }
 
-// By an open file where there is one: right also when the name is gone, or another file's.
+Target Vfs::target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const {
+  std::vector<std::string> paths;
+  if (&inode != root_.get()) paths = names_.paths_of(inode);
+  Target target{.path = paths.empty() ? std::string() : std::move(paths.front()),
+                .file = std::move(file),
+                .id = inode.file_id,
+                .type_bits = inode.type_bits};
+  for (std::size_t i = 1; i < paths.size(); ++i) target.other_paths.push_back(std::move(paths[i]));
+  return target;
+}
+
 Result<Target> Vfs::target_of(const Inode& inode) const {
-  Target target{{}, inode.open_file(OpenFiles::Use::kAny)};
-  Result<std::string> path = names_.path_of(inode);
-  if (!path && !target.file) target.file = inode.any_open_file(OpenFiles::Use::kAny);
-  if (!path && !target.file) return fail(path.error());
-  target.path = std::move(path).value_or("");
+  Target target = target_by(inode, inode.open_file(OpenFiles::Use::kAny));
+  const bool has_name = !target.path.empty() || &inode == root_.get();
+  if (has_name || target.file) return target;
+  target.file = inode.any_open_file(OpenFiles::Use::kAny);
+  if (!target.file) return fail(ErrorCode::kShareStale);
   return target;
 }
 
@@ -119,18 +129,21 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   }
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
-  const std::uint64_t ticket = change.size ? begin_truncate(*inode, *change.size) : 0;
+  const Cut cut = change.size ? begin_truncate(*inode, *change.size, ask()) : Cut{};
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
       CallKind::kNames, until_answered(as),
       [target = std::move(*target), change = AttributeChange(change)](Netfs& netfs) {
-        return netfs.set_attributes(target.path, target.file.get(), change);
+        return target.ask(netfs, [&](const Target& by) {
+          return netfs.set_attributes(by.path, by.file.get(), change);
+        });
       },
-      [this, inode, change = AttributeChange(change), ticket,
+      [this, inode, change = AttributeChange(change), cut,
        reply = std::move(reply)](Result<Attributes> result) mutable {
-        if (change.size) truncated(*inode, *change.size, ticket, result);
+        const bool is_other = result && !still_is(*inode, *result);
+        if (change.size) is_other ? not_truncated(*inode, cut) : truncated(*inode, cut, result);
         if (!result) return reply.error(lost_path(*inode, result.error()));
-        if (!still_is(*inode, *result)) return reply.error({ErrorCode::kShareStale});
+        if (is_other) return reply.error({ErrorCode::kShareStale});
         if (!change.size) adopt(*inode, *result, change);
         answer_attributes(*inode, std::move(reply));
       });
@@ -228,7 +241,8 @@ void Vfs::recall(TextCache& cache, std::string_view kind, std::string_view name,
   parts_.share.call<Text>(
       CallKind::kNames, asking(inode, cache.peek(key).has_value(), as),
       [target = std::move(*target), work = std::move(work), now](Netfs& netfs) -> Result<Text> {
-        Result<std::string> text = work(netfs, target);
+        Result<std::string> text =
+            target.ask(netfs, [&](const Target& by) { return work(netfs, by); });
         if (text) return Text{std::move(*text), 0, now};
         const Error error = text.error();
         // That there is none, or can be none, is an answer.

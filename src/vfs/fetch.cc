@@ -126,19 +126,16 @@ void Vfs::launch(Handle& handle, Launch launch) {
   const auto bytes = fetch_buffer(to_bytes(flight->range.count).value());
   // A handle that was opened without asking the share gets its file at the first miss.
   const std::shared_ptr<FileSlot> slot = handle.slot_to_read();
-  std::vector<std::string> paths = names_.paths_of(*inode);
-  std::shared_ptr<NetfsFile> file = file_to_read(*inode, *slot, !paths.empty());
+  Target target = target_by(*inode, nullptr);
+  target.file = file_to_read(*inode, *slot, !target.path.empty());
   const bool immutable = parts_.policy.resolve(*inode).coherency == Coherency::kImmutable;
   const After after = immutable ? After::kTrusted : After::kAsked;
   const Nanoseconds began_share_ns = share_clock_.now_ns();
   parts_.share.call<Fetched>(
       CallKind::kData, {.as = handle.as},
-      [paths = std::move(paths), file = std::move(file), bytes, expected,
-       offset = to_bytes(flight->range.first), id = inode->file_id,
-       after](Netfs& netfs) mutable -> Result<Fetched> {
-        if (!file) {
-          TRY(file, opened_now(netfs, paths, id));
-        }
+      [target = std::move(target), bytes, expected, offset = to_bytes(flight->range.first),
+       after](Netfs& netfs) -> Result<Fetched> {
+        TRY(auto file, target.opened(netfs));
         return fetch(netfs, std::move(file), offset, bytes->span().first(expected.value()), after);
       },
       [this, inode, flight, bytes, expected, began_share_ns, slot](Result<Fetched> result) {
@@ -197,6 +194,7 @@ void Vfs::landed(Inode& inode, const memo::FlightRef& flight,
       if (current) {
         counters_.flight_bytes.add(result->count.value());
         if (is_racy(after, began_share_ns)) fetched_fresh_locked(inode, *flight);
+        flight->ends = result->count != expected;
         waiters = inode.flights.land(*flight, bytes, result->count);
         fill_it = flight->keep && result->count == expected;
       } else {

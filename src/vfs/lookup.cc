@@ -95,9 +95,8 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
 // What the share said of a path of `inode`: is it still that file? If not, its names are looked up
 // anew; the kernel does so by itself when it is told ESTALE.
 bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
-  const auto id = file_id_of(attributes, parts_.share.traits());
-  const bool same_type = (attributes.mode & 0170000) == inode.type_bits;
-  if (same_type && (!id || *id == inode.file_id)) return true;
+  const Target target{.path = {}, .id = inode.file_id, .type_bits = inode.type_bits};
+  if (target.is(attributes, parts_.share.traits())) return true;
   names_.distrust(inode);
   return false;
 }
@@ -108,16 +107,10 @@ void Vfs::has_name(Inode& inode) {
   inode.unlinked = false;
 }
 
-bool Vfs::is_nowhere(const Error& error) {
-  return error.code == ErrorCode::kShareStale ||
-         (error.code == ErrorCode::kShareAnswer &&
-          (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR));
-}
-
 // A path of `inode` that leads nowhere says that one name of it is gone, not that it is: told
 // ESTALE, the kernel looks its own name up anew, and that may be another one.
 Error Vfs::lost_path(Inode& inode, const Error& error) {
-  if (!is_nowhere(error)) return error;
+  if (!leads_nowhere(error)) return error;
   names_.distrust(inode);
   return {ErrorCode::kShareStale};
 }

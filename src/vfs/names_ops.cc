@@ -151,8 +151,9 @@ bool Vfs::must_keep_file(const InodeRef& inode) const {
 
 // On a share thread. Null where it cannot be opened, or is another file by now.
 std::shared_ptr<NetfsFile> Vfs::keep_file(Netfs& netfs, const std::string& path,
-                                          const InodeRef& inode) {
-  const auto file = opened_now(netfs, path, nullptr, inode->file_id);
+                                          const Inode& inode) {
+  const auto file =
+      Target{.path = path, .id = inode.file_id, .type_bits = inode.type_bits}.opened(netfs);
   return file ? *file : nullptr;
 }
 
@@ -175,7 +176,7 @@ void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove rem
       CallKind::kNames, until_answered(as),
       [path = std::move(*path), remove, known,
        keep = must_keep_file(known)](Netfs& netfs) -> Result<Kept> {
-        Kept kept = keep ? keep_file(netfs, path, known) : nullptr;
+        Kept kept = keep ? keep_file(netfs, path, *known) : nullptr;
         TRY_OK(remove(netfs, path));
         return kept;
       },
@@ -221,7 +222,7 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
       [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced,
        keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
         Renamed answer;
-        if (keep) answer.kept = keep_file(netfs, to_path, replaced);
+        if (keep) answer.kept = keep_file(netfs, to_path, *replaced);
         TRY_OK(netfs.rename(from_path, to_path, flags));
         // A rename moves the file's ctime: the same content under a new identity.
         answer.now = netfs.stat(to_path, Freshness::kServer).value_or(Attributes{});

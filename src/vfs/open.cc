@@ -40,27 +40,6 @@ int Vfs::flags_for_share(int flags) const {
   return (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
 }
 
-Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs, const std::string& path,
-                                                   std::shared_ptr<NetfsFile> file,
-                                                   const FileId& id) {
-  if (file) return file;
-  TRY(OpenedFile opened, netfs.open(path, O_RDONLY, 0));
-  const auto found = file_id_of(opened.attributes, netfs.traits());
-  if (found && *found != id) return fail(ErrorCode::kShareStale);
-  return std::move(opened.file);
-}
-
-// A file is found by any of its names: some may be gone, or another file's.
-Result<std::shared_ptr<NetfsFile>> Vfs::opened_now(Netfs& netfs,
-                                                   const std::vector<std::string>& paths,
-                                                   const FileId& id) {
-  for (const std::string& path : paths) {
-    auto file = opened_now(netfs, path, nullptr, id);
-    if (file || !is_nowhere(file.error())) return file;
-  }
-  return fail(ErrorCode::kShareStale);
-}
-
 // Truncating takes set-user-ID and set-group-ID away, unless root does it. Where larder is root
 // and the caller is not, the share does not know.
 Result<OpenedFile> Vfs::open_for(Netfs& netfs, const std::string& path, int flags, Caller caller) {
@@ -86,70 +65,75 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   const InodeRef inode = inode_of(node);
   if (may_open_unasked(*inode, flags)) {
     counters_.opens_unasked.add();
-    return opened(*inode, flags, nullptr, std::move(reply), nullptr);
+    return opened(*inode, {flags}, nullptr, std::move(reply), nullptr);
   }
   Result<std::string> path = names_.path_of(*inode);
   if (!path) return reply.error(path.error());
   const CredentialsRef as = caller_of(reply);
-  if (!((flags & O_TRUNC) != 0 ? park(reply) : park_question(reply))) return;
-  const Asked asked = ask();
-  const bool fallback = (flags & O_ACCMODE) == O_RDONLY && (flags & O_TRUNC) == 0;
+  const bool cuts = (flags & O_TRUNC) != 0;
+  if (!(cuts ? park(reply) : park_question(reply))) return;
+  Opening opening{flags, ask()};
+  if (cuts) opening.cut = begin_truncate(*inode, 0, opening.asked);
   parts_.share.call<OpenedFile>(
-      CallKind::kNames, asking(*inode, fallback, as),
+      CallKind::kNames, cuts ? until_answered(as) : asking(*inode, opening.may_fall_back(), as),
       [path = std::move(*path), flags, caller](Netfs& netfs) {
         return open_for(netfs, path, flags, caller);
       },
-      [this, inode, asked, flags, fallback,
-       reply = std::move(reply)](Result<OpenedFile> result) mutable {
-        share_opened(*inode, asked, flags, fallback, std::move(result), std::move(reply));
+      [this, inode, opening, reply = std::move(reply)](Result<OpenedFile> result) mutable {
+        share_opened(*inode, opening, std::move(result), std::move(reply));
       });
 }
 
-void Vfs::share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
-                       Result<OpenedFile> result, Reply reply) {
+void Vfs::share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> result,
+                       Reply reply) {
   if (!reply.stay()) return;
   if (!result) {
+    if (opening.cut) truncated(inode, *opening.cut, fail(result.error()));
     const Error error = lost_path(inode, result.error());
-    if (!fallback || !unreachable(error) || !may_serve_unasked(inode)) return reply.error(error);
+    if (!opening.may_fall_back() || !unreachable(error) || !may_serve_unasked(inode))
+      return reply.error(error);
     // The share turned slow while we waited: the version that was current is served on.
     counters_.opens_unasked.add();
-    return opened(inode, flags, nullptr, std::move(reply), nullptr);
+    return opened(inode, opening, nullptr, std::move(reply), nullptr);
   }
-  if (!still_is(inode, result->attributes)) return reply.error({ErrorCode::kShareStale});
-  hold_to_share(InodeRef(&inode), flags, std::move(*result), asked, 1,
-                [this, inode = InodeRef(&inode), flags,
+  if (!still_is(inode, result->attributes)) {
+    if (opening.cut) not_truncated(inode, *opening.cut);
+    return reply.error({ErrorCode::kShareStale});
+  }
+  hold_to_share(InodeRef(&inode), opening, std::move(*result), 1,
+                [this, inode = InodeRef(&inode), opening,
                  reply = std::move(reply)](Result<OpenedFile> share) mutable {
                   if (!share) return reply.error(share.error());
-                  opened(*inode, flags, &*share, std::move(reply), nullptr);
+                  opened(*inode, opening, &*share, std::move(reply), nullptr);
                 });
 }
 
 // An open shows what the share showed it. Where a change of our own came in between, that is of
 // before, so the file that it opened is asked once more; who changes it all the time is not waited
 // for.
-void Vfs::hold_to_share(const InodeRef& inode, int flags, OpenedFile share, const Asked& asked,
+void Vfs::hold_to_share(const InodeRef& inode, const Opening& opening, OpenedFile share,
                         unsigned attempts, ThenOpened then) {
   // What an open left of it is told by truncated().
-  if ((flags & O_TRUNC) != 0) return then(std::move(share));
-  if (validate(*inode, share.attributes, asked) || attempts == kAttemptsMax)
+  if (opening.cut) return then(std::move(share));
+  if (validate(*inode, share.attributes, opening.asked) || attempts == kAttemptsMax)
     return then(std::move(share));
-  const Asked again = ask();
+  const Opening again{opening.flags, ask()};
   parts_.share.call<Attributes>(
       CallKind::kNames, {},
       [file = share.file](Netfs& netfs) { return netfs.stat(*file, Freshness::kServer); },
-      [this, inode, flags, share, again, attempts,
+      [this, inode, share, again, attempts,
        then = std::move(then)](Result<Attributes> now) mutable {
         if (!now) return then(fail(now.error()));
         share.attributes = *now;
-        hold_to_share(inode, flags, std::move(share), again, attempts + 1, std::move(then));
+        hold_to_share(inode, again, std::move(share), attempts + 1, std::move(then));
       });
 }
 
 // The open has succeeded: `share` is what the share opened, null where it was not asked; `created`
 // is there where it came from a create.
-void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
+void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, Reply reply,
                  const Entry* created) {
-  HandleRef handle(new Handle(InodeRef(&inode), flags, caller_of(reply)));
+  HandleRef handle(new Handle(InodeRef(&inode), opening.flags, caller_of(reply)));
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
   if (share) handle->slot->set(share->file);
@@ -170,8 +154,7 @@ void Vfs::opened(Inode& inode, int flags, const OpenedFile* share, Reply reply,
     inode.kernel_generation = generation;
     if (handle->writable()) begin_write_session_locked(inode);
   }
-  if (share && (flags & O_TRUNC) != 0 && inode.is_regular())
-    truncated(inode, 0, begin_truncate(inode, 0), share->attributes);
+  if (share && opening.cut) truncated(inode, *opening.cut, share->attributes);
   counters_.handles.add();
   handle.detach();  // the kernel's, until RELEASE
   // Close-to-open holds for the size too, and an open does not tell it: the kernel must ask.
@@ -207,12 +190,14 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
         // It may have been there before: then this is an open like any other.
         const InodeRef inode = install(*directory, name, result->attributes, asked);
         const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
-        hold_to_share(inode, flags, std::move(*result), asked, 1,
-                      [this, inode, flags, until,
+        Opening opening{flags, asked};
+        if ((flags & O_TRUNC) != 0) opening.cut = begin_truncate(*inode, 0, asked);
+        hold_to_share(inode, opening, std::move(*result), 1,
+                      [this, inode, opening, until,
                        reply = std::move(reply)](Result<OpenedFile> share) mutable {
                         if (!share) return reply.error(share.error());
                         const Entry entry = entry_of(*inode, until);
-                        opened(*inode, flags, &*share, std::move(reply), &entry);
+                        opened(*inode, opening, &*share, std::move(reply), &entry);
                       });
       });
 }

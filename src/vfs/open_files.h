@@ -24,16 +24,6 @@
 
 namespace larder {
 
-// How the share is asked about an inode.
-struct Target {
-  std::string path;                 // "" where its last name is gone (or it is the root)
-  std::shared_ptr<NetfsFile> file;  // null: by path
-
-  Result<Attributes> stat(Netfs& netfs) const {
-    return file ? netfs.stat(*file, Freshness::kServer) : netfs.stat(path, Freshness::kServer);
-  }
-};
-
 // The descriptor through which one owner locks (locks.cc).
 struct LockFile {
   LockOwner owner;

@@ -52,21 +52,26 @@ struct ParkedRead : memo::Flight::Waiter {
                                    to_bytes(range.count).value());
   }
 
-  // Copies what flights brought. True when that was all.
+  // Copies what flights brought, and ends the read where they show the file to end. True when that
+  // was all.
   bool copy_from_flights() {
     std::uint64_t covered = 0;
     for (const memo::FlightRef& flight : flights) {
       const PageRange range = intersect(flight->range, pages);
       const std::uint64_t from = to_bytes(range.first - flight->range.first).value();
-      const std::uint64_t valid =
-          flight->valid.value() > from
-              ? std::min(flight->valid.value() - from, to_bytes(range.count).value())
-              : 0;
-      std::memcpy(payload_of(range).data(), flight->bytes->data() + from, valid);
-      copied_bytes += valid;
+      // Zeros behind the last byte too: the file may have grown since by a write further on.
+      const std::uint64_t size = to_bytes(range.count).value();
+      std::memcpy(payload_of(range).data(), flight->bytes->data() + from, size);
+      copied_bytes += size;
       covered += range.count.value();
+      if (flight->ends) end_at(to_bytes(flight->range.first).value() + flight->valid.value());
     }
     return covered == pages.count.value();
+  }
+
+  void end_at(std::uint64_t end) {
+    const std::uint64_t left = end > offset.value() ? end - offset.value() : 0;
+    count = ByteCount{std::min(count.value(), left)};
   }
 
   // The runs of this read's pages that no flight covers; flights are in order and do not overlap.

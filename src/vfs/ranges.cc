@@ -37,6 +37,7 @@ void Vfs::rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
   inode.last_change = ++changes_;
   inode.session.wrote = true;
   inode.session.own_mtime_ns.reset();
+  inode.session.answer_range(range.ticket);
   inode.flights.taint(range.pages);
   if (result) {
     const std::uint64_t size = alone ? result->size : std::max(inode.attributes.size, end);
@@ -103,9 +104,8 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
   if (!park(reply)) return;
   parts_.share.call<ByteOffset>(
       CallKind::kNames, {.as = handle.as},
-      [target = std::move(*target), file_id = inode->file_id, offset,
-       whence](Netfs& netfs) mutable -> Result<ByteOffset> {
-        TRY(const auto file, opened_now(netfs, target.path, std::move(target.file), file_id));
+      [target = std::move(*target), offset, whence](Netfs& netfs) -> Result<ByteOffset> {
+        TRY(const auto file, target.opened(netfs));
         return netfs.seek(*file, offset, whence);
       },
       [inode, state, question, now, reply = std::move(reply)](Result<ByteOffset> result) mutable {
@@ -148,9 +148,9 @@ void Vfs::copy_range(const FilePlace& from, const FilePlace& to, ByteCount lengt
   };
   parts_.share.call<Copied>(
       CallKind::kData, until_answered(target.as),
-      [out_of = std::move(*out_of), file_id = source_inode->file_id, into, from = from.offset,
-       to = to.offset, asked](Netfs& netfs) mutable -> Result<Copied> {
-        TRY(const auto file, opened_now(netfs, out_of.path, std::move(out_of.file), file_id));
+      [out_of = std::move(*out_of), into, from = from.offset, to = to.offset,
+       asked](Netfs& netfs) -> Result<Copied> {
+        TRY(const auto file, out_of.opened(netfs));
         TRY(const ByteCount count, netfs.copy(*file, from, *into, to, asked));
         TRY(const Attributes after, netfs.stat(*into, Freshness::kServer));
         return Copied{count, after};

@@ -296,21 +296,16 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
   counters_.uncached_reads.add();
   Inode& inode = read->inode();
   const auto buffer = std::make_shared<AlignedBuffer>(read->asked_count.value());
-  std::vector<std::string> paths = names_.paths_of(inode);
+  Target target = target_by(inode, nullptr);
+  target.file = file_to_read(inode, *read->handle.slot_to_read(), !target.path.empty());
   const ByteOffset offset = read->asked_offset;
   const ByteCount count = read->asked_count;
-  std::shared_ptr<NetfsFile> file =
-      file_to_read(inode, *read->handle.slot_to_read(), !paths.empty());
   const CredentialsRef as = read->handle.as;
   parts_.share.call<ByteCount>(
       CallKind::kData, {.as = as},
-      [paths = std::move(paths), id = inode.file_id, file, buffer, offset,
-       count](Netfs& netfs) -> Result<ByteCount> {
-        std::shared_ptr<NetfsFile> opened = file;
-        if (!opened) {
-          TRY(opened, opened_now(netfs, paths, id));
-        }
-        return netfs.read(*opened, offset, buffer->span().first(count.value()));
+      [target = std::move(target), buffer, offset, count](Netfs& netfs) -> Result<ByteCount> {
+        TRY(const auto file, target.opened(netfs));
+        return netfs.read(*file, offset, buffer->span().first(count.value()));
       },
       [this, buffer, read = std::move(read)](Result<ByteCount> result) mutable {
         if (!result) return read->reply.error(result.error());

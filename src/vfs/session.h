@@ -24,6 +24,10 @@ namespace larder {
 struct WrittenRange {
   PageRange pages;
   std::uint64_t ticket = 0;
+  bool answered = false;  // by the share
+  // Another change of these pages was on the share at the same time, and only the share knows in
+  // which order they came: what they hold is not known here.
+  bool crossed = false;
 };
 
 struct Session {
@@ -51,8 +55,22 @@ struct Session {
     return false;
   }
   std::uint64_t begin_range(PageRange pages) {
-    written.push_back({pages, ++last_ticket});
+    WrittenRange begun_range{.pages = pages, .ticket = ++last_ticket};
+    for (WrittenRange& other : written) {
+      if (other.answered || intersect(other.pages, pages).empty()) continue;
+      other.crossed = begun_range.crossed = true;
+    }
+    written.push_back(begun_range);
     return last_ticket;
+  }
+  // The share has answered. Whether another change crossed it.
+  bool answer_range(std::uint64_t ticket) {
+    for (WrittenRange& range : written) {
+      if (range.ticket != ticket) continue;
+      range.answered = true;
+      return range.crossed;
+    }
+    return true;
   }
   void end_range(std::uint64_t ticket) {
     std::erase_if(written, [&](const WrittenRange& range) { return range.ticket == ticket; });

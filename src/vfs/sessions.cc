@@ -72,7 +72,7 @@ void Vfs::last_writer_gone(const InodeRef& inode, const std::shared_ptr<NetfsFil
                            bool speaks_for_it) {
   if (!file) return settle_session(*inode, fail(ErrorCode::kShareStale), {});
   const Result<Target> by_name = speaks_for_it ? fail(ErrorCode::kShareStale) : target_of(*inode);
-  ask_to_settle(inode, by_name.value_or(Target{{}, file}));
+  ask_to_settle(inode, by_name.value_or(target_by(*inode, file)));
 }
 
 void Vfs::ask_to_settle(const InodeRef& inode, Target target) {

@@ -51,6 +51,7 @@
 #include "vfs/memos.h"
 #include "vfs/names.h"
 #include "vfs/share_clock.h"
+#include "vfs/target.h"
 
 namespace larder {
 
@@ -203,7 +204,6 @@ class Vfs final : public Filesystem {
   bool park_question(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
   static void has_name(Inode& inode);
-  static bool is_nowhere(const Error& error);
   Error lost_path(Inode& inode, const Error& error);
   void forget_given(Inode& directory, std::string_view name);
   bool still_is(Inode& inode, const Attributes& attributes);
@@ -256,6 +256,7 @@ class Vfs final : public Filesystem {
               Reply reply, Work work, Answer answer);
   static bool was_removed(Inode& inode);
   void change_removed(Inode& inode, const AttributeChange& change);
+  Target target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const;
   Result<Target> target_of(const Inode& inode) const;
   // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
@@ -295,7 +296,7 @@ class Vfs final : public Filesystem {
   static void keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file);
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
-                                              const InodeRef& inode);
+                                              const Inode& inode);
   cache::IndexPlace names_object(Inode& directory);
   static Result<Attributes> hand_over(Netfs& netfs, const std::string& path, NetfsFile* file,
                                       const Attributes& made, const std::optional<NewOwner>& owner);
@@ -331,24 +332,30 @@ class Vfs final : public Filesystem {
   void took_a_name(Nanoseconds took_ns);
   void answer_listing(Listing& listing);
 
+  struct Cut {  // a truncate that is under way (write.cc)
+    std::uint64_t size = 0;
+    std::uint64_t ticket = 0;  // of its range
+    Asked asked{};
+  };
+
   // -- open.cc
   int flags_for_share(int flags) const;
   bool may_open_unasked(const Inode& inode, int flags) const;
-  // `file`, or where it is null what `path` is now, opened for reading. kShareStale: another file.
-  static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs, const std::string& path,
-                                                       std::shared_ptr<NetfsFile> file,
-                                                       const FileId& id);
-  static Result<std::shared_ptr<NetfsFile>> opened_now(Netfs& netfs,
-                                                       const std::vector<std::string>& paths,
-                                                       const FileId& id);
   static Result<OpenedFile> open_for(Netfs& netfs, const std::string& path, int flags,
                                      Caller caller);
-  void share_opened(Inode& inode, const Asked& asked, int flags, bool fallback,
-                    Result<OpenedFile> result, Reply reply);
+  struct Opening {
+    int flags = 0;
+    Asked asked{};
+    std::optional<Cut> cut = std::nullopt;  // O_TRUNC
+    // What is known will do where the share cannot be asked.
+    bool may_fall_back() const { return (flags & O_ACCMODE) == O_RDONLY && !cut; }
+  };
+  void share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> result, Reply reply);
   using ThenOpened = absl::AnyInvocable<void(Result<OpenedFile>)>;
-  void hold_to_share(const InodeRef& inode, int flags, OpenedFile share, const Asked& asked,
+  void hold_to_share(const InodeRef& inode, const Opening& opening, OpenedFile share,
                      unsigned attempts, ThenOpened then);
-  void opened(Inode& inode, int flags, const OpenedFile* share, Reply reply, const Entry* created);
+  void opened(Inode& inode, const Opening& opening, const OpenedFile* share, Reply reply,
+              const Entry* created);
   static Handle& handle_of(HandleId id) { return *reinterpret_cast<Handle*>(id.value()); }
 
   // -- read.cc
@@ -456,9 +463,9 @@ class Vfs final : public Filesystem {
   void resume_lock(const LockWait* paused);
 
   // -- write.cc, sessions.cc
-  std::uint64_t begin_truncate(Inode& inode, std::uint64_t size);
-  void truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
-                 const Result<Attributes>& result);
+  Cut begin_truncate(Inode& inode, std::uint64_t size, const Asked& asked);
+  void truncated(Inode& inode, const Cut& cut, const Result<Attributes>& result);
+  static void not_truncated(Inode& inode, const Cut& cut);
   void begin_write_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void fetched_fresh_locked(Inode& inode, memo::Flight& flight) REQUIRES(inode.mutex);
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
@@ -516,7 +523,7 @@ void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
   parts_.share.call<T>(
       CallKind::kNames, {.as = std::move(as)},
       [target = std::move(*target), work = std::move(work)](Netfs& netfs) mutable {
-        return Result<T>(work(netfs, target));
+        return target.ask(netfs, [&](const Target& by) { return Result<T>(work(netfs, by)); });
       },
       [this, inode = InodeRef(&inode), reply = std::move(reply),
        answer = std::move(answer)](Result<T> result) mutable {

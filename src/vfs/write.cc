@@ -83,6 +83,7 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
     inode.last_change = ++changes_;
     inode.session.wrote = true;
     inode.session.own_mtime_ns.reset();
+    const bool crossed = inode.session.answer_range(ticket);
     PageRange pages = pages_touching(offset, ByteCount{data.size()});
     if (result) {
       inode.attributes.size = std::max(inode.attributes.size, end);
@@ -106,7 +107,8 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
     auto job = std::make_unique<WrittenJob>(*this, inode, pages, ticket);
     const PageRange whole = whole_pages(offset, ByteCount{data.size()}, inode.attributes.size);
     const bool room = copies_in_flight_bytes_.load() < kCopiesMaxBytes;
-    if (result && !elsewhere && !whole.empty() && inode.cookie && inode.session.begun && room) {
+    if (result && !elsewhere && !crossed && !whole.empty() && inode.cookie && inode.session.begun &&
+        room) {
       // A copy: the request's own buffer goes back to the kernel with the answer.
       auto copy = std::make_shared<AlignedBuffer>(to_bytes(whole.count).value());
       const std::size_t skip = to_bytes(whole.first).value() - offset.value();
@@ -126,17 +128,25 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
 
 // -- truncating
 
-std::uint64_t Vfs::begin_truncate(Inode& inode, std::uint64_t size) {
+Vfs::Cut Vfs::begin_truncate(Inode& inode, std::uint64_t size, const Asked& asked) {
   MutexLock lock(inode.mutex);
   const PageRange pages = pages_from(size);
   inode.flights.taint(pages);
-  return inode.session.begin_range(pages);
+  return {size, inode.session.begin_range(pages), asked};
 }
 
-void Vfs::truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
-                    const Result<Attributes>& result) {
+// The share refused, or it was another file that it cut.
+void Vfs::not_truncated(Inode& inode, const Cut& cut) {
   MutexLock lock(inode.mutex);
+  inode.session.end_range(cut.ticket);
+}
+
+void Vfs::truncated(Inode& inode, const Cut& cut, const Result<Attributes>& result) {
+  const auto [size, ticket, asked] = cut;
+  MutexLock lock(inode.mutex);
+  const bool overtaken = inode.last_change > asked.last_change;
   inode.last_change = ++changes_;
+  inode.session.answer_range(ticket);
   const std::uint64_t before = inode.attributes.size;
   inode.flights.taint(pages_from(std::min(size, before)));
   if (result) {
@@ -144,12 +154,19 @@ void Vfs::truncated(Inode& inode, std::uint64_t size, std::uint64_t ticket,
     inode.attributes_known = true;
     inode.trusted_until_mono_ns = parts_.clock.mono_ns() + attr_trust_ns(inode);
   }
+  if (result && overtaken) {
+    // A write may have come before or behind it: the file ends no later than this, and who wants to
+    // know asks.
+    if (inode.session.kind == Session::Kind::kWrite)
+      inode.attributes.size = std::max(before, result->size);
+    inode.trusted_until_mono_ns = 0;
+  }
   if (!inode.is_regular()) return inode.session.end_range(ticket);
   if (inode.session.kind == Session::Kind::kWrite) {
     inode.session.wrote = true;
     inode.session.own_mtime_ns.reset();
     inode.session.explained = inode.session.explained && result && result->size == size;
-    inode.session.expected_size = size;
+    inode.session.expected_size = overtaken ? inode.attributes.size : size;
   } else if (result) {
     // Nobody has it open for writing: a version of its own, of which nothing is cached yet.
     new_version_locked(inode, identity_of(*result, parts_.share.traits()));

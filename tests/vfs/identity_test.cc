@@ -131,6 +131,39 @@ TEST_CASE("a file that was opened unasked is fetched by whichever name is left")
   world.release(node, opened.open.handle);
 }
 
+TEST_CASE("what a handle that was opened unasked asks about goes by whichever name is left") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("a", "text");
+  world.age();
+  const NodeId node = world.lookup("a").entry.node;
+  for (const char* name : {"b", "c"})
+    REQUIRE(world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, name, std::move(r)); })
+                .ok());
+  const Answer opened = world.open(node);
+  // Paths are made of the newest first.
+  world.share.erase("c");
+  world.share.replace("b", "another");
+  world.age();
+  world.clock.advance(60 * kSecond);
+  const Answer shown = world.stat(node);
+  REQUIRE(shown.ok());
+  CHECK(shown.attributes.size == 4);
+  const auto list = [&] {
+    return world.run([&](Reply r) { world.vfs->list_xattr(node, 1000, std::move(r)); });
+  };
+  CHECK(list().ok());
+  const auto hole = world.run([&](Reply r) {
+    world.vfs->seek(node, opened.open.handle, ByteOffset{0}, SEEK_HOLE, std::move(r));
+  });
+  CHECK(hole.count == 4);
+  SetAttributes change;
+  change.mode = 0600;
+  CHECK(world.run([&](Reply r) { world.vfs->set_attributes(node, change, std::move(r)); }).ok());
+  CHECK((world.share.attributes("a").mode & 07777) == 0600);
+  CHECK((world.share.attributes("b").mode & 07777) == 0644);
+  world.release(node, opened.open.handle);
+}
+
 TEST_CASE("a session that settles late does not bring back what an open has found changed") {
   World world;
   const Answer made = world.create("f");
@@ -146,6 +179,118 @@ TEST_CASE("a session that settles late does not bring back what an open has foun
   CHECK(world.stat(found.entry.node).attributes.size == 6);
   CHECK(world.read(found.entry.node, opened.open.handle, 0, 100).data == "longer");
   world.release(found.entry.node, opened.open.handle);
+}
+
+// -- truncates and writes that overtake each other
+
+namespace {
+
+struct Overtaken {
+  World world;
+  Answer found, writer;
+  Overtaken() {
+    world.share.put("f", std::string(8192, 'a'));
+    world.age();
+    writer = world.find_and_open("f", found, O_RDWR);
+    REQUIRE(writer.ok());
+  }
+  ~Overtaken() { world.release(found.entry.node, writer.open.handle); }
+  Asked start_truncate(std::uint64_t size) {
+    SetAttributes cut;
+    cut.size = size;
+    cut.handle = writer.open.handle;
+    return world.ask(
+        [&](Reply r) { world.vfs->set_attributes(found.entry.node, cut, std::move(r)); });
+  }
+  Asked start_open_truncated() {
+    return world.ask(
+        [&](Reply r) { world.vfs->open(found.entry.node, O_RDWR | O_TRUNC, {}, std::move(r)); });
+  }
+  Asked start_write(std::uint64_t offset) {
+    return world.start_write(found.entry.node, writer.open.handle, offset, bytes);
+  }
+  // The share has answered all; the answers are heard in the opposite order.
+  void hear_last_first() {
+    while (world.answer.run_last()) {
+    }
+    world.settle();
+  }
+  void check_that_all_is_shown() {
+    const auto shown = [&] {
+      return world.read(found.entry.node, writer.open.handle, 0, 1 << 20).data;
+    };
+    CHECK((shown() == world.share.content("f")));
+    CHECK(world.stat(found.entry.node).attributes.size == world.share.content("f").size());
+    // What was cut off comes back as zeros.
+    REQUIRE(world.truncate(found.entry.node, 65536, writer.open.handle).ok());
+    CHECK((shown() == world.share.content("f")));
+    world.release(found.entry.node, writer.open.handle);
+    CHECK((world.cat("f").data == world.share.content("f")));
+    world.age();
+    CHECK((world.cat("f").data == world.share.content("f")));
+    writer = world.find_and_open("f", found, O_RDWR);
+  }
+  const std::string bytes = std::string(8192, 'b');
+};
+
+}  // namespace
+
+TEST_CASE("a truncate whose answer a later write overtook does not hide what was written") {
+  Overtaken run;
+  const Asked cut = run.start_truncate(100);
+  run.world.pool.run_all();
+  const Asked written = run.start_write(4096);
+  run.world.pool.run_all();
+  run.hear_last_first();
+  REQUIRE(cut->ok());
+  REQUIRE(written->ok());
+  run.check_that_all_is_shown();
+}
+
+TEST_CASE("a write whose answer a later truncate overtook does not bring back what was cut off") {
+  Overtaken run;
+  const Asked written = run.start_write(4096);
+  run.world.pool.run_all();
+  const Asked cut = run.start_truncate(100);
+  run.world.pool.run_all();
+  run.hear_last_first();
+  REQUIRE(cut->ok());
+  REQUIRE(written->ok());
+  run.check_that_all_is_shown();
+}
+
+TEST_CASE("an open that truncates and a write may overtake each other") {
+  Overtaken run;
+  Asked opened, written;
+  SECTION("the write comes last, and is heard of first") {
+    opened = run.start_open_truncated();
+    run.world.pool.run_all();
+    written = run.start_write(4096);
+  }
+  SECTION("the open comes last, and is heard of first") {
+    written = run.start_write(4096);
+    run.world.pool.run_all();
+    opened = run.start_open_truncated();
+  }
+  run.world.pool.run_all();
+  run.hear_last_first();
+  REQUIRE(opened->ok());
+  REQUIRE(written->ok());
+  run.world.release(run.found.entry.node, opened->open.handle);
+  run.check_that_all_is_shown();
+}
+
+TEST_CASE("a truncate by a name that is another file's by now says nothing of this one") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("f", "text");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  REQUIRE(world.cat("f").data == "text");
+  const Answer reader = world.open(node);  // the share hears nothing of it
+  world.share.replace("f", "another");
+  CHECK_FALSE(world.truncate(node, 2).ok());
+  CHECK(world.read(node, reader.open.handle, 0, 100).data == "text");
+  world.release(node, reader.open.handle);
 }
 
 // -- where data and holes lie

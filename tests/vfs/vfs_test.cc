@@ -385,6 +385,19 @@ TEST_CASE("a read that falls short is not believed of a file that is being writt
   world.release(found.entry.node, opened.open.handle);
 }
 
+TEST_CASE("a file that ends sooner than was thought is read to its end, and no further") {
+  World world;
+  world.share.put("f", std::string(3 * kPageSize, 'a'));
+  world.age();
+  Answer found;
+  const Answer opened = world.find_and_open("f", found, O_RDWR);
+  REQUIRE(opened.ok());
+  world.share.put("f", "short");
+  CHECK(world.read(found.entry.node, opened.open.handle, 0, 3 * kPageSize).data == "short");
+  CHECK(world.read(found.entry.node, opened.open.handle, kPageSize, kPageSize).data.empty());
+  world.release(found.entry.node, opened.open.handle);
+}
+
 TEST_CASE("a share that is away is not empty, and what is known is served") {
   World world;
   world.share.put("f", pattern(10'000, 1));

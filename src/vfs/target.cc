@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vfs/target.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+namespace larder {
+
+bool leads_nowhere(const Error& error) {
+  return error.code == ErrorCode::kShareStale ||
+         (error.code == ErrorCode::kShareAnswer &&
+          (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR));
+}
+
+bool Target::is(const Attributes& attributes, const Traits& traits) const {
+  const auto shown = file_id_of(attributes, traits);
+  return (attributes.mode & 0170000) == type_bits && (!shown || *shown == id);
+}
+
+Result<Attributes> Target::stat(Netfs& netfs) const {
+  if (file) return netfs.stat(*file, Freshness::kServer);
+  auto by_last = netfs.stat(path, Freshness::kServer);
+  if (by_last ? is(*by_last, netfs.traits()) : !leads_nowhere(by_last.error())) return by_last;
+  for (const std::string& other : other_paths) {
+    auto found = netfs.stat(other, Freshness::kServer);
+    if (found && is(*found, netfs.traits())) return found;
+  }
+  return by_last;
+}
+
+Result<std::shared_ptr<NetfsFile>> Target::opened(Netfs& netfs) const {
+  if (file) return file;
+  const auto open = [&](const std::string& name) -> Result<std::shared_ptr<NetfsFile>> {
+    TRY(OpenedFile found, netfs.open(name, O_RDONLY, 0));
+    if (!is(found.attributes, netfs.traits())) return fail(ErrorCode::kShareStale);
+    return std::move(found.file);
+  };
+  auto by_last = open(path);
+  if (by_last || !leads_nowhere(by_last.error())) return by_last;
+  for (const std::string& other : other_paths) {
+    auto found = open(other);
+    if (found || !leads_nowhere(found.error())) return found;
+  }
+  return fail(ErrorCode::kShareStale);
+}
+
+}  // namespace larder
