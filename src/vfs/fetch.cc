@@ -113,9 +113,11 @@ std::shared_ptr<NetfsFile> Vfs::file_to_read(const Inode& inode, const FileSlot&
 // What a fetch of the version `of` opened serves the handle from here on, if that is still current.
 void Vfs::keep_to_read(Inode& inode, FileSlot& slot, const std::shared_ptr<NetfsFile>& file,
                        std::uint64_t of) {
+  const std::shared_ptr<NetfsFile> own = slot.to_read();
+  std::shared_ptr<NetfsFile> before;  // goes behind the lock
   MutexLock lock(inode.mutex);
-  if (of != inode.generation.load() || slot.to_read() == file) return;
-  slot.set_to_read(file);
+  if (of != inode.generation.load() || own == file) return;
+  before = slot.set_to_read(file);
   if (!inode.open_files.has(file)) inode.open_files.add(file, OpenFiles::Use::kReading);
 }
 

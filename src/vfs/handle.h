@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <larder/credentials.h>
@@ -69,9 +70,10 @@ class FileSlot {
     MutexLock lock(mutex_);
     file_ = file;
   }
-  void set_to_read(const std::shared_ptr<NetfsFile>& file) {
+  // Gives what was there before, which the caller lets go of without a lock.
+  [[nodiscard]] std::shared_ptr<NetfsFile> set_to_read(std::shared_ptr<NetfsFile> file) {
     MutexLock lock(mutex_);
-    (file_ ? to_read_ : file_) = file;
+    return std::exchange(file_ ? to_read_ : file_, std::move(file));
   }
 
  private:

@@ -145,8 +145,10 @@ void Vfs::lost_name(Inode& inode) {
 // name goes.
 bool Vfs::must_keep_file(const InodeRef& inode) const {
   if (!inode || !inode->is_regular()) return false;
+  std::shared_ptr<NetfsFile> open;  // goes behind the lock
   MutexLock lock(inode->mutex);
-  return inode->open_count != 0 && !inode->open_files.find(OpenFiles::Use::kReading);
+  open = inode->open_files.find(OpenFiles::Use::kReading);
+  return inode->open_count != 0 && !open;
 }
 
 // On a share thread. Null where it cannot be opened, or is another file by now.
@@ -158,8 +160,9 @@ std::shared_ptr<NetfsFile> Vfs::keep_file(Netfs& netfs, const std::string& path,
 }
 
 void Vfs::keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file) {
+  std::shared_ptr<NetfsFile> before;  // goes behind the lock
   MutexLock lock(inode.mutex);
-  if (inode.open_count != 0) inode.open_files.keep(file);
+  if (inode.open_count != 0) before = inode.open_files.keep(file);
 }
 
 template <class Remove>

@@ -10,7 +10,9 @@
 // answers fstat(2) by the path. So once the share shows a version that is not ours, what was opened
 // before *is of before*: it speaks for the inode only while there is no other way to ask.
 //
-// Guarded by the inode's lock.
+// Guarded by the inode's lock. A file that goes is closed on a share thread, which takes locks that
+// come before this one: so whatever might hold a file last is handed to the caller, who lets go of
+// it behind the lock.
 #pragma once
 
 #include <larder/filesystem.h>
@@ -49,10 +51,11 @@ class OpenFiles {
   }
   bool has(const std::shared_ptr<NetfsFile>& file) const { return find_one(file) != nullptr; }
   // One is held until the last handle of the inode goes: its last name has gone, and not all of the
-  // handles have a file. `file`: opened for this; null: one that is there serves.
-  void keep(const std::shared_ptr<NetfsFile>& file) {
+  // handles have a file. `file`: opened for this; null: one that is there serves. Gives the one
+  // that was held before.
+  [[nodiscard]] std::shared_ptr<NetfsFile> keep(const std::shared_ptr<NetfsFile>& file) {
     if (file) add(file, Use::kReading);
-    kept_ = find_any(Use::kReading);
+    return std::exchange(kept_, find_any(Use::kReading));
   }
   // The newest for `use` that is not of before; null: there is none.
   std::shared_ptr<NetfsFile> find(Use use) const {
@@ -70,9 +73,13 @@ class OpenFiles {
     Use use = Use::kAny;
     bool of_before = false;
   };
+  // Without holding it.
+  static bool is_same(const std::weak_ptr<NetfsFile>& one, const std::shared_ptr<NetfsFile>& file) {
+    return !one.owner_before(file) && !file.owner_before(one);
+  }
   const One* find_one(const std::shared_ptr<NetfsFile>& file) const {
     const auto at = std::find_if(files_.begin(), files_.end(),
-                                 [&](const One& one) { return one.file.lock() == file; });
+                                 [&](const One& one) { return is_same(one.file, file); });
     return at == files_.end() ? nullptr : &*at;
   }
   template <class Fits>
