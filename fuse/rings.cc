@@ -17,7 +17,9 @@
 namespace larder::fuse {
 namespace {
 
-constexpr unsigned kDepthMost = 8;  // deeper is not faster
+// So many reads of the store are at the disk at once. Untouched entries cost no memory, and the
+// kernel takes the one that was used last.
+constexpr unsigned kDepthMost = 32;
 constexpr unsigned kDepthGood = 4;  // rather smaller payloads than fewer entries
 constexpr std::size_t kPayloadLeast = 64 << 10;
 constexpr unsigned kCompletions = 4096;

@@ -492,7 +492,7 @@ TEST_CASE("the memory is dealt out for 2 and for 128 processors") {
   const auto two = plan_rings(ByteCount{1 << 30}, 2);
   REQUIRE(two);
   CHECK(two->payload_bytes == 1 << 20);
-  CHECK(two->depth == 8);
+  CHECK(two->depth == 32);
   CHECK(two->entries_most > 1000);
   const auto many = plan_rings(ByteCount{1 << 30}, 128);
   REQUIRE(many);

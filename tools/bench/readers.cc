@@ -30,9 +30,10 @@ tl::unexpected<Complaint> failed(const std::string& path, int error) {
 // Drawn beforehand: the measured loop holds nothing but reads.
 std::vector<off_t> places_of(const OpenFile& file, const RandomRead& how, std::size_t job) {
   std::mt19937_64 random(how.seed * 1000 + job);
-  std::uniform_int_distribution<std::uint64_t> block(0, file.size() / how.block - 1);
+  const std::vector<off_t> blocks = file.blocks(how.block);
+  std::uniform_int_distribution<std::size_t> number(0, blocks.size() - 1);
   std::vector<off_t> places(1 << 14);
-  for (off_t& place : places) place = static_cast<off_t>(block(random) * how.block);
+  for (off_t& place : places) place = blocks[number(random)];
   return places;
 }
 
@@ -87,6 +88,30 @@ SetUp<OpenFile> OpenFile::open(const std::string& path, unsigned jobs, Past past
     file.size_ = static_cast<std::uint64_t>(info.st_size);
   }
   return file;
+}
+
+SetUp<std::monostate> OpenFile::skip_zeros(std::size_t block) {
+  AlignedBuffer buffer(1 << 20);
+  written_.clear();
+  for (std::uint64_t at = 0; at < size_; at += buffer.size()) {
+    const ssize_t got = ::pread(fd(0), buffer.data(), buffer.size(), static_cast<off_t>(at));
+    if (got < 0) return failed(path_, errno);
+    const auto bytes = buffer.span().first(static_cast<std::size_t>(got));
+    for (std::size_t in = 0; in + block <= bytes.size(); in += block) {
+      if (std::ranges::any_of(bytes.subspan(in, block),
+                              [](std::byte b) { return b != std::byte{}; }))
+        written_.push_back(static_cast<off_t>(at + in));
+    }
+  }
+  if (written_.empty()) return complain(ErrorCode::kInvalid, path_ + " holds nothing");
+  return std::monostate{};
+}
+
+std::vector<off_t> OpenFile::blocks(std::size_t block) const {
+  if (!written_.empty()) return written_;
+  std::vector<off_t> all(size_ / block);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<off_t>(i * block);
+  return all;
 }
 
 SetUp<double> read_sequential(const OpenFile& file, std::size_t block, double seconds) {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Readers: plain pread(2) in a loop, without O_DIRECT, as programs read. (With O_DIRECT a
-// passthrough would go to the disk, and whatever is compared with it would win for nothing.)
+// passthrough would go to the disk, and whatever is compared with it would win for nothing; only
+// where both sides are to go to the disk both are opened with it.)
 // Thread: any; they start their own.
 #pragma once
 
 #include <larder/fd.h>
 #include <larder/result.h>
 #include <larder/units.h>
+
+#include <sys/types.h>
 
 #include <cstdint>
 #include <string>
@@ -26,10 +29,16 @@ class OpenFile {
   std::uint64_t size() const { return size_; }
   std::size_t jobs() const { return fds_.size(); }
   int fd(std::size_t job) const { return fds_[job].get(); }
+  // Random reads go only to blocks of `block` bytes that hold something: what was never written is
+  // no read of the disk. Reads all of the file, past the page cache where it was opened so.
+  SetUp<std::monostate> skip_zeros(std::size_t block);
+  // Where the blocks of that size begin that random reads go to.
+  std::vector<off_t> blocks(std::size_t block) const;
 
  private:
   std::string path_;
   std::uint64_t size_ = 0;
+  std::vector<off_t> written_;  // empty: all
   std::vector<Fd> fds_;
 };
 

@@ -43,6 +43,16 @@ class Watch {
   Work work_;
 };
 
+SetUp<OpenFile> opened(const std::string& path, const Reader& reader) {
+  TRY(OpenFile file,
+      OpenFile::open(path, reader.jobs,
+                     reader.direct ? OpenFile::Past::kPageCache : OpenFile::Past::kNothing));
+  if (reader.skip_zeros) TRY_OK(file.skip_zeros(kPageSize));
+  // An open may have dropped the kernel's pages.
+  if (!reader.direct) TRY_OK(read_sequential(file, kBig, 0));
+  return file;
+}
+
 }  // namespace
 
 SetUp<Row> row(const Plan& plan, const Side& side, std::string name, std::string unit, double scale,
@@ -52,13 +62,8 @@ SetUp<Row> row(const Plan& plan, const Side& side, std::string name, std::string
 
 SetUp<Row> row(const Plan& plan, const Side& side, std::string name, std::string unit, double scale,
                const Reader& reader, const Reader& yardstick_reader) {
-  TRY(const OpenFile ours, OpenFile::open(side.larder.path() + "/file", reader.jobs));
-  TRY(const OpenFile theirs, OpenFile::open(side.yardstick_file, yardstick_reader.jobs,
-                                            yardstick_reader.direct ? OpenFile::Past::kPageCache
-                                                                    : OpenFile::Past::kNothing));
-  // An open may have dropped the kernel's pages.
-  TRY_OK(read_sequential(ours, kBig, 0));
-  if (!yardstick_reader.direct) TRY_OK(read_sequential(theirs, kBig, 0));
+  TRY(const OpenFile ours, opened(side.larder.path() + "/file", reader));
+  TRY(const OpenFile theirs, opened(side.yardstick_file, yardstick_reader));
   Watch watch(side.larder, side.yardstick);
   const auto measured = [](const Reader& how, const OpenFile& file,
                            unsigned round) -> SetUp<double> {

@@ -19,7 +19,8 @@ struct Reader {
   std::function<SetUp<double>(const OpenFile& file, unsigned round)> read;
   // Before each measurement; may be empty.
   std::function<SetUp<std::monostate>()> prepare = {};
-  bool direct = false;  // opened with O_DIRECT
+  bool direct = false;      // opened with O_DIRECT
+  bool skip_zeros = false;  // random reads of 4 KiB go to blocks that hold something
 };
 Reader sequential(const Plan& plan);
 Reader random_4k(const Plan& plan, unsigned jobs);
