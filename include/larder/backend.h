@@ -31,6 +31,8 @@ class Backend {
   // Errors: kNotFound is "not there", any other one that the store cannot say.
   virtual Result<store::ObjectRef> find(const store::ObjectRef& parent, Bytes key) = 0;
   virtual ObjectRecord record(const store::ObjectRef& object) = 0;
+  // Is any page of it cached? For choosing what to close, so a guess will do.
+  virtual bool has_pages(const store::ObjectRef&) { return true; }
   virtual Result<store::ObjectRef> create(const store::ObjectRef& parent, ObjectType type,
                                           Bytes key, Bytes aux, ByteCount size) = 0;
   virtual void update(const store::ObjectRef& object, Bytes aux, ByteCount size) = 0;

@@ -79,7 +79,8 @@ class Pages {
   // Room for pages that are about to be overwritten: kNoData where write_pages may follow, else
   // kNoBufs.
   PageResult alloc_pages(const CookieRef& cookie, PageRange pages);
-  // kDone: taken, and `stored` will be called; kNoBufs: not.
+  // kDone: taken, and `stored` will be called; kNoBufs: not, also where the pages reach beyond the
+  // file's end.
   PageResult write_pages(const CookieRef& cookie, PageWrite& write);
   // The netfs forgets these pages: what of them waits to be stored is taken back. What is stored
   // stays.

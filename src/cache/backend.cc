@@ -15,6 +15,9 @@ class OnStore final : public Backend {
     return store_.find(parent, key);
   }
   ObjectRecord record(const store::ObjectRef& object) override { return store_.record(object); }
+  bool has_pages(const store::ObjectRef& object) override {
+    return store_.cached_pages(object).value() > 0;
+  }
   Result<store::ObjectRef> create(const store::ObjectRef& parent, ObjectType type, Bytes key,
                                   Bytes aux, ByteCount size) override {
     return store_.create(parent, type, key, aux, size);

@@ -30,6 +30,7 @@ class Cache : public boost::intrusive_ref_counter<Cache> {
   // Guarded by the tree's mutex.
   bool withdrawing = false;     // no object is made any more
   std::uint32_t n_objects = 0;  // that are not dead
+  std::uint32_t n_guests = 0;   // who use the backend and hold no object: it stays for them too
 
  private:
   const std::shared_ptr<Tree> keep_tree_;

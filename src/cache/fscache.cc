@@ -145,7 +145,7 @@ void FsCache::Impl::withdraw(Cache& cache) {
   }
   std::unique_ptr<Backend> backend;
   MutexLock lock(tree->mutex);
-  while (cache.n_objects > 0) tree->changed.wait(tree->mutex);
+  while (cache.n_objects > 0 || cache.n_guests > 0) tree->changed.wait(tree->mutex);
   backend = std::move(cache.backend);
   std::erase_if(tree->caches, [&](const CachePtr& at) { return at.get() == &cache; });
   tree->changed.notify_all();

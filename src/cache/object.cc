@@ -33,7 +33,7 @@ void intrusive_ptr_release(Object* object) {
 }
 
 void Object::raise(Event event) {
-  events_.fetch_or(static_cast<std::uint16_t>(bit(event)));
+  events_.fetch_or(static_cast<EventBits>(bit(event)));
   if (mask_.load() & bit(event)) enqueue();
 }
 
@@ -78,7 +78,7 @@ void Object::drive() {
 }
 
 void Object::kick_and_drive() {
-  events_.fetch_or(static_cast<std::uint16_t>(bit(Event::kRequeue)));
+  events_.fetch_or(static_cast<EventBits>(bit(Event::kRequeue)));
   drive();
 }
 
@@ -125,11 +125,10 @@ bool Object::is_clear() {
   return n_ops_ == 0 && n_children_ == 0;
 }
 
-bool Object::pass_if_idle() {
+std::optional<std::uint32_t> Object::idle_since() {
   MutexLock lock(mutex_);
-  const bool was_used = used_;
-  used_ = false;
-  return !was_used && gate_ == Gate::kOpen && n_ops_ == 0 && n_children_ == 0;
+  if (gate_ != Gate::kOpen || n_ops_ != 0 || n_children_ != 0) return std::nullopt;
+  return last_used_;
 }
 
 void Object::child_looked_up() {
@@ -168,6 +167,7 @@ void Object::open_gate() {
   const Nanoseconds now_ns = tree().clock.mono_ns();
   MutexLock lock(mutex_);
   gate_ = Gate::kOpen;
+  last_used_ = use_tick(now_ns);
   for_each_pending_locked([&](const Operation& operation) {
     if (operation.kind != OperationKind::kRead) return;
     tree().histograms.retrieval_delays.record(now_ns - operation.submitted_mono_ns);

@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,11 @@ enum class Gate : std::uint8_t {
   kOpen,    // available
   kRefuse,  // dying
 };
+
+// Use is noted in steps of 17 ms; wraps around in two years.
+constexpr std::uint32_t use_tick(Nanoseconds mono_ns) {
+  return static_cast<std::uint32_t>(mono_ns >> 24);
+}
 
 class Object : private Work, public Pooled<Object> {
  public:
@@ -120,8 +126,8 @@ class Object : private Work, public Pooled<Object> {
   Figures figures();
   // Is nothing held by it and nothing waiting for it to happen? For tests.
   bool is_idle() { return is_clear(); }
-  // Nothing holds it, and nothing used it since this was asked last. REQUIRES: the tree's mutex.
-  bool pass_if_idle();
+  // When it was used last, as use_tick() has it; none while it is not up or anything holds it.
+  std::optional<std::uint32_t> idle_since();
 
  private:
   friend struct Tree;
@@ -142,7 +148,7 @@ class Object : private Work, public Pooled<Object> {
   const Row* matching_row(Events events);
   Events open_mask();
   Events events() const { return events_.load(); }
-  void set_mask(Events mask) { mask_.store(static_cast<std::uint16_t>(mask)); }
+  void set_mask(Events mask) { mask_.store(static_cast<EventBits>(mask)); }
 
   // -- accounting ---------------------------------------------------------------------------------
   bool is_clear();
@@ -213,8 +219,8 @@ class Object : private Work, public Pooled<Object> {
   ObjectPtr next_of_cookie_;  // the cookie's mutex
 
   // The machine.
-  std::atomic<std::uint16_t> events_{0};
-  std::atomic<std::uint16_t> mask_{0};
+  std::atomic<EventBits> events_{0};
+  std::atomic<EventBits> mask_{0};
   std::atomic<State> state_{State::kInit};
   OutOfBand out_of_band_ : 4 = OutOfBand::kInit;
   bool has_handle_ : 1 = false;   // it was found or created
@@ -232,10 +238,8 @@ class Object : private Work, public Pooled<Object> {
   bool somebody_waits_ : 1 GUARDED_BY(mutex_) = false;
   bool exclusive_in_progress_ : 1 GUARDED_BY(mutex_) = false;
   Gate gate_ : 2 GUARDED_BY(mutex_) = Gate::kQueue;
-  bool used_ : 1 GUARDED_BY(mutex_) = false;  // since the clock of culling.cc came by
 
-  // When the look-up began, in us; wraps around. The machine's.
-  std::uint32_t lookup_began_us_ = 0;
+  std::uint16_t lookup_began_ms_ = 0;  // wraps around; the machine's
 
   SmallMutex<Rank::kObject> mutex_;
   std::uint32_t n_children_ GUARDED_BY(mutex_) = 0;
@@ -244,6 +248,7 @@ class Object : private Work, public Pooled<Object> {
   // Of operations; at most Limits::kMost of them.
   std::uint16_t n_in_progress_ GUARDED_BY(mutex_) = 0;
   std::uint16_t n_exclusive_ GUARDED_BY(mutex_) = 0;
+  std::uint32_t last_used_ GUARDED_BY(mutex_) = 0;  // when it came up, or was last submitted to
   Operation* pending_last_ GUARDED_BY(mutex_) = nullptr;  // of a ring: behind it is the first
   Operation* going_first_ GUARDED_BY(mutex_) = nullptr;   // in progress, the latest first
   store::ObjectRef handle_ GUARDED_BY(mutex_);            // from look-up to death

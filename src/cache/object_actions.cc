@@ -54,7 +54,7 @@ State Actions::look_up(Object& o) {
       return kInit;
   }
   o.out_of_band_ = OutOfBand::kLookUp;
-  o.lookup_began_us_ = static_cast<std::uint32_t>(o.tree().clock.mono_ns() / 1000);
+  o.lookup_began_ms_ = static_cast<std::uint16_t>(o.tree().clock.mono_ns() / kMillisecond);
   o.tree().counters.lookups.add();
   const During during(o.tree().counters.now_looking_up);
   Backend& backend = *o.cache().backend;
@@ -146,8 +146,9 @@ State Actions::become_available(Object& o) {
   if (!(o.events() & bit(Event::kInvalidate))) o.open_gate();  // invariant 6
   for (const ObjectPtr& child : children) child->raise(Event::kRequeue);
   o.tree().counters.objects_available.add();
-  const auto now_us = static_cast<std::uint32_t>(o.tree().clock.mono_ns() / 1000);
-  o.tree().histograms.object_instantiate.record(Nanoseconds{now_us - o.lookup_began_us_} * 1000);
+  const auto now_ms = static_cast<std::uint16_t>(o.tree().clock.mono_ns() / kMillisecond);
+  const auto took_ms = static_cast<std::uint16_t>(now_ms - o.lookup_began_ms_);
+  o.tree().histograms.object_instantiate.record(took_ms * kMillisecond);
   return kActive;
 }
 

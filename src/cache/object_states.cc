@@ -164,7 +164,7 @@ bool Object::step() {
   } else if (table_of(here).kind == StateKind::kWait) {
     const Row* row = matching_row(raised);
     if (row == nullptr) return false;
-    events_.fetch_and(static_cast<std::uint16_t>(~(bit(row->event) & ~kTerminalEvents)));
+    events_.fetch_and(static_cast<EventBits>(~(bit(row->event) & ~kTerminalEvents)));
     here = row->next;
   }
   arrive(here);

@@ -146,7 +146,7 @@ Submitted Object::submit(Operation& operation) {
   operation.work.run = nullptr;
   operation.state.store(OperationState::kPending, std::memory_order_relaxed);
   ++n_ops_;
-  used_ = true;
+  last_used_ = use_tick(operation.submitted_mono_ns);
   if (operation.sharing == Sharing::kExclusive) ++n_exclusive_;
   if (traces(Part::kOperation, Moment::kEnter)) [[unlikely]] {
     trace(Part::kOperation, Moment::kEnter, "submit(object {:x}, operation {:x}: {} {}): {}", id_,

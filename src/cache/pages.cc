@@ -147,6 +147,10 @@ PageResult Pages::alloc_pages(const CookieRef& cookie, PageRange) {
 // -- writing --------------------------------------------------------------------------------------
 
 PageResult Pages::write_pages(const CookieRef& cookie, PageWrite& write) {
+  if (write.pages.end() > PageIndex{0} + pages_for(write.file_size)) {
+    impl_->fs.counters().stores_beyond.add();
+    return PageResult::kNoBufs;
+  }
   write.type = OperationType::kSlow;
   write.sharing = Sharing::kShareable;
   write.kind = OperationKind::kFill;

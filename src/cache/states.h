@@ -40,6 +40,8 @@ enum class Event : std::uint8_t {
 inline constexpr std::size_t kEvents = 8;
 
 using Events = std::uint32_t;
+using EventBits = std::uint8_t;  // as an object keeps them
+static_assert(kEvents <= 8);
 constexpr Events bit(Event event) { return Events{1} << static_cast<unsigned>(event); }
 inline constexpr Events kTerminalEvents =
     bit(Event::kError) | bit(Event::kRelease) | bit(Event::kWithdraw) | bit(Event::kRetire);

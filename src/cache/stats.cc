@@ -101,8 +101,8 @@ std::string stats_text(const Counters& c, Backend::Pages pages) {
   line("Retrvls: ops={} owt={} abt={}", accepted(read), n(read.waited_behind), lost(read));
   line("Stores : n={} ok={} agn={} nbf={} oom=0", n(fill.submitted), accepted(fill),
        n(c.stores_again), n(fill.refused));
-  line("Stores : ops={} run={} pgs={} rxd={} olm=0", accepted(fill), n(fill.started), pages.filled,
-       pages.filled);
+  line("Stores : ops={} run={} pgs={} rxd={} olm={}", accepted(fill), n(fill.started), pages.filled,
+       pages.filled, n(c.stores_beyond));
   line("VmScan : nos={} gon=0 bsy={} can={} wt=0", n(c.releases_clear), n(c.releases_busy),
        n(c.releases_cancelled));
   line("Ops    : pend={} run={} enq={} can={} rej={}",

@@ -79,7 +79,9 @@ namespace larder::cache {
   X(stores_again, kCount, "writes of pages of which one was waiting to be stored")             \
   X(releases_clear, kCount, "releases of pages of which none was waiting to be stored")        \
   X(releases_busy, kCount, "releases refused because a page was being stored")                 \
-  X(releases_cancelled, kCount, "writes taken back because their pages were released")
+  X(releases_cancelled, kCount, "writes taken back because their pages were released")         \
+  X(objects_swept, kCount, "objects looked at to choose the idle ones that are closed")        \
+  X(stores_beyond, kCount, "writes refused because they reach beyond the end of their file")
 
 inline constexpr std::size_t kOperationKinds = 6;
 

@@ -113,7 +113,6 @@ struct Tree : std::enable_shared_from_this<Tree> {
 
   // culling.cc: may one more object be made? Has idle ones closed where few are free.
   bool has_room_locked() REQUIRES(mutex);
-  void close_idle();
 
   // All objects of `cache`, those made last first.
   std::vector<ObjectPtr> objects_of(const Cache& cache);
@@ -146,9 +145,13 @@ struct Tree : std::enable_shared_from_this<Tree> {
   std::function<void(Object&, State)> trace;
 
  private:
-  std::uint32_t hand_ GUARDED_BY(mutex) = 0;  // the clock's: the last object that it passed
-  unsigned rounds_ GUARDED_BY(mutex) = 0;
-  bool closing_ GUARDED_BY(mutex) = false;
+  // culling.cc.
+  struct Sweep;
+  void sweep(std::unique_ptr<Sweep> sweep);
+  void close_chosen(std::unique_ptr<Sweep> sweep);
+  void end_sweep();
+  bool sweeping_ GUARDED_BY(mutex) = false;
+  Nanoseconds next_sweep_mono_ns_ GUARDED_BY(mutex) = 0;  // not before
 
   ObjectPtr attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent)
       REQUIRES(mutex);

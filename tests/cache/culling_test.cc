@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "cache/world.h"
 #include "support/catch.h"
 
@@ -108,9 +109,78 @@ TEST_CASE("an object that is used stays longer than one that is not") {
   for (int i = 0; i < 300; ++i) {
     cold.push_back(world.data(share, "f" + std::to_string(i)));
     world.settle();
+    world.clock.advance(kSecond);
     REQUIRE(use(world, hot));
   }
   CHECK(FsCache::object_number(hot) == number);
+}
+
+TEST_CASE("the idle ones go in the order of their last use, whatever that of their making was") {
+  World world({.objects = 200, .frun = 40, .fcull = 20, .fstop = 5});
+  const CookieRef share = world.index(world.netfs, "share");
+  Random random(Seed{5});
+  std::vector<CookieRef> files;
+  // With the root, the netfs and the share one less than the sweep begins at.
+  for (int i = 0; i < 156; ++i) files.push_back(world.data(share, "f" + std::to_string(i)));
+  world.settle();
+  for (std::size_t i = files.size(); i > 1; --i) std::swap(files[i - 1], files[random.below(i)]);
+  for (const CookieRef& file : files) {
+    world.clock.advance(kSecond);
+    REQUIRE(use(world, file));
+  }
+  Counters& counters = World::tree_of(share).counters;
+  REQUIRE(counters.objects_swept.value() == 0);
+  world.data(share, "one more");
+  world.data(share, "and one");
+  world.settle();
+  CHECK(counters.objects_closed.value() == 40);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    INFO(i);
+    CHECK((World::object_of(files[i]) == nullptr) == (i < 40));
+  }
+}
+
+TEST_CASE("what was used while a sweep chose it stays") {
+  World world({.objects = 200, .frun = 40, .fcull = 20, .fstop = 5});
+  const CookieRef share = world.index(world.netfs, "share");
+  std::vector<CookieRef> files;
+  for (int i = 0; i < 157; ++i) files.push_back(world.data(share, "f" + std::to_string(i)));
+  world.settle();
+  const CookieRef one_more = world.data(share, "one more");
+  world.clock.advance(kSecond);
+  REQUIRE(world.machine.run_one());  // the sweep looks at them
+  NotedOperation operation;
+  REQUIRE(world.fs.submit(files[0], operation) == Submitted::kNow);
+  world.fs.complete(operation);
+  world.settle();
+  CHECK(World::object_of(files[0]));
+  CHECK_FALSE(World::object_of(files[1]));
+}
+
+TEST_CASE("a sweep that finds too little is not made again at once") {
+  World world({.objects = 100, .frun = 40, .fcull = 20, .fstop = 5});
+  const CookieRef share = world.index(world.netfs, "share");
+  std::vector<CookieRef> files;
+  std::vector<NotedOperation> operations(77);
+  for (NotedOperation& operation : operations) {
+    files.push_back(world.data(share, "f" + std::to_string(files.size())));
+    world.settle();
+    REQUIRE(world.fs.submit(files.back(), operation) == Submitted::kNow);
+  }
+  Counters& counters = World::tree_of(share).counters;
+  for (int i = 0; i < 10; ++i) {
+    files.push_back(world.data(share, "g" + std::to_string(i)));
+    world.settle();
+  }
+  const std::uint64_t once = counters.objects_swept.value();
+  CHECK(once > 0);
+  CHECK(once < 100);
+  world.clock.advance(2 * kSecond);
+  files.push_back(world.data(share, "h"));
+  world.settle();
+  CHECK(counters.objects_swept.value() > once);
+  CHECK(counters.objects_closed.value() > 0);
+  for (NotedOperation& operation : operations) world.fs.complete(operation);
 }
 
 TEST_CASE("below fstop no object is made, and nobody sees an error") {

@@ -53,7 +53,7 @@ Allocs : ops=589 owt=0 abt=0
 Retrvls: n=1500 ok=1286 wt=12 nod=14 nbf=11 int=15 oom=0
 Retrvls: ops=1489 owt=13 abt=16
 Stores : n=2500 ok=2479 agn=158 nbf=21 oom=0
-Stores : ops=2479 run=2300 pgs=71 rxd=71 olm=0
+Stores : ops=2479 run=2300 pgs=71 rxd=71 olm=163
 VmScan : nos=159 gon=0 bsy=160 can=161 wt=0
 Ops    : pend=450 run=22800 enq=137 can=486 rej=216
 Ops    : ini=24000 dfr=0 rel=840 gc=0
