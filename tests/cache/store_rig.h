@@ -37,19 +37,19 @@ inline const CookieDefinition kFileKind{"test.file", ObjectType::kData, File::ch
 
 class Rig {
  public:
-  Rig() { start(); }
+  explicit Rig(FsCacheOptions with = {}) : options(std::move(with)) { start(); }
   ~Rig() { stop(); }
 
   void start(std::uint32_t netfs_version = 1) {
     store::Device device;
     device.size = engine->image().size();
     device.path = "simulated";
-    store::Options options;
-    options.commit_by = store::CommitBy::kSync;
-    auto opened = store::Store::open(std::move(device), options, *engine, machine, clock, Seed{7});
+    store::Options of_store;
+    of_store.commit_by = store::CommitBy::kSync;
+    auto opened = store::Store::open(std::move(device), of_store, *engine, machine, clock, Seed{7});
     REQUIRE(opened);
     store = std::move(*opened);
-    fs = std::make_unique<FsCache>(machine, answer, clock, FsCacheOptions{});
+    fs = std::make_unique<FsCache>(machine, answer, clock, options);
     REQUIRE(fs->add_cache(*store));
     netfs = *fs->register_netfs("posix", netfs_version);
     share = fs->acquire(netfs, kIndexKind, bytes_of("share"), {}, ByteCount{0}, nullptr, 1);
@@ -117,6 +117,7 @@ class Rig {
     return found.value();
   }
 
+  const FsCacheOptions options;
   SimClock clock;
   StepQueue machine;
   StepQueue answer;
