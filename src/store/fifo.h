@@ -22,7 +22,8 @@ namespace larder::store {
 // Whose extent it is: the slot of its object, and the low bits of its first page.
 struct Whose {
   static constexpr std::uint64_t kPageBits = 36;
-  std::uint32_t slot = 0;      // of Index; below 2^28 - 1
+  static constexpr std::uint64_t kSlots = (std::uint64_t{1} << (64 - kPageBits)) - 1;
+  std::uint32_t slot = 0;      // of Index; below kSlots
   std::uint64_t low_page = 0;  // first page modulo 2^36
 
   static Whose of(std::uint32_t slot, PageIndex first) {

@@ -127,7 +127,8 @@ bool Index::restore(RecordKind kind, Bytes record, std::uint64_t data_blocks) {
 
 bool Index::restore_start(Bytes record) {
   const auto disk = fixed_part<ImageStartDisk>(record);
-  if (!disk || restoring_ || totals_.objects != 1 || disk->slots.get() == 0) return false;
+  if (!disk || restoring_ || totals_.objects != 1) return false;
+  if (disk->slots.get() == 0 || disk->slots.get() > Whose::kSlots) return false;
   restoring_ = std::make_unique<Restoring>();
   slots_.resize(disk->slots.get());
   for (const QueueName queue : {QueueName::kSmall, QueueName::kMain}) {
