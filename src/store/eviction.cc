@@ -195,7 +195,8 @@ bool Store::Impl::extent_room_locked(std::uint64_t bytes) {
 }
 
 bool Store::Impl::name_room_locked(std::uint64_t bytes, const Object& whose) {
-  const auto over = [&] { return index->totals().name_bytes + bytes > index_limit / 8 * 3; };
+  const std::uint64_t most = index_limit / 8 * 3;
+  const auto over = [&] { return index->totals().name_bytes + bytes > most; };
   while (over()) {
     Object* idle = index->next_idle_folder(&whose);
     if (idle == nullptr) break;
