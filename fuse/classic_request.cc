@@ -42,6 +42,8 @@ void RequestPool::hand_to_libfuse(fuse_session* session, std::unique_ptr<Classic
   InHeader head{};
   std::memcpy(&head, raw->raw().data(), std::min(length, sizeof head));
   raw->count(stats_, head.opcode);
+  head.opcode = Request::opcode_for_libfuse(head.opcode);
+  std::memcpy(raw->raw().data(), &head, std::min(length, sizeof head));
   // The Reply's from the moment that it is taken: it comes back here by recycle(). So nothing of
   // ours may own it while libfuse has it.
   fuse_buf buffer{};

@@ -26,6 +26,7 @@ struct OutHeader {
 };
 static_assert(sizeof(InHeader) == 40 && sizeof(OutHeader) == 16);
 
+inline constexpr std::uint32_t kGetAttributesOpcode = 3;
 inline constexpr std::uint32_t kOpenOpcode = 14;
 inline constexpr std::uint32_t kReadOpcode = 15;
 inline constexpr std::uint32_t kWriteOpcode = 16;
@@ -34,6 +35,8 @@ inline constexpr std::uint32_t kFlushOpcode = 25;
 inline constexpr std::uint32_t kInitOpcode = 26;
 inline constexpr std::uint32_t kInterruptOpcode = 36;
 inline constexpr std::uint32_t kNotifyReplyOpcode = 41;  // to a RETRIEVE of ours; wants no answer
+
+inline constexpr std::uint32_t kStatxOpcode = 52;  // begins as GETATTR does, and tells more
 
 struct InitIn {
   std::uint32_t major, minor, max_readahead, flags, flags2;
@@ -48,6 +51,29 @@ struct InitOut {
   std::array<std::uint16_t, 11> unused;
 };
 static_assert(sizeof(InitIn) == 20 && sizeof(InitOut) == 64);
+
+// The answer to STATX.
+struct StatxTime {
+  std::int64_t seconds;
+  std::uint32_t nanoseconds;
+  std::int32_t reserved;
+};
+struct StatxOut {
+  std::uint64_t valid_seconds;
+  std::uint32_t valid_nanoseconds, flags;
+  std::array<std::uint64_t, 2> spare;
+  // struct fuse_statx
+  std::uint32_t mask, block_size;
+  std::uint64_t attributes;
+  std::uint32_t nlink, uid, gid;
+  std::uint16_t mode, spare_mode;
+  std::uint64_t inode, size, blocks_512, attributes_mask;
+  StatxTime atime, btime, ctime, mtime;
+  std::uint32_t rdev_major, rdev_minor, device_major, device_minor;
+  std::array<std::uint64_t, 14> spare_end;
+};
+static_assert(sizeof(StatxTime) == 16 && sizeof(StatxOut) == 288 &&
+              offsetof(StatxOut, atime) == 96 && offsetof(StatxOut, rdev_major) == 160);
 
 // Of both; those above 31 in flags2, which counts where kInitExtended is set.
 inline constexpr std::uint64_t kParallelDirops = 1u << 18;

@@ -5,12 +5,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
 
+#include "protocol.h"
 #include "to_errno.h"
 
 namespace larder::fuse {
@@ -47,6 +49,33 @@ struct stat to_stat(std::uint64_t inode, const Attributes& a) {
   s.st_mtim = to_timespec(a.mtime_ns);
   s.st_ctim = to_timespec(a.ctime_ns);
   return s;
+}
+
+StatxTime to_statx_time(std::int64_t ns) {
+  const timespec time = to_timespec(ns);
+  return {time.tv_sec, static_cast<std::uint32_t>(time.tv_nsec), 0};
+}
+
+StatxOut to_statx(std::uint64_t inode, const Attributes& a, Nanoseconds ttl_ns) {
+  StatxOut out{};
+  out.valid_seconds = static_cast<std::uint64_t>(ttl_ns / kSecond);
+  out.valid_nanoseconds = static_cast<std::uint32_t>(ttl_ns % kSecond);
+  out.mask = STATX_BASIC_STATS | (a.btime_ns != 0 ? STATX_BTIME : 0);
+  out.block_size = a.block_size;
+  out.nlink = a.nlink;
+  out.uid = a.uid;
+  out.gid = a.gid;
+  out.mode = static_cast<std::uint16_t>(a.mode);
+  out.inode = inode;
+  out.size = a.size;
+  out.blocks_512 = a.blocks_512;
+  out.atime = to_statx_time(a.atime_ns);
+  out.btime = to_statx_time(a.btime_ns);
+  out.ctime = to_statx_time(a.ctime_ns);
+  out.mtime = to_statx_time(a.mtime_ns);
+  out.rdev_major = gnu_dev_major(a.rdev);
+  out.rdev_minor = gnu_dev_minor(a.rdev);
+  return out;
 }
 
 fuse_entry_param to_param(const Entry& e) {
@@ -88,10 +117,15 @@ Reply Request::take(fuse_req_t request) {
 
 void Request::count(TransportStats& stats, std::uint32_t opcode) {
   stats_ = &stats;
+  is_statx_ = opcode == kStatxOpcode;
   operation_ = TransportStats::slot_of(opcode);
   stats.operations[operation_].add();
   thread_local unsigned counted = 0;
   began_ns_ = is_timed(counted) ? system_clock().mono_ns() : 0;
+}
+
+std::uint32_t Request::opcode_for_libfuse(std::uint32_t opcode) {
+  return opcode == kStatxOpcode ? kGetAttributesOpcode : opcode;
 }
 
 void Request::waited_since(Nanoseconds since_ns) {
@@ -152,6 +186,11 @@ void Request::entry(const Entry& e) {
   answer([&](fuse_req_t r) { fuse_reply_entry(r, &param); });
 }
 void Request::attributes(std::uint64_t inode, const Attributes& a, Nanoseconds ttl_ns) {
+  if (is_statx_) {
+    const StatxOut out = to_statx(inode, a, ttl_ns);
+    return answer(
+        [&](fuse_req_t r) { fuse_reply_buf(r, reinterpret_cast<const char*>(&out), sizeof out); });
+  }
   const struct stat s = to_stat(inode, a);
   answer([&](fuse_req_t r) { fuse_reply_attr(r, &s, to_seconds(ttl_ns)); });
 }

@@ -23,6 +23,9 @@ class Request : public ReplySlot {
   Reply take(fuse_req_t request);
   // A request has come, of this opcode: it is counted, and every eighth is timed.
   void count(TransportStats& stats, std::uint32_t opcode);
+  // What libfuse is to take a request of this opcode for. It does not know STATX, which begins as
+  // GETATTR does: attributes() answers that in its own form.
+  static std::uint32_t opcode_for_libfuse(std::uint32_t opcode);
   // Where it is timed: it had come by then, and waited for others. 0: for none.
   void waited_since(Nanoseconds since_ns);
 
@@ -63,6 +66,7 @@ class Request : public ReplySlot {
   TransportStats* stats_ = nullptr;
   std::size_t operation_ = 0;
   Nanoseconds began_ns_ = 0;  // 0: not timed
+  bool is_statx_ = false;
 };
 
 // The request that this thread is handing to libfuse; null on threads that hand none, and once it

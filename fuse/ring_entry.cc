@@ -104,6 +104,7 @@ void RingEntry::hand_to_libfuse() {
   std::memcpy(&tagged, header().in_out.data(), sizeof tagged);
   std::byte* const at = payload().data() - operation_bytes_ - sizeof tagged;
   tagged.unique = tag_.load(std::memory_order_relaxed);
+  tagged.opcode = opcode_for_libfuse(tagged.opcode);
   std::memcpy(at, &tagged, sizeof tagged);
   std::memcpy(at + sizeof tagged, header().operation.data(), operation_bytes_);
   fuse_buf buffer{};

@@ -153,6 +153,24 @@ def test_symbolic_links_lead_where_they_say(share, here):
     assert (here / "file").exists()
 
 
+def times_of_birth(folder, names):
+    """In seconds, as stat(1) has them of statx(2); 0: none."""
+    return subprocess.run(["stat", "--format=%n %W %s %i %a", *names], cwd=folder, check=True,
+                          capture_output=True, text=True).stdout
+
+
+def test_a_file_was_born_when_the_share_says(share, here):
+    names = ("file", "folder", "link")
+    (here / "file").write_bytes(b"text")
+    os.mkdir(here / "folder")
+    os.symlink("file", here / "link")
+    assert times_of_birth(here, names) == times_of_birth(share.path, names)
+    if share.path == share.source and times_of_birth(share.source, names[:1]).split()[1] != "0":
+        os.utime(here / "file", (1, 1))
+        born = int(times_of_birth(here, names[:1]).split()[1])
+        assert born > 1_000_000
+
+
 def test_special_files(share, here):
     os.mkfifo(here / "fifo")
     assert stat.S_ISFIFO(os.lstat(share.source / "fifo").st_mode)
