@@ -90,6 +90,7 @@ struct MountOptions {
   StoreReads store_reads = StoreReads::kAuto;
   KernelTuning kernel;
   bool check_sums = true;  // no: for measuring
+  bool verify = false;     // what is kept is compared with the share each time it would be served
   Locks locks = Locks::kLocal;
   bool writeback_cache = false;  // the kernel gathers writes
   unsigned threads = 0;          // of the classic transport; 0: 2 per processor, 4 to 16

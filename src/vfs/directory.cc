@@ -58,7 +58,7 @@ DirectoryState& Vfs::state_locked(Inode& directory) {
 }
 
 bool Vfs::kernel_keeps_listings(const Inode& directory) const {
-  return options_.cache_directories && listing_trust_ns(directory) != 0;
+  return options_.cache_directories && !options_.verify && listing_trust_ns(directory) != 0;
 }
 
 KernelListing::Offer Vfs::offer_listing(Inode& directory, const CredentialsRef& as) {
@@ -197,7 +197,8 @@ void Vfs::read_directory(NodeId node, HandleId id, std::uint64_t offset, std::si
           const Dirent& entry = entries[i];
           const NameTree::Found known = names_.find(*directory, entry.name);
           const std::uint64_t number = known.inode ? known.inode->inode_number : entry.inode;
-          until_mono_ns = std::min(until_mono_ns, known.inode ? known.trusted_until_mono_ns : 0);
+          until_mono_ns = std::min(
+              until_mono_ns, known.inode && known.as_spelled ? known.trusted_until_mono_ns : 0);
           room = r.slot().add_dirent(used, size, entry.name, number, mode_of(entry.type),
                                      listed->places[i]);
         }
@@ -230,27 +231,28 @@ void Vfs::gather(const std::shared_ptr<Listing>& listing) {
   const std::size_t count = std::min(batch, total - first);
   listing->found.resize(count);
   const CredentialsRef as = caller_of(listing->reply);
-  auto tickets = plan_names(*listing, as, first, count,
-                            [this, listing](const std::vector<NameCache::Answer>& answers) {
-                              std::size_t at = 0;
-                              // Without attributes an entry is listed by name only, and looked up
-                              // when it is used.
-                              for (Looked& looked : listing->found) {
-                                if (looked.inode) continue;
-                                const NameCache::Answer& answer = answers[at++];
-                                if (answer && *answer) looked = **answer;
-                              }
-                              answer_listing(*listing);
-                            });
-  ask_names(listing->directory, as, std::move(tickets));
+  auto wanted = plan_names(*listing, as, first, count,
+                           [this, listing](const std::vector<NameCache::Answer>& answers) {
+                             std::size_t at = 0;
+                             // Without attributes an entry is listed by name only, and looked up
+                             // when it is used.
+                             for (Looked& looked : listing->found) {
+                               if (looked.inode) continue;
+                               const NameCache::Answer& answer = answers[at++];
+                               if (answer && *answer) looked = **answer;
+                             }
+                             answer_listing(*listing);
+                           });
+  ask_names(listing->directory, as, std::move(wanted));
 }
 
-// Fills in what is trusted of these entries; the tickets are for those that nobody asks for yet.
-std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, const CredentialsRef& as,
-                                                    std::size_t first, std::size_t count,
-                                                    NameCache::BulkWaiter waiter) {
+// Fills in what is trusted of these entries, and says which of the others nobody asks for yet.
+std::vector<Vfs::WantedName> Vfs::plan_names(Listing& listing, const CredentialsRef& as,
+                                             std::size_t first, std::size_t count,
+                                             NameCache::BulkWaiter waiter) {
   const Nanoseconds now = parts_.clock.mono_ns();
   std::vector<memo::TreeKey> keys;
+  std::vector<std::string_view> names;  // of the keys, as the share spells them
   for (std::size_t i = 0; i < count; ++i) {
     const std::string& name = listing.entries->entries[first + i].name;
     const NameTree::Found known = names_.find(*listing.directory, name);
@@ -259,27 +261,35 @@ std::vector<Vfs::NameCache::Ticket> Vfs::plan_names(Listing& listing, const Cred
       listing.found[i] = {known.inode, known.trusted_until_mono_ns};
     else if (known.inode && serve_unasked(*known.inode))
       listing.found[i] = {known.inode, 0};
-    else
-      keys.push_back(key_for(as, *listing.directory, "names", name));
+    else {
+      keys.push_back(name_key(as, *listing.directory, name));
+      names.push_back(name);
+    }
   }
   const auto never = [](const NameCache::Kept&) { return false; };
-  return memos_.names.get_many(keys, std::move(waiter), never);
+  std::vector<WantedName> wanted;
+  std::size_t at = 0;
+  for (NameCache::Ticket& ticket : memos_.names.get_many(keys, std::move(waiter), never)) {
+    while (keys[at] != ticket.key()) ++at;
+    wanted.push_back({std::string(names[at++]), std::move(ticket)});
+  }
+  return wanted;
 }
 
 // One question for several names, several questions at once: the more the longer the share takes.
 void Vfs::ask_names(const InodeRef& directory, const CredentialsRef& as,
-                    std::vector<NameCache::Ticket> tickets) {
+                    std::vector<WantedName> wanted) {
   const std::size_t each = names_a_call();
-  for (std::size_t from = 0; from < tickets.size(); from += each) {
+  for (std::size_t from = 0; from < wanted.size(); from += each) {
     struct Question {
       std::vector<std::string> names;
       Asked asked;
       std::vector<NameCache::Ticket> tickets;
     };
     Question question{.names = {}, .asked = ask(), .tickets = {}};
-    for (std::size_t i = from; i < std::min(from + each, tickets.size()); ++i) {
-      question.names.emplace_back(tickets[i].key().parts()[kNamePart].name());
-      question.tickets.push_back(std::move(tickets[i]));
+    for (std::size_t i = from; i < std::min(from + each, wanted.size()); ++i) {
+      question.names.push_back(std::move(wanted[i].name));
+      question.tickets.push_back(std::move(wanted[i].ticket));
     }
     Result<std::string> path = names_.path_of(*directory);
     if (!path) continue;  // the tickets land as cancelled
@@ -333,8 +343,11 @@ void Vfs::answer_listing(Listing& listing) {
     const Dirent& dirent = listing.entries->entries[first + i];
     Inode* const inode = listing.found[i].inode.get();
     Entry entry;
+    Nanoseconds until_mono_ns = 0;
     if (inode != nullptr) {
-      entry = entry_of(*inode, listing.found[i].until_mono_ns);
+      until_mono_ns =
+          kernel_trusts_until(*listing.directory, dirent.name, listing.found[i].until_mono_ns);
+      entry = entry_of(*inode, until_mono_ns);
     } else {
       // Node 0: the kernel takes the name and type only.
       entry.inode = dirent.inode;
@@ -344,7 +357,7 @@ void Vfs::answer_listing(Listing& listing) {
                                 listing.entries->places[first + i]);
     if (!room || inode == nullptr) continue;
     hold(*inode);
-    names_until_mono_ns = std::min(names_until_mono_ns, listing.found[i].until_mono_ns);
+    names_until_mono_ns = std::min(names_until_mono_ns, until_mono_ns);
   }
   told_names(*listing.directory, *listing.entries, names_until_mono_ns);
   listing.reply.data(ByteCount{used});

@@ -69,6 +69,7 @@ struct Child {
   Inode* inode =
       nullptr;  // borrowed: its Link keeps this directory, and takes this entry out when it goes
   Nanoseconds trusted_until_mono_ns = 0;
+  Nanoseconds told_until_mono_ns = 0;  // the kernel trusts the link's spelling no longer than that
 };
 
 class Inode : public boost::intrusive::list_base_hook<> {

@@ -85,10 +85,11 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
     return known->file_id;
   const cache::IndexPlace place = names_object(directory);
   if (!place) return give_file_id();
-  const auto record = place.store->find_name(place.object, name);
+  const std::string key = names_.keys().key(name);
+  const auto record = place.store->find_name(place.object, key);
   if (record && (record->attributes.mode & 0170000) == type) return record->file;
   const FileId given = give_file_id();
-  place.store->put_name(place.object, name, {given, attributes});
+  place.store->put_name(place.object, key, {given, attributes});
   return given;
 }
 
@@ -121,7 +122,7 @@ InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes&
   InodeRef inode = table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
   learn(*inode, attributes, asked);
   has_name(*inode);
-  names_.put(directory, name, *inode, asked.at_mono_ns + entry_trust_ns(*inode));
+  names_.put(directory, name, *inode, asked.at_mono_ns + entry_trust_ns(*inode, name));
   counters_.inodes.set(table_.size());
   keep_within_memory();
   return inode;
@@ -133,7 +134,8 @@ Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
   entry.generation = 1;
   entry.inode = inode.inode_number;
   std::tie(entry.attributes, entry.attr_ttl_ns) = attributes_of(inode);
-  entry.entry_ttl_ns = std::max<Nanoseconds>(entry_until_mono_ns - parts_.clock.mono_ns(), 0);
+  const Nanoseconds left = entry_until_mono_ns - parts_.clock.mono_ns();
+  entry.entry_ttl_ns = options_.verify ? 0 : std::max<Nanoseconds>(left, 0);
   return entry;
 }
 
@@ -171,13 +173,32 @@ void Vfs::forget(NodeId node, std::uint64_t lookups) {
 
 // The share says that the name is gone.
 void Vfs::forget_name(Inode& directory, std::string_view name) {
-  if (const InodeRef was = names_.remove(directory, name)) lost_name(*was);
+  NameTree::Dropped dropped;
+  names_.remove(directory, name, dropped);
+  take_back_spelling(dropped, name);
+  if (dropped.inode) lost_name(*dropped.inode);
   forget_given(directory, name);
+}
+
+// Of the spellings of one name the kernel trusts one.
+Nanoseconds Vfs::kernel_trusts_until(const Inode& directory, std::string_view name,
+                                     Nanoseconds until_mono_ns) const {
+  if (!names_.keys().folds() || names_.find(directory, name).as_spelled) return until_mono_ns;
+  return 0;
+}
+
+// We made `name` something else, and the kernel knew it by another spelling.
+void Vfs::take_back_spelling(const NameTree::Dropped& dropped, std::string_view name) {
+  for (const Link& link : dropped.links) {
+    if (link.name == name) continue;
+    kernel_->drop_name(link.parent == root_ ? kRootNode : link.parent->node(), link.name);
+  }
 }
 
 void Vfs::forget_given(Inode& directory, std::string_view name) {
   if (parts_.share.traits().inode_numbers == InodeNumbers::kStable) return;
-  if (const auto place = names_object(directory)) place.store->remove_name(place.object, name);
+  if (const auto place = names_object(directory))
+    place.store->remove_name(place.object, names_.keys().key(name));
 }
 
 void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
@@ -189,7 +210,9 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   const NameTree::Found found = names_.find(*directory, name);
   if (found.inode) {
     const bool fresh = now < found.trusted_until_mono_ns && trusted(*found.inode);
-    if (fresh) return answer_entry(*found.inode, found.trusted_until_mono_ns, std::move(reply));
+    if (fresh)
+      return answer_entry(*found.inode, found.as_spelled ? found.trusted_until_mono_ns : 0,
+                          std::move(reply));
     if (serve_unasked(*found.inode)) {
       counters_.served_unasked.add();
       probe();
@@ -197,7 +220,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
     }
   }
   const CredentialsRef as = caller_of(reply);
-  const memo::TreeKey key = key_for(as, *directory, "names", name);
+  const memo::TreeKey key = name_key(as, *directory, name);
   const auto absent = [now](const std::shared_ptr<const Looked>& looked) {
     return now < looked->until_mono_ns;
   };
@@ -206,12 +229,13 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
   if (!park_question(reply)) return;
-  auto ticket = memos_.names.get(key, {.waiter =
-                                           [this, known = found.inode, reply = std::move(reply)](
-                                               const NameCache::Answer& answer) mutable {
-                                             answer_looked(known.get(), answer, std::move(reply));
-                                           },
-                                       .accept = absent});
+  auto ticket = memos_.names.get(
+      key, {.waiter =
+                [this, directory, name = std::string(name), known = found.inode,
+                 reply = std::move(reply)](const NameCache::Answer& answer) mutable {
+                  answer_looked(*directory, name, known.get(), answer, std::move(reply));
+                },
+            .accept = absent});
   if (!ticket) return;
   const Asked asked = ask();
   parts_.share.call<Attributes>(
@@ -231,8 +255,9 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
   if (result) {
     const FileId file = identify(directory, name, *result);
     const InodeRef inode = table_.find_or_make(file, result->mode & 0170000, inode_number_of(file));
+    if (options_.verify) compare_name(directory, name, inode.get(), asked);
     learn(*inode, *result, asked);
-    const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
+    const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode, name);
     const bool kept = memos_.guard.keep_if_unchanged(
         ticket.stamp(), [&] { names_.put(directory, name, *inode, until, dropped); });
     if (kept) has_name(*inode);
@@ -247,6 +272,7 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
     memos_.names.land(std::move(ticket), fail(error));
     return;
   }
+  if (options_.verify) compare_name(directory, name, nullptr, asked);
   const bool kept = memos_.guard.keep_if_unchanged(
       ticket.stamp(), [&] { names_.remove(directory, name, dropped); });
   if (dropped.inode) lost_name(*dropped.inode);
@@ -256,11 +282,14 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
                         Looked{nullptr, asked.at_mono_ns + absent_trust_ns(directory)}));
 }
 
-void Vfs::answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply) {
+void Vfs::answer_looked(Inode& directory, std::string_view name, Inode* known,
+                        const NameCache::Answer& answer, Reply reply) {
   if (!reply.stay()) return;
   if (answer) {
     const Looked& looked = **answer;
-    return looked.inode ? answer_entry(*looked.inode, looked.until_mono_ns, std::move(reply))
+    return looked.inode ? answer_entry(*looked.inode,
+                                       kernel_trusts_until(directory, name, looked.until_mono_ns),
+                                       std::move(reply))
                         : answer_absent(looked.until_mono_ns, std::move(reply));
   }
   if (known == nullptr || !unreachable(answer.error()) || !may_serve_unasked(*known))
@@ -271,7 +300,7 @@ void Vfs::answer_looked(Inode* known, const NameCache::Answer& answer, Reply rep
 
 void Vfs::answer_absent(Nanoseconds until_mono_ns, Reply reply) const {
   const Nanoseconds left = until_mono_ns - parts_.clock.mono_ns();
-  if (left <= 0) return reply.error({ErrorCode::kShareAnswer, ENOENT});
+  if (left <= 0 || options_.verify) return reply.error({ErrorCode::kShareAnswer, ENOENT});
   Entry nothing;
   nothing.entry_ttl_ns = left;
   reply.entry(nothing);

@@ -6,7 +6,7 @@
 // "no such name" are kept here, and give way to others when there is no room.
 //
 // One guard numbers them all. A key begins with the file that it is about:
-//   file, "names", name     what a name of this directory is
+//   file, "names", name     what a name of this directory is (its key: vfs/name_keys.h)
 //   file, "list"            its listing
 //   file, "attr", n         its attributes, asked for behind its n-th change of our own
 //   file, "link"            a symbolic link's target
@@ -18,9 +18,12 @@
 
 #include <larder/netfs.h>
 
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "memo/cache.h"
@@ -48,22 +51,64 @@ struct Memos {
   static constexpr std::size_t kListingBytes = 32 << 20;
   static constexpr std::size_t kTextBytes = 16 << 20;
 
+  using OnStale = std::function<void(std::string_view what)>;
+  OnStale on_stale;  // what was kept is another by now; set by verify()
+
   memo::SequenceGuard guard;
   memo::Cache<Looked> names{
-      guard, {.name = "names", .capacity = kAbsentNames, .keeps = [](const auto& looked) {
-                return looked && !looked->inode;
-              }}};
+      guard,
+      {.name = "names",
+       .capacity = kAbsentNames,
+       .keeps = [](const auto& looked) { return looked && !looked->inode; },
+       .equal = [](const Looked& a, const Looked& b) { return a.inode == b.inode; },
+       .on_stale = [this](const memo::TreeKey&) { on_stale("an absent name"); }}};
   memo::Cache<Attributes> attributes{guard, {.name = "attributes", .capacity = 0}};
   memo::Cache<Listed> listings{
-      guard, {.name = "listings", .capacity = kListingBytes, .weigh = [](const Listed& listed) {
-                std::size_t bytes = sizeof(Listed);
-                for (const Dirent& entry : listed.entries)
-                  bytes += sizeof(Dirent) + sizeof(std::uint64_t) + entry.name.size();
-                return bytes;
-              }}};
-  memo::Cache<Text> links{guard, {.name = "links", .capacity = kTextBytes, .weigh = weight_of}};
-  memo::Cache<Text> xattrs{guard, {.name = "xattrs", .capacity = kTextBytes, .weigh = weight_of}};
+      guard,
+      {.name = "listings",
+       .capacity = kListingBytes,
+       .weigh =
+           [](const Listed& listed) {
+             std::size_t bytes = sizeof(Listed);
+             for (const Dirent& entry : listed.entries)
+               bytes += sizeof(Dirent) + sizeof(std::uint64_t) + entry.name.size();
+             return bytes;
+           },
+       .equal =
+           [](const Listed& a, const Listed& b) {
+             return std::ranges::equal(a.entries, b.entries, {}, &Dirent::name, &Dirent::name);
+           },
+       .on_stale = [this](const memo::TreeKey&) { on_stale("a listing"); }}};
+  memo::Cache<Text> links{
+      guard,
+      {.name = "links",
+       .capacity = kTextBytes,
+       .weigh = weight_of,
+       .equal = same_text,
+       .on_stale = [this](const memo::TreeKey&) { on_stale("a link's target"); }}};
+  memo::Cache<Text> xattrs{
+      guard,
+      {.name = "xattrs",
+       .capacity = kTextBytes,
+       .weigh = weight_of,
+       .equal = same_text,
+       .on_stale = [this](const memo::TreeKey&) { on_stale("an extended attribute"); }}};
 
+  Memos() = default;
+  Memos(const Memos&) = delete;  // its caches know where it is
+  Memos& operator=(const Memos&) = delete;
+
+  // Before the first question: nothing kept is answered without asking the share again.
+  void verify(OnStale told) {
+    on_stale = std::move(told);
+    names.set_verify(memo::Verify::kServe);
+    listings.set_verify(memo::Verify::kServe);
+    links.set_verify(memo::Verify::kServe);
+    xattrs.set_verify(memo::Verify::kServe);
+  }
+  static bool same_text(const Text& a, const Text& b) {
+    return a.text == b.text && a.sys_errno == b.sys_errno;
+  }
   static std::size_t weight_of(const Text& text) { return 256 + text.text.size(); }
   // What they take, about.
   std::size_t bytes() const {
@@ -84,8 +129,6 @@ struct Memos {
     xattrs.register_in(registry);
   }
 };
-
-constexpr std::size_t kNamePart = 4;  // where the name stands in the key of a name
 
 template <class... Parts>
 memo::TreeKey key_of(const Inode& inode, const Parts&... parts) {

@@ -125,7 +125,8 @@ SetUp<std::monostate> Mount::Impl::open() {
                  .skip_flush = options.kernel.skip_flush,
                  .cache_directories = options.kernel.cache_directories,
                  .gives_files_away = ::geteuid() == 0 && options.creds == Creds::kLarder,
-                 .as_caller = options.creds == Creds::kCaller},
+                 .as_caller = options.creds == Creds::kCaller,
+                 .verify = options.verify},
       at_mount.root, at_mount.figures);
   vfs->register_in(registry);
   transport_stats.register_in(registry);

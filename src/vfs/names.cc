@@ -54,9 +54,23 @@ Result<std::string> NameTree::path_of(const Inode& directory, std::string_view n
 
 NameTree::Found NameTree::find(const Inode& directory, std::string_view name) const {
   MutexLock lock(mutex_);
-  const auto found = directory.children.find(name);
+  std::string room;
+  const auto found = directory.children.find(keys_.key(name, room));
   if (found == directory.children.end()) return {};
-  return {found->second.inode->reference_if_alive(), found->second.trusted_until_mono_ns};
+  Inode& inode = *found->second.inode;
+  bool as_spelled = true;
+  if (keys_.folds()) {
+    const auto link = link_of_locked(inode, directory, name);
+    as_spelled = link != inode.links.end() && link->name == name;
+  }
+  return {inode.reference_if_alive(), found->second.trusted_until_mono_ns, as_spelled};
+}
+
+std::vector<Link>::iterator NameTree::link_of_locked(Inode& inode, const Inode& directory,
+                                                     std::string_view name) const {
+  return std::ranges::find_if(inode.links, [&](const Link& link) {
+    return link.parent.get() == &directory && keys_.same(link.name, name);
+  });
 }
 
 std::vector<Link> NameTree::links_of(const Inode& inode) const {
@@ -68,14 +82,13 @@ std::vector<Link> NameTree::links_of(const Inode& inode) const {
 // outside the lock.
 InodeRef NameTree::remove_locked(Inode& directory, std::string_view name,
                                  std::vector<Link>& dropped) {
-  const auto found = directory.children.find(name);
+  std::string room;
+  const auto found = directory.children.find(keys_.key(name, room));
   if (found == directory.children.end()) return nullptr;
   Inode& inode = *found->second.inode;
   directory.children.erase(found);
   InodeRef alive = inode.reference_if_alive();
-  const auto link = std::find_if(inode.links.begin(), inode.links.end(), [&](const Link& l) {
-    return l.parent.get() == &directory && l.name == name;
-  });
+  const auto link = link_of_locked(inode, directory, name);
   if (link != inode.links.end()) {
     dropped.push_back(std::move(*link));
     inode.links.erase(link);
@@ -83,9 +96,9 @@ InodeRef NameTree::remove_locked(Inode& directory, std::string_view name,
   return alive;
 }
 
-void NameTree::link_locked(Inode& directory, std::string_view name, Inode& inode,
-                           Nanoseconds trusted_until_mono_ns) {
-  directory.children[std::string(name)] = {&inode, trusted_until_mono_ns};
+void NameTree::link_locked(Inode& directory, std::string_view name, Inode& inode, Child child) {
+  child.inode = &inode;
+  directory.children[keys_.key(name)] = child;
   // The newest name is the one that paths are made of: it was seen last.
   inode.links.insert(inode.links.begin(), Link{InodeRef(&directory), std::string(name)});
 }
@@ -100,18 +113,21 @@ InodeRef NameTree::put(Inode& directory, std::string_view name, Inode& inode,
 void NameTree::put(Inode& directory, std::string_view name, Inode& inode,
                    Nanoseconds trusted_until_mono_ns, Dropped& dropped) {
   MutexLock lock(mutex_);
-  const auto found = directory.children.find(name);
+  std::string room;
+  const auto found = directory.children.find(keys_.key(name, room));
   if (found != directory.children.end() && found->second.inode == &inode) {
-    found->second.trusted_until_mono_ns = trusted_until_mono_ns;
+    Child& child = found->second;
+    const auto link = link_of_locked(inode, directory, name);
+    // Another spelling takes the place of this one when the kernel trusts it no more.
+    if (keys_.folds() && child.told_until_mono_ns <= clock_.mono_ns()) link->name = name;
+    child.trusted_until_mono_ns = trusted_until_mono_ns;
+    child.told_until_mono_ns = std::max(child.told_until_mono_ns, trusted_until_mono_ns);
     // Seen last: paths are made of this name now.
-    const auto link = std::find_if(inode.links.begin(), inode.links.end(), [&](const Link& l) {
-      return l.parent.get() == &directory && l.name == name;
-    });
     std::rotate(inode.links.begin(), link, std::next(link));
     return;
   }
   dropped.inode = remove_locked(directory, name, dropped.links);
-  link_locked(directory, name, inode, trusted_until_mono_ns);
+  link_locked(directory, name, inode, {nullptr, trusted_until_mono_ns, trusted_until_mono_ns});
 }
 
 InodeRef NameTree::remove(Inode& directory, std::string_view name) {
@@ -125,37 +141,45 @@ void NameTree::remove(Inode& directory, std::string_view name, Dropped& dropped)
   dropped.inode = remove_locked(directory, name, dropped.links);
 }
 
-InodeRef NameTree::move(Inode& from, std::string_view name, Inode& to, std::string_view new_name) {
-  std::vector<Link> dropped;
-  InodeRef replaced;
-  InodeRef moved;
-  {
-    MutexLock lock(mutex_);
-    moved = remove_locked(from, name, dropped);
-    replaced = remove_locked(to, new_name, dropped);
-    if (moved) link_locked(to, new_name, *moved, 0);
-  }
-  return replaced;
+// The kernel moves what it knows along with the time for which it trusts that.
+NameTree::Moved NameTree::move(Inode& from, std::string_view name, Inode& to,
+                               std::string_view new_name) {
+  Moved moved;
+  MutexLock lock(mutex_);
+  const Nanoseconds told_until_mono_ns = told_until_locked(from, name);
+  moved.from.inode = remove_locked(from, name, moved.from.links);
+  moved.to.inode = remove_locked(to, new_name, moved.to.links);
+  if (moved.from.inode)
+    link_locked(to, new_name, *moved.from.inode, {nullptr, 0, told_until_mono_ns});
+  return moved;
 }
 
-void NameTree::exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name) {
-  std::vector<Link> dropped;
-  InodeRef first, second;
-  {
-    MutexLock lock(mutex_);
-    first = remove_locked(a, a_name, dropped);
-    second = remove_locked(b, b_name, dropped);
-    if (first) link_locked(b, b_name, *first, 0);
-    if (second) link_locked(a, a_name, *second, 0);
-  }
+NameTree::Moved NameTree::exchange(Inode& a, std::string_view a_name, Inode& b,
+                                   std::string_view b_name) {
+  Moved moved;
+  MutexLock lock(mutex_);
+  const Nanoseconds a_until_mono_ns = told_until_locked(a, a_name);
+  const Nanoseconds b_until_mono_ns = told_until_locked(b, b_name);
+  moved.from.inode = remove_locked(a, a_name, moved.from.links);
+  moved.to.inode = remove_locked(b, b_name, moved.to.links);
+  if (moved.from.inode) link_locked(b, b_name, *moved.from.inode, {nullptr, 0, a_until_mono_ns});
+  if (moved.to.inode) link_locked(a, a_name, *moved.to.inode, {nullptr, 0, b_until_mono_ns});
+  return moved;
+}
+
+Nanoseconds NameTree::told_until_locked(const Inode& directory, std::string_view name) const {
+  std::string room;
+  const auto found = directory.children.find(keys_.key(name, room));
+  return found == directory.children.end() ? 0 : found->second.told_until_mono_ns;
 }
 
 void NameTree::distrust(Inode& inode) {
   MutexLock lock(mutex_);
+  std::string room;
   Inode* at = &inode;
   for (unsigned depth = 0; !at->links.empty() && depth < kDepthMax; ++depth) {
     for (const Link& link : at->links) {
-      const auto found = link.parent->children.find(link.name);
+      const auto found = link.parent->children.find(keys_.key(link.name, room));
       if (found != link.parent->children.end() && found->second.inode == at)
         found->second.trusted_until_mono_ns = 0;
     }
@@ -170,8 +194,9 @@ void NameTree::detach(Inode& inode) {
   std::vector<Link> dropped;
   {
     MutexLock lock(mutex_);
+    std::string room;
     for (Link& link : inode.links) {
-      const auto found = link.parent->children.find(link.name);
+      const auto found = link.parent->children.find(keys_.key(link.name, room));
       // The name may be another inode's by now: one that replaced this while it was on its way out.
       if (found != link.parent->children.end() && found->second.inode == &inode)
         link.parent->children.erase(found);

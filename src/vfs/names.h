@@ -5,9 +5,14 @@
 // directory moves one link and nothing below it. A directory's entry borrows the inode; the inode's
 // link keeps the directory; so a tree of any depth goes leaf first.
 //
+// Where the share folds case, a name has one entry however it is spelled, and its link is spelled
+// as the kernel knows it best: only that spelling is the kernel's to trust (Found::as_spelled), so
+// that when the name goes there is one spelling to take back, whichever it went by.
+//
 // Thread: any; one lock, held for the length of a path.
 #pragma once
 
+#include <larder/clock.h>
 #include <larder/result.h>
 #include <larder/units.h>
 
@@ -16,12 +21,16 @@
 
 #include "base/mutex.h"
 #include "vfs/inode.h"
+#include "vfs/name_keys.h"
 
 namespace larder {
 
 class NameTree {
  public:
-  explicit NameTree(Inode& root) : root_(root) {}
+  NameTree(Inode& root, NameKeys keys, const Clock& clock)
+      : root_(root), keys_(keys), clock_(clock) {}
+
+  const NameKeys& keys() const { return keys_; }
 
   // Relative to the share's root, which is "". Errors: kShareStale when no name is left.
   Result<std::string> path_of(const Inode& inode) const;
@@ -32,6 +41,7 @@ class NameTree {
   struct Found {
     InodeRef inode;  // null: not in memory
     Nanoseconds trusted_until_mono_ns = 0;
+    bool as_spelled = true;  // the kernel may trust this spelling
   };
   Found find(const Inode& directory, std::string_view name) const;
   std::vector<Link> links_of(const Inode& inode) const;
@@ -48,10 +58,13 @@ class NameTree {
   void put(Inode& directory, std::string_view name, Inode& inode, Nanoseconds trusted_until_mono_ns,
            Dropped& dropped);
   void remove(Inode& directory, std::string_view name, Dropped& dropped);
-  // Returns what the new name was before, or null.
-  InodeRef move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
+  // What was taken out under the old name and under the new one, where the latter was another's.
+  struct Moved {
+    Dropped from, to;
+  };
+  Moved move(Inode& from, std::string_view name, Inode& to, std::string_view new_name);
   // Two names change places.
-  void exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name);
+  Moved exchange(Inode& a, std::string_view a_name, Inode& b, std::string_view b_name);
   // Its names and those of the directories above are asked for at their next use: the path of it
   // was found to be another file's, or to lead nowhere.
   void distrust(Inode& inode);
@@ -63,10 +76,16 @@ class NameTree {
   Result<std::string> path_locked(const Link& last) const REQUIRES(mutex_);
   InodeRef remove_locked(Inode& directory, std::string_view name, std::vector<Link>& dropped)
       REQUIRES(mutex_);
-  void link_locked(Inode& directory, std::string_view name, Inode& inode,
-                   Nanoseconds trusted_until_mono_ns) REQUIRES(mutex_);
+  void link_locked(Inode& directory, std::string_view name, Inode& inode, Child child)
+      REQUIRES(mutex_);
+  Nanoseconds told_until_locked(const Inode& directory, std::string_view name) const
+      REQUIRES(mutex_);
+  std::vector<Link>::iterator link_of_locked(Inode& inode, const Inode& directory,
+                                             std::string_view name) const REQUIRES(mutex_);
 
   Inode& root_;
+  const NameKeys keys_;
+  const Clock& clock_;
   mutable Mutex mutex_{Rank::kNames};
 };
 

@@ -57,7 +57,10 @@ void Vfs::make(NodeId parent, std::string_view name, Caller caller, Reply reply,
         if (!result) return reply.error(result.error());
         share_clock_.saw_made(result->mtime_ns, asked_wall_ns, parts_.clock.wall_ns());
         const InodeRef inode = install(*directory, name, *result, asked);
-        answer_entry(*inode, asked.at_mono_ns + entry_trust_ns(*inode), std::move(reply));
+        answer_entry(
+            *inode,
+            kernel_trusts_until(*directory, name, asked.at_mono_ns + entry_trust_ns(*inode, name)),
+            std::move(reply));
       });
 }
 
@@ -72,7 +75,7 @@ void Vfs::changed_directory(Inode& directory) {
 // We made, moved or removed something of that name: what was asked about it before is of before.
 void Vfs::changed_name(Inode& directory, std::string_view name) {
   changed_directory(directory);
-  memos_.names.invalidate(key_of(directory, "names", name));
+  memos_.names.invalidate(name_key(nullptr, directory, name));
 }
 
 void Vfs::make_directory(NodeId parent, std::string_view name, std::uint32_t mode, Caller caller,
@@ -108,24 +111,28 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
   Result<std::string> to = names_.path_of(*directory, new_name);
   if (!from || !to) return reply.error(from ? to.error() : from.error());
   if (!park(reply)) return;
+  const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Attributes>(
       CallKind::kNames, until_answered(as),
       [from = std::move(*from), to = std::move(*to)](Netfs& netfs) {
         return netfs.make_link(from, to);
       },
-      [this, inode, directory, name = std::string(new_name),
+      [this, inode, directory, asked, name = std::string(new_name),
        reply = std::move(reply)](Result<Attributes> result) mutable {
         changed_name(*directory, name);
         if (!result) return reply.error(result.error());
+        const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode, name);
+        // Another client gave the old name to another file, and that is what has the new name too.
+        if (!still_is(*inode, *result))
+          return answer_entry(*install(*directory, name, *result, asked), 0, std::move(reply));
         adopt(*inode, *result, {});
-        const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode);
         names_.put(*directory, name, *inode, until);
         if (inode->file_id.given()) {
           if (const auto place = names_object(*directory))
-            place.store->put_name(place.object, name, {inode->file_id, *result});
+            place.store->put_name(place.object, names_.keys().key(name), {inode->file_id, *result});
         }
-        answer_entry(*inode, until, std::move(reply));
+        answer_entry(*inode, kernel_trusts_until(*directory, name, until), std::move(reply));
       });
 }
 
@@ -247,14 +254,23 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   rename_given(from, name, to, new_name, exchange);
   if (exchange) {
-    names_.exchange(from, name, to, new_name);
+    const NameTree::Moved moved = names_.exchange(from, name, to, new_name);
+    take_back_spelling(moved.from, name);
+    take_back_spelling(moved.to, new_name);
     // The other one's ctime moved as well, and nobody told us how: it is asked for at its next use.
     if (const InodeRef other = names_.find(from, name).inode) changed_directory(*other);
-  } else if (const InodeRef replaced = names_.move(from, name, to, new_name)) {
-    lost_name(*replaced);
+  } else {
+    const NameTree::Moved moved = names_.move(from, name, to, new_name);
+    take_back_spelling(moved.from, name);
+    take_back_spelling(moved.to, new_name);
+    if (moved.to.inode) lost_name(*moved.to.inode);
   }
   const InodeRef moved = names_.find(to, new_name).inode;
-  if (moved && (now.mode & 0170000) == moved->type_bits) adopt(*moved, now, {});
+  if (!moved || now.mode == 0) return;
+  if (still_is(*moved, now)) return adopt(*moved, now, {});
+  // Another client had given the old name to another file: who asks next is told which.
+  NameTree::Dropped dropped;
+  names_.remove(to, new_name, dropped);
 }
 
 // The names of a share without stable numbers carry their file ids along: one record.
@@ -264,16 +280,17 @@ void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const st
   const cache::IndexPlace here = names_object(from);
   const cache::IndexPlace there = names_object(to);
   if (!here || !there) return;
+  const std::string key = names_.keys().key(name), new_key = names_.keys().key(new_name);
   if (!exchange && here.store == there.store) {
-    return here.store->move_name(here.object, name, there.object, new_name);
+    return here.store->move_name(here.object, key, there.object, new_key);
   }
-  const auto first = here.store->find_name(here.object, name);
-  const auto second = there.store->find_name(there.object, new_name);
-  if (!exchange) here.store->remove_name(here.object, name);
+  const auto first = here.store->find_name(here.object, key);
+  const auto second = there.store->find_name(there.object, new_key);
+  if (!exchange) here.store->remove_name(here.object, key);
   // Between the two records a crash may leave one file id under both names; both are looked up
   // anew, and content is told by its identity, so at worst one is fetched again.
-  if (first) there.store->put_name(there.object, new_name, *first);
-  if (second && exchange) here.store->put_name(here.object, name, *second);
+  if (first) there.store->put_name(there.object, new_key, *first);
+  if (second && exchange) here.store->put_name(here.object, key, *second);
 }
 
 void Vfs::inode_gone(void* context, Inode& inode) {

@@ -149,8 +149,8 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
     const std::uint64_t generation = inode.generation.load();
     // The kernel's pages are kept exactly when they are of the version that this open validated,
     // and that version can be told from the next.
-    answer.keep_cache =
-        inode.kernel_generation == generation && inode.session.kind != Session::Kind::kVolatile;
+    answer.keep_cache = !options_.verify && inode.kernel_generation == generation &&
+                        inode.session.kind != Session::Kind::kVolatile;
     inode.kernel_generation = generation;
     if (handle->writable()) begin_write_session_locked(inode);
   }
@@ -189,7 +189,8 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
         if (!result) return reply.error(result.error());
         // It may have been there before: then this is an open like any other.
         const InodeRef inode = install(*directory, name, result->attributes, asked);
-        const Nanoseconds until = asked.at_mono_ns + entry_trust_ns(*inode);
+        const Nanoseconds until =
+            kernel_trusts_until(*directory, name, asked.at_mono_ns + entry_trust_ns(*inode, name));
         Opening opening{flags, asked};
         if ((flags & O_TRUNC) != 0) opening.cut = begin_truncate(*inode, 0, asked);
         hold_to_share(inode, opening, std::move(*result), 1,

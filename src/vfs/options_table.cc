@@ -553,6 +553,12 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "kernel is asked to let go of names; by default a sixteenth of the machine's memory, from 64M "
      "to 1G.",
      "a size of 8M or more, such as 64M or 1G, or `auto`", set_memory, get_memory},
+    {"Running", "verify", "", "no",
+     "Whatever would be answered from the cache is asked for all the same and compared: where they "
+     "differ the share's is served, what was kept goes, and a line and vfs.stale_answers tell. For "
+     "finding a cache that lies; nothing is faster with it.",
+     kFlag, [](Out o, Text v) { return set_flag(v, o.verify); },
+     [](In o) { return flag_text(o.verify); }},
     {"Running", "cache_factor", "FACTOR", "1",
      "Scales how many listings, link targets, extended attributes and absent names are kept in "
      "memory; 0 keeps none.",

@@ -42,6 +42,7 @@ struct ParkedRead : memo::Flight::Waiter {
     pages = pages_touching(at, clipped);
     generation = version;
     flights.clear();
+    aside_ranges.clear();
     outstanding.store(1);
     ++attempts;
   }
@@ -119,6 +120,10 @@ struct ParkedRead : memo::Flight::Waiter {
       1};  // flights that have not landed, and the hold of who begins them
   std::optional<Waiting> operation;
   std::uint64_t copied_bytes = 0;
+  // verify: what the store holds of `pages`, and of which of them.
+  std::unique_ptr<AlignedBuffer> aside;
+  std::vector<PageRange> aside_ranges;
+  std::uint64_t aside_change = 0;  // our own last change of it then
 };
 
 }  // namespace larder

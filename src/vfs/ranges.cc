@@ -35,8 +35,7 @@ void Vfs::rewrote(Inode& inode, const Rewriting& range, std::uint64_t end,
   MutexLock lock(inode.mutex);
   const bool alone = range.last_change == inode.last_change;
   inode.last_change = ++changes_;
-  inode.session.wrote = true;
-  inode.session.own_mtime_ns.reset();
+  note_written_locked(inode);
   inode.session.answer_range(range.ticket);
   inode.flights.taint(range.pages);
   if (result) {
@@ -90,7 +89,7 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
     // Trusted as long as attributes are, and of the version that is current; not while it is being
     // written here.
     MutexLock lock(inode->mutex);
-    if (inode->identity_known && inode->session.kind != Session::Kind::kWrite)
+    if (!options_.verify && inode->identity_known && inode->session.kind != Session::Kind::kWrite)
       state = SeekAnswers::State{inode->identity, inode->last_change};
     const Nanoseconds trust_ns = unasked ? now + 1 : attr_trust_ns(*inode);
     const Result<ByteOffset>* said = state && inode->seeks && trust_ns > 0

@@ -70,7 +70,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
   }
   const Span span = span_of(inode, offset, count);
   if (span.count.value() == 0) return reply.data(ByteCount{0});
-  if (span.from_store) {
+  if (span.from_store && !options_.verify) {
     cache::Operation operation;  // from the stack: one that would have to wait is not taken
     operation.kind = cache::OperationKind::kRead;
     if (parts_.cache.submit(inode.cookie_now(), operation) == cache::Submitted::kNow) {
@@ -223,6 +223,10 @@ void Vfs::fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* oper
   if (operation) {
     store::Store& store = cache::FsCache::store_of(*operation);
     missing = store.missing(cache::FsCache::data_of(*operation), read->pages);
+    if (options_.verify) {
+      set_aside(*read, *operation, missing);
+      missing = {read->pages};
+    }
     if (missing.empty()) return assemble(std::move(read), operation);
   }
   std::vector<Launch> launches;
@@ -255,7 +259,9 @@ void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
     return read->reply.error(flight->error);
   }
   if (!read->reply.stay()) return;
-  if (read->copy_from_flights()) return answer_read(std::move(read));
+  const bool all = read->copy_from_flights();
+  if (read->aside && lies_aside(*read)) retire_liar(*read);  // then it is read again
+  if (all) return answer_read(std::move(read));
   // The rest was in the store when we looked.
   with_store(std::move(read), &Vfs::assemble);
 }

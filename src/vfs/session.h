@@ -43,6 +43,7 @@ struct Session {
   std::uint64_t expected_size = 0;
   std::optional<std::int64_t> own_mtime_ns;  // set by a utimens of ours, until the next write
   Nanoseconds began_share_ns = 0;
+  Nanoseconds wrote_share_ns = 0;  // when the share had answered our last write
   std::uint64_t last_ticket = 0;
   std::vector<WrittenRange> written;
 

@@ -25,6 +25,12 @@ void Vfs::begin_write_session_locked(Inode& inode) {
         std::make_unique<SessionJob>(*this, inode, SessionJob::What::kBegin, inode.identity));
 }
 
+void Vfs::note_written_locked(Inode& inode) {
+  inode.session.wrote = true;
+  inode.session.own_mtime_ns.reset();
+  inode.session.wrote_share_ns = share_clock_.now_ns();
+}
+
 // From here on, what the share shows is measured against `now`.
 void Vfs::begin_write_session_anew_locked(Inode& inode, const Attributes& now) {
   Session& session = inode.session;
@@ -96,7 +102,7 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
   if (step_ns >= kSecond && !session.own_mtime_ns) return false;
   if (session.own_mtime_ns) return now.mtime_ns == *session.own_mtime_ns;
   return now.mtime_ns >= session.began_share_ns - step_ns &&
-         now.mtime_ns <= share_clock_.now_ns() + step_ns;
+         now.mtime_ns <= session.wrote_share_ns + step_ns;
 }
 
 // How long until the next write bears another stamp; 0: it does already, or this one was set far

@@ -39,7 +39,8 @@ Nanoseconds Vfs::attr_trust_ns(const Inode& inode) const {
   return trust_of(settings, settings.attr_ttl_ns);
 }
 
-Nanoseconds Vfs::entry_trust_ns(const Inode& inode) const {
+Nanoseconds Vfs::entry_trust_ns(const Inode& inode, std::string_view name) const {
+  if (!names_.keys().is_sure(name)) return 0;
   const Settings& settings = parts_.policy.resolve(inode);
   return trust_of(settings, settings.entry_ttl_ns);
 }
@@ -66,6 +67,7 @@ bool Vfs::asks_at_read(const Inode& inode) const {
 }
 
 bool Vfs::trusted(const Inode& inode) const {
+  if (options_.verify) return false;
   MutexLock lock(inode.mutex);
   return inode.attributes_known && parts_.clock.mono_ns() < inode.trusted_until_mono_ns;
 }
@@ -97,10 +99,11 @@ bool Vfs::is_believed_locked(const Inode& inode, const Asked& asked) {
 }
 
 void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) {
-  bool changed = false;
+  bool changed = false, lied = false;
   {
     MutexLock lock(inode.mutex);
     if (!is_believed_locked(inode, asked)) return;
+    lied = would_have_lied_locked(inode, attributes, asked);
     inode.asked_mono_ns = asked.at_mono_ns;
     // Its change time tells of xattrs, a directory's also of its names.
     const bool moved =
@@ -112,9 +115,10 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
     inode.trusted_until_mono_ns = asked.at_mono_ns + attr_trust_ns(inode);
     if (moved) memos_.xattrs.invalidate(key_of(inode, "xattr"));
     if (moved && inode.is_directory()) memos_.listings.invalidate(key_of(inode, "list"));
-    if (!inode.is_regular()) return;
     const Identity identity = identity_of(attributes, parts_.share.traits());
-    if (!inode.identity_known) {
+    if (!inode.is_regular()) {
+      // No content of ours.
+    } else if (!inode.identity_known) {
       inode.set_identity_locked(identity);
     } else if (inode.session.kind != Session::Kind::kWrite && identity != inode.identity) {
       inode.shows_foreign_version_locked();
@@ -122,6 +126,7 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
       changed = true;
     }
   }
+  if (lied) found_stale("attributes", names_.path_of(inode).value_or("a file without a name"));
   if (changed) kernel_->drop_pages(inode.node());
 }
 
@@ -220,7 +225,7 @@ std::pair<Attributes, Nanoseconds> Vfs::attributes_of(const Inode& inode) const 
   MutexLock lock(inode.mutex);
   const Nanoseconds left = inode.trusted_until_mono_ns - parts_.clock.mono_ns();
   inode.told = identity_of(inode.attributes, parts_.share.traits());
-  return {shown(inode, inode.attributes), std::max<Nanoseconds>(left, 0)};
+  return {shown(inode, inode.attributes), options_.verify ? 0 : std::max<Nanoseconds>(left, 0)};
 }
 
 }  // namespace larder

@@ -22,9 +22,13 @@ Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struc
       table_(&Vfs::inode_gone, this),
       root_(table_.find_or_make(root_file(root, parts_.share.traits()), S_IFDIR,
                                 root_file(root, parts_.share.traits()).inode)),
-      names_(*root_),
+      names_(*root_,
+             NameKeys(parts_.share.traits().folds_case ? NameKeys::Case::kFolds
+                                                       : NameKeys::Case::kTells),
+             parts_.clock),
       figures_(figures) {
   learn(*root_, root, ask());
+  if (options_.verify) verify_all();
 }
 
 // The root goes while the names, which it is taken out of, are still there.
@@ -104,6 +108,9 @@ void VfsCounters::register_in(stats::Registry& registry) {
                "answers from what is known, the share being slow or away", served_unasked);
   registry.add("vfs.given_back", Unit::kCount,
                "names that the kernel was asked to let go of, for want of memory", given_back);
+  registry.add("vfs.stale_answers", Unit::kCount,
+               "answers that the cache would have given and the share did not confirm (verify)",
+               stale_answers);
   registry.add("vfs.inodes", Unit::kGauge, "inodes in memory", inodes);
   registry.add("vfs.handles", Unit::kGauge, "open files and directories", handles);
   registry.add("vfs.warm_read_ns", Unit::kNanoseconds, "time of warm reads", warm_read_ns);

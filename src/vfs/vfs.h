@@ -10,6 +10,7 @@
 //   attributes.cc  stat, chmod, truncate, xattrs, statfs names_ops.cc   mkdir, unlink, rename, link
 //                  ...
 //   open.cc        open, create, flush, release
+//   stale_answers.cc  verify: what is kept, compared with the share
 //   memory.cc      what may be kept in memory
 //   read.cc        the warm read, and the parked one
 //   fetch.cc       flights and fills
@@ -62,7 +63,7 @@ struct VfsCounters {
   stats::Counter parked, left, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
-  stats::Counter given_back;
+  stats::Counter given_back, stale_answers;
   stats::Counter inodes, handles;  // gauges
   stats::Histogram warm_read_ns, cold_read_ns, stage_lookup_ns, stage_store_ns;
   void register_in(stats::Registry& registry);
@@ -80,6 +81,7 @@ struct VfsOptions {
   bool cache_directories = true;  // the kernel may keep listings that are trusted
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
   bool as_caller = false;         // creds=caller
+  bool verify = false;  // nothing is served from the cache without asking (stale_answers.cc)
 };
 
 struct VfsParts {
@@ -198,7 +200,11 @@ class Vfs final : public Filesystem {
   void hold(Inode& inode);
   void looked_up(Inode& directory, const std::string& name, const Asked& asked,
                  const Result<Attributes>& result, NameCache::Ticket ticket);
-  void answer_looked(Inode* known, const NameCache::Answer& answer, Reply reply);
+  void answer_looked(Inode& directory, std::string_view name, Inode* known,
+                     const NameCache::Answer& answer, Reply reply);
+  Nanoseconds kernel_trusts_until(const Inode& directory, std::string_view name,
+                                  Nanoseconds until_mono_ns) const;
+  void take_back_spelling(const NameTree::Dropped& dropped, std::string_view name);
   void answer_absent(Nanoseconds until_mono_ns, Reply reply) const;
   bool park(Reply& reply);
   bool park_question(Reply& reply);
@@ -219,6 +225,11 @@ class Vfs final : public Filesystem {
                                const Parts&... parts) {
     return as ? key_of(inode, parts..., as->key()) : key_of(inode, parts...);
   }
+  memo::TreeKey name_key(const CredentialsRef& as, const Inode& directory,
+                         std::string_view name) const {
+    std::string room;
+    return key_for(as, directory, "names", names_.keys().key(name, room));
+  }
   static CallOptions until_answered(CredentialsRef as) {
     return {.deadline_ns = CallOptions::kNone, .as = std::move(as)};
   }
@@ -228,7 +239,7 @@ class Vfs final : public Filesystem {
   // -- version.cc
   Asked ask() const;
   Nanoseconds attr_trust_ns(const Inode& inode) const;
-  Nanoseconds entry_trust_ns(const Inode& inode) const;
+  Nanoseconds entry_trust_ns(const Inode& inode, std::string_view name) const;
   Nanoseconds absent_trust_ns(const Inode& directory) const;
   Nanoseconds listing_trust_ns(const Inode& directory) const;
   bool asks_at_open(const Inode& inode) const;
@@ -323,11 +334,14 @@ class Vfs final : public Filesystem {
   static bool add_dots_plus(Inode& directory, std::uint64_t& offset, std::size_t& used,
                             std::size_t size, ReplySlot& slot);
   void gather(const std::shared_ptr<Listing>& listing);
-  std::vector<NameCache::Ticket> plan_names(Listing& listing, const CredentialsRef& as,
-                                            std::size_t first, std::size_t count,
-                                            NameCache::BulkWaiter waiter);
+  struct WantedName {
+    std::string name;
+    NameCache::Ticket ticket;
+  };
+  std::vector<WantedName> plan_names(Listing& listing, const CredentialsRef& as, std::size_t first,
+                                     std::size_t count, NameCache::BulkWaiter waiter);
   void ask_names(const InodeRef& directory, const CredentialsRef& as,
-                 std::vector<NameCache::Ticket> tickets);
+                 std::vector<WantedName> wanted);
   std::size_t names_a_call() const;
   void took_a_name(Nanoseconds took_ns);
   void answer_listing(Listing& listing);
@@ -388,6 +402,18 @@ class Vfs final : public Filesystem {
   void assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
   void answer_read(std::unique_ptr<ParkedRead> read);
   void read_uncached(std::unique_ptr<ParkedRead> read);
+
+  // -- stale_answers.cc
+  void verify_all();
+  void found_stale(std::string_view what, const std::string& path);
+  bool would_have_lied_locked(const Inode& inode, const Attributes& now, const Asked& asked) const
+      REQUIRES(inode.mutex);
+  void compare_name(const Inode& directory, const std::string& name, const Inode* now,
+                    const Asked& asked);
+  static void set_aside(ParkedRead& read, const cache::Operation& operation,
+                        const std::vector<PageRange>& missing);
+  static bool lies_aside(ParkedRead& read);
+  void retire_liar(const ParkedRead& read);
 
   // -- warm_read.cc
   struct WarmRead;
@@ -466,6 +492,7 @@ class Vfs final : public Filesystem {
   Cut begin_truncate(Inode& inode, std::uint64_t size, const Asked& asked);
   void truncated(Inode& inode, const Cut& cut, const Result<Attributes>& result);
   static void not_truncated(Inode& inode, const Cut& cut);
+  void note_written_locked(Inode& inode) REQUIRES(inode.mutex);
   void begin_write_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void fetched_fresh_locked(Inode& inode, memo::Flight& flight) REQUIRES(inode.mutex);
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);
@@ -541,7 +568,8 @@ void Vfs::change_share(Inode& inode, Reply reply, Work work) {
         return target.stat(netfs);
       },
       [this, inode = InodeRef(&inode)](Reply r, const Attributes& attributes) {
-        adopt(*inode, attributes, {});
+        // By a name that another client has given to another file: that has been changed.
+        if (still_is(*inode, attributes)) adopt(*inode, attributes, {});
         r.ok();
       });
 }

@@ -81,8 +81,7 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
   {
     MutexLock lock(inode.mutex);
     inode.last_change = ++changes_;
-    inode.session.wrote = true;
-    inode.session.own_mtime_ns.reset();
+    note_written_locked(inode);
     const bool crossed = inode.session.answer_range(ticket);
     PageRange pages = pages_touching(offset, ByteCount{data.size()});
     if (result) {
@@ -163,8 +162,7 @@ void Vfs::truncated(Inode& inode, const Cut& cut, const Result<Attributes>& resu
   }
   if (!inode.is_regular()) return inode.session.end_range(ticket);
   if (inode.session.kind == Session::Kind::kWrite) {
-    inode.session.wrote = true;
-    inode.session.own_mtime_ns.reset();
+    note_written_locked(inode);
     inode.session.explained = inode.session.explained && result && result->size == size;
     inode.session.expected_size = overtaken ? inode.attributes.size : size;
   } else if (result) {

@@ -9,10 +9,11 @@ import os
 import pwd
 import stat
 import subprocess
+import time
 
 import pytest
 
-from support import Larder, age, age_tree, pseudo_random, within
+from support import Larder, LocalShare, age, age_tree, pseudo_random, within
 from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
 
 
@@ -174,6 +175,31 @@ def test_inode_numbers_are_the_same_after_a_remount(share, larder, here):
     larder.remount()
     assert numbers() == before
     assert share.source.exists()
+
+
+def test_inode_numbers_outlast_those_of_a_share_that_gives_others_each_time(workspace):
+    """As sshfs does at each mount of it: every file has another number, and is the same by name."""
+    share = LocalShare(workspace)
+    os.makedirs(share.source / "d" / "below")
+    for n in range(20):
+        (share.source / "d" / f"{n}").write_bytes(b"x" * n)
+    age_tree(share.source)
+    larder = Larder(workspace, share, "share_ino=unstable")
+
+    def numbers(top):
+        return {str(path.relative_to(top)): os.lstat(path).st_ino for path in top.rglob("*")}
+
+    before, below = numbers(larder.path), numbers(share.source)
+    assert len(set(before.values())) == len(before) == 22
+    (larder.path / "d" / "0").read_bytes()
+    for _ in range(2):
+        larder.umount()
+        subprocess.run(["cp", "-a", share.source / "d", share.source / "new"], check=True)
+        os.rename(share.source / "d", workspace / f"old-{time.monotonic_ns()}")
+        os.rename(share.source / "new", share.source / "d")
+        assert not set(numbers(share.source).values()) & set(below.values())
+        larder.mount()
+        assert numbers(larder.path) == before
 
 
 def test_extended_attributes(share, here):

@@ -181,6 +181,62 @@ TEST_CASE("a session that settles late does not bring back what an open has foun
   world.release(found.entry.node, opened.open.handle);
 }
 
+TEST_CASE("what we do by a name that another client has given away is done to what has it now") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("f", "text");
+  world.share.put("g", "text");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  REQUIRE(world.cat("f").data == "text");
+  // Under its other name the file is where it was.
+  REQUIRE(
+      world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, "h", std::move(r)); }).ok());
+  REQUIRE(world.lookup("f").entry.node == node);
+  world.share.replace("h", "the other file");
+  const auto size_shown = [&] { return world.stat(node).attributes.size; };
+  SECTION("a link") {
+    const Answer made =
+        world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, "i", std::move(r)); });
+    REQUIRE(made.ok());
+    CHECK(made.entry.node != node);
+    CHECK(made.entry.attributes.size == 14);
+    CHECK(world.cat("i").data == "the other file");
+    CHECK(size_shown() == 4);
+  }
+  SECTION("a rename") {
+    REQUIRE(world
+                .run([&](Reply r) {
+                  world.vfs->rename(kRootNode, "h", kRootNode, "i", 0, std::move(r));
+                })
+                .ok());
+    CHECK(world.cat("i").data == "the other file");
+    CHECK(world.cat("f").data == "text");
+    CHECK(size_shown() == 4);
+  }
+  SECTION("an extended attribute") {
+    world.run([&](Reply r) {
+      world.vfs->set_xattr(node, "user.note", std::as_bytes(std::span("x", 1)), 0, std::move(r));
+    });
+    CHECK(size_shown() == 4);
+  }
+}
+
+TEST_CASE("what others write behind our last write is not covered up by our session") {
+  World world;
+  world.share.put("f", "what was there");
+  world.age();
+  Answer found;
+  const Answer writer = world.find_and_open("f", found, O_RDWR);
+  const std::string bytes = "WHAT";
+  REQUIRE(world.write(found.entry.node, writer.open.handle, 0, bytes).ok());
+  world.clock.advance(50 * kMillisecond);
+  // Of the same size, so that only the time stamp tells.
+  world.share.put("f", "WHAT was THERE");
+  world.clock.advance(50 * kMillisecond);
+  world.release(found.entry.node, writer.open.handle);
+  CHECK(world.cat("f").data == "WHAT was THERE");
+}
+
 // -- truncates and writes that overtake each other
 
 namespace {

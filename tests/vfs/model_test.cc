@@ -43,8 +43,8 @@ std::string_view to_text(Coherency level) {
   return "";
 }
 
-WorldOptions options_of(SimProfile profile, Coherency level) {
-  WorldOptions options{.profile = profile};
+WorldOptions options_of(SimProfile profile, Coherency level, std::uint64_t seed) {
+  WorldOptions options{.profile = profile, .verify = seed % 8 == 3};
   options.settings.coherency = level;
   options.settings.ttl_ns = kTtl;
   return options;
@@ -63,7 +63,7 @@ class Run {
       : level_(level),
         random_(Seed{seed}),
         faulty_(random_.one_in(3)),
-        world_(options_of(profile, level)),
+        world_(options_of(profile, level, seed)),
         links_(profile == SimProfile::kNfs || profile == SimProfile::kSmb) {
     // A client below that keeps attributes itself can only delay what is seen (docs/semantics.md).
     world_.share.keep_attributes_for(0);
@@ -132,11 +132,17 @@ class Run {
   };
   std::optional<Place> place_of(const std::string& n, Answer* looked = nullptr) {
     const std::size_t slash = n.find('/');
-    if (slash == n.npos) return Place{kRootNode, n};
-    const Answer parent = world_.lookup(n.substr(0, slash));
+    if (slash == n.npos) return Place{kRootNode, spelled(n)};
+    const Answer parent = world_.lookup(spelled(n.substr(0, slash)));
     if (looked != nullptr) *looked = parent;
     if (!parent.ok() || parent.entry.node.value() == 0) return std::nullopt;
-    return Place{parent.entry.node, n.substr(slash + 1)};
+    return Place{parent.entry.node, spelled(n.substr(slash + 1))};
+  }
+  // As users of a share that folds case do: one way or another.
+  std::string spelled(std::string part) {
+    const bool swaps = world_.share.traits().folds_case && random_.one_in(3);
+    if (swaps) part.front() = static_cast<char>(part.front() ^ 0x20);
+    return part;
   }
   // Which file a name is now, as far as a client can know: where numbers are stable the number, so
   // that a handle stays with its file under whatever names; else the name itself ("files go by
@@ -557,7 +563,12 @@ class Run {
     const Answer listed = world_.list();
     if (faulty_ && !listed.ok()) return;
     REQUIRE(listed.ok());
-    std::set<std::string> names(listed.names.begin(), listed.names.end());
+    std::set<std::string> names;
+    for (std::string n : listed.names) {
+      if (world_.share.traits().folds_case && n.front() >= 'A' && n.front() <= 'Z')
+        n.front() = static_cast<char>(n.front() ^ 0x20);
+      names.insert(std::move(n));
+    }
     for (const char* n : {"a", "b", "c"}) {
       INFO("name " << n);
       CHECK(names.contains(n) == world_.share.exists(n));

@@ -102,6 +102,8 @@ TEST_CASE("each option sets what it says") {
   CHECK(read("debug=0x1F").debug == 31u);
   CHECK(read("debug=31").debug == 31u);
   CHECK(read("direct_io").direct_io);
+  CHECK(read("verify").verify);
+  CHECK_FALSE(read("verify,verify=no").verify);
 }
 
 TEST_CASE("coherency is close-to-open or a time to live") {

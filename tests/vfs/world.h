@@ -131,6 +131,7 @@ struct WorldOptions {
   ByteCount store_size{64u << 20};
   std::uint64_t memory_bytes = 256 << 20;
   bool as_caller = false;
+  bool verify = false;
 };
 
 class World {
@@ -294,7 +295,8 @@ class World {
     vfs.emplace(VfsParts{*calls, *cache, share_cookie, answer, timers, clock, *policy, *control},
                 VfsOptions{.share = "simulated",
                            .memory_bytes = options_.memory_bytes,
-                           .as_caller = options_.as_caller},
+                           .as_caller = options_.as_caller,
+                           .verify = options_.verify},
                 *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
     settle();
