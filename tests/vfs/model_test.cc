@@ -29,20 +29,6 @@ namespace {
 
 constexpr Nanoseconds kTtl = 5 * kSecond;
 
-std::string_view to_text(Coherency level) {
-  switch (level) {
-    case Coherency::kStrict:
-      return "strict";
-    case Coherency::kCloseToOpen:
-      return "cto";
-    case Coherency::kTtl:
-      return "ttl";
-    case Coherency::kImmutable:
-      return "immutable";
-  }
-  return "";
-}
-
 WorldOptions options_of(SimProfile profile, Coherency level, std::uint64_t seed) {
   WorldOptions options{.profile = profile, .verify = seed % 8 == 3};
   options.settings.coherency = level;

@@ -125,6 +125,20 @@ class Slot final : public ReplySlot {
 
 using Asked = std::shared_ptr<const Answer>;
 
+inline std::string_view to_text(Coherency level) {
+  switch (level) {
+    case Coherency::kStrict:
+      return "strict";
+    case Coherency::kCloseToOpen:
+      return "cto";
+    case Coherency::kTtl:
+      return "ttl";
+    case Coherency::kImmutable:
+      return "immutable";
+  }
+  return "";
+}
+
 struct WorldOptions {
   SimProfile profile = SimProfile::kNfs;
   Settings settings{};
