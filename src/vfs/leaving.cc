@@ -58,9 +58,13 @@ struct Leaving::Core : Timer, std::enable_shared_from_this<Core> {
   Core(const Clock& c, Timers& t, WorkQueue& a, Nanoseconds p, stats::Counter& l)
       : clock(c), timers(t), answers(a), patience_ns(p), left(l) {
     fire = [](Timer& self) {
-      const auto me = std::move(static_cast<Core&>(self).for_timers);
+      const std::shared_ptr<Core> me = static_cast<Core&>(self).taken_from_timers();
       me->look_again();
     };
+  }
+  std::shared_ptr<Core> taken_from_timers() {
+    const MutexLock lock(mutex);
+    return std::move(for_timers);
   }
   void look_again();
   void arm_locked() REQUIRES(mutex);
@@ -84,7 +88,7 @@ class Leaving::Guarded final : public ReplySlot {
     ear_.heard = [](Listener& self) { static_cast<Ear&>(self).whose.interrupt(); };
   }
   // Apart: the listener may be called before this returns.
-  void listen() { inner_.slot().listen(&ear_); }
+  void begin() { inner_.slot().listen(&ear_); }
 
   bool may_leave(Nanoseconds now_ns) const {
     return now_ns - since_ns_ >= core_->patience_ns || dies(inner_thread_);
@@ -206,7 +210,8 @@ void Leaving::Core::arm_locked() {
   timers.add(*this, clock.mono_ns() + kLookAgain_ns);
 }
 
-void Leaving::Core::look_again() {
+// The analysis does not see that a stayer's core is this one.
+void Leaving::Core::look_again() NO_THREAD_SAFETY_ANALYSIS {
   const Nanoseconds now_ns = clock.mono_ns();
   const MutexLock lock(mutex);
   if (ended) return;
@@ -232,7 +237,7 @@ void Leaving::guard(Reply& reply) {
   auto* guarded = new Guarded(core_, std::move(reply));
   Reply outer(*guarded);
   reply.swap(outer);
-  guarded->listen();
+  guarded->begin();
 }
 
 void Leaving::end() {
