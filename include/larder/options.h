@@ -46,7 +46,7 @@ struct CacheSpec {
 };
 
 enum class StoreReads : std::uint8_t {
-  kAuto,        // kDropBehind where the kernel keeps what was read, else kBuffered
+  kAuto,        // where the kernel keeps what was read: from it, or past it; else kBuffered
   kBuffered,    // through the system's page cache, which keeps the store's pages
   kDropBehind,  // through it, and nothing that was not there before stays
   kDirect,      // past it

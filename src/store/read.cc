@@ -143,7 +143,8 @@ ReadSegment take_whole(std::span<const ReadSegment>& segments) {
 }  // namespace
 
 PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into,
-                          ReadMode mode) {
+                          ReadMode wanted) {
+  const ReadMode mode = impl_->possible(wanted);
   PageCount got{0};
   while (got < range.count) {
     ReadPlan plan;
@@ -163,7 +164,8 @@ PageCount Store::read_now(const ObjectRef& object, PageRange range, std::span<st
 }
 
 Store::AtOnce Store::read_at_once(const ObjectRef& object, PageRange range,
-                                  std::span<std::byte> into, ReadMode mode) {
+                                  std::span<std::byte> into, ReadMode wanted) {
+  const ReadMode mode = impl_->possible(wanted);
   AtOnce answer;
   while (answer.served < range.count) {
     ReadPlan plan;
@@ -198,6 +200,7 @@ bool Store::reads_on_this_ring() const { return impl_->engine.reads_on_this_ring
 void Store::start_read(StoreRead& read) {
   check(read.done != nullptr, "a read has someone to tell");
   read.store = this;
+  read.mode = impl_->possible(read.mode);
   read.got = PageCount{0};
   go_on(read);
 }

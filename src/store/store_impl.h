@@ -174,9 +174,13 @@ struct Store::Impl {
   void retire_locked(Object& object) REQUIRES(mutex);
   void resize_locked(Object& object, ByteCount size) REQUIRES(mutex);
 
-  // The descriptor for reads of this mode; without O_DIRECT where it cannot be had.
+  // Without O_DIRECT where the file system has none.
+  ReadMode possible(ReadMode mode) const {
+    return mode == ReadMode::kDirect && !direct.valid() ? ReadMode::kDropBehind : mode;
+  }
+  // The descriptor for reads of a possible mode.
   int read_fd(ReadMode mode) const {
-    return mode == ReadMode::kDirect && direct.valid() ? direct.get() : device.fd.get();
+    return mode == ReadMode::kDirect ? direct.get() : device.fd.get();
   }
 
   // A block's place in the file never changes.

@@ -411,8 +411,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](In o) { return word_text(kEngines, o.engine); }},
     {"Store", "store_reads", "auto|buffered|dropbehind|direct", "auto",
      "What reading the store leaves in the system's page cache: its pages (buffered), none that "
-     "were not there before (dropbehind), or nothing, past it (direct). auto: dropbehind, since "
-     "the kernel keeps what it was given itself; buffered with direct_io.",
+     "were not there before (dropbehind), or nothing, past it (direct). auto: what is there is "
+     "taken from there and the rest read past it, since the kernel keeps what it was given itself; "
+     "buffered with direct_io.",
      "auto, buffered, dropbehind or direct",
      [](Out o, Text v) { return set_word(kStoreReads, v, o.store_reads); },
      [](In o) { return word_text(kStoreReads, o.store_reads); }},

@@ -47,11 +47,11 @@ Vfs::Span Vfs::span_of(Inode& inode, ByteOffset offset, ByteCount count) {
 
 // REQUIRES: `operation` is in progress. How many pages from the first were served.
 PageCount Vfs::read_store(const cache::Operation& operation, PageRange pages,
-                          std::span<std::byte> into) {
+                          std::span<std::byte> into) const {
   trace(Part::kPage, Moment::kEnter, "read(operation {:x}, page {}, {} pages)", operation.id,
         pages.first.value(), pages.count.value());
-  const PageCount served =
-      cache::FsCache::store_of(operation).read_now(cache::FsCache::data_of(operation), pages, into);
+  const PageCount served = cache::FsCache::store_of(operation).read_now(
+      cache::FsCache::data_of(operation), pages, into, read_mode());
   trace(Part::kPage, Moment::kLeave, "read(operation {:x}) = {} pages", operation.id,
         served.value());
   return served;
@@ -78,7 +78,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
       const Nanoseconds looked_up = is_timed(counted) ? parts_.clock.mono_ns() : 0;
       store::Store::AtOnce found;
       if (is_its(span, inode, operation))
-        found = read_store_at_once(operation, span.pages, reply.payload(), read_mode());
+        found = read_store_at_once(operation, span.pages, reply.payload());
       parts_.cache.complete(operation);
       if (looked_up != 0) time_read(handle, span, began, looked_up);
       if (found.served == span.pages.count && span.generation == inode.generation.load())
@@ -98,14 +98,21 @@ bool Vfs::is_its(const Span& span, const Inode& inode, const cache::Operation& o
 
 // On a ring only what needs no waiting; on a thread that may block, all.
 store::Store::AtOnce Vfs::read_store_at_once(const cache::Operation& operation, PageRange pages,
-                                             std::span<std::byte> into, ReadMode mode) {
+                                             std::span<std::byte> into) const {
   store::Store& store = cache::FsCache::store_of(operation);
   const auto& object = cache::FsCache::data_of(operation);
-  if (store.reads_on_this_ring()) return store.read_at_once(object, pages, into, mode);
-  return {store.read_now(object, pages, into, mode)};
+  const bool may_block = !store.reads_on_this_ring();
+  if (may_block && read_mode() == disk_read_mode())
+    return {store.read_now(object, pages, into, read_mode())};
+  store::Store::AtOnce found = store.read_at_once(object, pages, into, read_mode());
+  if (!may_block || !found.would_wait) return found;
+  const PageRange rest{pages.first + found.served, pages.count - found.served};
+  const auto behind = into.subspan(to_bytes(found.served).value());
+  return {found.served + store.read_now(object, rest, behind, disk_read_mode())};
 }
 
-// What the kernel keeps itself need not be in memory twice.
+// How what the system's page cache may have is read. What the kernel keeps itself need not be in
+// memory twice.
 ReadMode Vfs::read_mode() const {
   switch (options_.store_reads) {
     case StoreReads::kAuto:
@@ -118,6 +125,13 @@ ReadMode Vfs::read_mode() const {
       return ReadMode::kDirect;
   }
   return ReadMode::kBuffered;
+}
+
+// How what is not in the page cache is read. Past it is the shorter way, but nothing stays of it.
+ReadMode Vfs::disk_read_mode() const {
+  const bool kernel_keeps = !options_.direct_io;
+  return options_.store_reads == StoreReads::kAuto && kernel_keeps ? ReadMode::kDirect
+                                                                   : read_mode();
 }
 
 void Vfs::time_read(Handle& handle, const Span& span, Nanoseconds began_ns,

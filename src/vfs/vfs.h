@@ -384,16 +384,17 @@ class Vfs final : public Filesystem {
   bool is_of_session(Inode& inode, const cache::Operation& operation) const;
   Span span_of(Inode& inode, ByteOffset offset, ByteCount count);
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
-  static store::Store::AtOnce read_store_at_once(const cache::Operation& operation, PageRange pages,
-                                                 std::span<std::byte> into, ReadMode mode);
+  store::Store::AtOnce read_store_at_once(const cache::Operation& operation, PageRange pages,
+                                          std::span<std::byte> into) const;
   ReadMode read_mode() const;
+  ReadMode disk_read_mode() const;
   void time_read(Handle& handle, const Span& span, Nanoseconds began_ns, Nanoseconds looked_up_ns);
   static bool is_its(const Span& span, const Inode& inode, const cache::Operation& operation);
   void answer_warm(Inode& inode, const Span& span, Nanoseconds began_ns, Reply& reply);
   void park_read(Handle& handle, ByteOffset offset, ByteCount count, Nanoseconds began_ns,
                  Reply reply);
-  static PageCount read_store(const cache::Operation& operation, PageRange pages,
-                              std::span<std::byte> into);
+  PageCount read_store(const cache::Operation& operation, PageRange pages,
+                       std::span<std::byte> into) const;
   void ask_then_read(std::unique_ptr<ParkedRead> read);
   void resume_read(std::unique_ptr<ParkedRead> read);
   void with_store(std::unique_ptr<ParkedRead> read, ReadStep then);

@@ -53,7 +53,7 @@ void Vfs::read_from_disk(Handle& handle, const Span& span, ByteOffset offset, By
   read.object = cache::FsCache::data_of(warm->operation);
   read.range = span.pages;
   read.into = warm->reply.payload();
-  read.mode = read_mode();
+  read.mode = disk_read_mode();
   read.done = [](store::StoreRead& self, PageCount served) {
     WarmRead& whose = static_cast<WarmRead::FromStore&>(self).whose;
     whose.vfs.came_from_disk(std::unique_ptr<WarmRead>(&whose), served);
