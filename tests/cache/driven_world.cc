@@ -57,30 +57,56 @@ std::string_view to_text(Do what) {
 DrivenWorld::DrivenWorld(const DrivenOptions& options)
     : options_(options),
       budget_(options.budget),
+      events_left_(options.events),
       indices_(options.indices),
       files_(options.files),
-      renamed_(options.files) {
+      renamed_(options.files),
+      was_acquired_(options.files) {
   world_.fs.index_of(world_.netfs);
   world_.settle();
   tree_ = World::tree_of(world_.netfs).shared_from_this();
   tree_->steps_per_run = options.steps_per_run;
   act({Do::kAcquireIndex, 0});
+  for (const Action& action : options.beginning) act(action);
+  if (options.begins_settled) world_.settle();
+  events_left_ = options.events;
 }
 
 DrivenWorld::~DrivenWorld() { wind_down(); }
 
+bool DrivenWorld::is_operation(const Work& work) const {
+  return std::any_of(operations_.begin(), operations_.end(),
+                     [&](const auto& operation) { return &operation->work == &work; });
+}
+
+// The first of them.
+std::vector<Action> DrivenWorld::runs_of_operations() const {
+  for (std::size_t i = 0; i < world_.machine.size(); ++i) {
+    if (is_operation(*world_.machine.at(i))) return {{Do::kMachine, static_cast<std::uint8_t>(i)}};
+  }
+  for (std::size_t i = 0; i < world_.answer.size(); ++i) {
+    if (is_operation(*world_.answer.at(i))) return {{Do::kAnswer, static_cast<std::uint8_t>(i)}};
+  }
+  return {};
+}
+
 std::vector<Action> DrivenWorld::possible() {
   std::vector<Action> actions;
+  if (options_.leaves_out_mirrors) actions = runs_of_operations();
+  if (!actions.empty()) return actions;
   const auto add = [&](Do what, std::size_t number) {
     actions.push_back({what, static_cast<std::uint8_t>(number)});
   };
-  const auto may = [&](Do what) { return left(what) > 0; };
+  const auto may = [&](Do what) { return left(what) > 0 && events_left_ > 0; };
+  const auto is_mirrored = [&](std::size_t file) {
+    return options_.leaves_out_mirrors && file > 0 && !was_acquired_[file - 1];
+  };
   for (std::size_t i = 0; i < world_.machine.size(); ++i) add(Do::kMachine, i);
   for (std::size_t i = 0; i < world_.answer.size(); ++i) add(Do::kAnswer, i);
   for (unsigned i = 0; i < files_.size(); ++i) {
     const CookieRef& file = files_[i];
     if (!file) {
-      if (may(Do::kAcquire) && index_of_file(i)) add(Do::kAcquire, i);
+      if (may(Do::kAcquire) && index_of_file(i) && !is_mirrored(i)) add(Do::kAcquire, i);
       continue;
     }
     for (const Do what : {Do::kRelinquish, Do::kRetire, Do::kInvalidate, Do::kUpdate, Do::kRename,
@@ -121,6 +147,9 @@ std::vector<Action> DrivenWorld::possible() {
 void DrivenWorld::act(Action action) {
   const unsigned n = action.number;
   if (unsigned& budget = left(action.what); budget > 0) --budget;
+  const bool is_counted = action.what != Do::kMachine && action.what != Do::kAnswer &&
+                          action.what != Do::kComplete && action.what != Do::kComeBack;
+  if (is_counted && events_left_ > 0) --events_left_;
   FsCache& fs = world_.fs;
   const auto key_of = [&](unsigned file) { return std::string(1, static_cast<char>('a' + file)); };
   switch (action.what) {
@@ -133,6 +162,7 @@ void DrivenWorld::act(Action action) {
     case Do::kAcquire:
       files_[n] = world_.data(index_of_file(n), key_of(n));
       renamed_[n] = false;
+      was_acquired_[n] = true;
       break;
     case Do::kRelinquish:
       fs.relinquish(std::exchange(files_[n], nullptr), Retire::kNo);
@@ -397,9 +427,16 @@ std::string DrivenWorld::broken_rule() {
 std::string DrivenWorld::fingerprint() NO_THREAD_SAFETY_ANALYSIS {
   MutexLock lock(tree_->mutex);
   std::string text;
-  const auto put = [&text](const auto&... values) {
-    ((text += fmt::to_string(values), text += ' '), ...);
+  const auto put_one = [&text]<class T>(const T& value) {
+    if constexpr (std::is_convertible_v<T, std::string_view>) {
+      text += std::string_view(value);
+      text += '\0';
+    } else {
+      const auto number = static_cast<std::uint32_t>(value);
+      text.append(reinterpret_cast<const char*>(&number), sizeof number);
+    }
   };
+  const auto put = [&put_one](const auto&... values) { (put_one(values), ...); };
   std::map<const Object*, unsigned> numbers;
   for (const auto& [id, object] : tree_->objects) {
     numbers.emplace(object, static_cast<unsigned>(numbers.size()));
@@ -433,30 +470,32 @@ std::string DrivenWorld::fingerprint() NO_THREAD_SAFETY_ANALYSIS {
     }
   }
   for (const auto& o : operations_) {
-    put('\n', static_cast<unsigned>(o->state.load()), static_cast<unsigned>(o->answer), o->runs,
+    put(static_cast<unsigned>(o->state.load()), static_cast<unsigned>(o->answer), o->runs,
         o->cancels, o->completed, o->taken_back, o->object ? number(o->object.get()) : 98u);
   }
   for (const StepQueue* queue : {&world_.machine, &world_.answer}) {
-    std::vector<std::string> waiting;
+    std::vector<unsigned> waiting;
     for (std::size_t i = 0; i < queue->size(); ++i) {
       Work& work = *queue->at(i);
-      std::string name = "other";
+      unsigned name = 1000;
       for (std::size_t n = 0; n < operations_.size(); ++n) {
-        if (&operations_[n]->work == &work) name = fmt::format("operation {}", n);
+        if (&operations_[n]->work == &work) name = 1001 + static_cast<unsigned>(n);
       }
       for (const auto& [object, n] : numbers) {
-        if (&Probe::object_of(work) == object) name = fmt::format("object {}", n);
+        if (&Probe::object_of(work) == object) name = n;
       }
       waiting.push_back(name);
     }
     std::sort(waiting.begin(), waiting.end());
     text += '\n';
-    for (const std::string& name : waiting) put(name);
+    for (const unsigned name : waiting) put(name);
   }
   text += '\n';
   for (const auto& [key, kept] : world_.backend->kept) put(key, kept.aux);
   put(world_.backend->fail_finds, static_cast<unsigned>(world_.answer_to_check), withdrawing_);
   for (const unsigned budget : budget_) put(budget);
+  put(events_left_);
+  for (const bool was : was_acquired_) put(was);
   return text;
 }
 

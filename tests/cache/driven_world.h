@@ -58,6 +58,16 @@ struct DrivenOptions {
   unsigned steps_per_run = 1;
   // How often each may be done; machine and answer steps as often as there are any.
   std::array<unsigned, kDos> budget{};
+  // How many in all, whatever they are. Steps, the ends of operations, and a cache that comes back
+  // are not counted.
+  unsigned events = ~0u;
+  // Done before all else, and until no worker has anything to do.
+  std::vector<Action> beginning;
+  bool begins_settled = false;
+  // For who tries every order: leaves out those that come to the same. The files are each other's
+  // mirror images, so the first is acquired first. And the run of an operation that a queue holds
+  // notes that it ran and touches nothing else, so it makes no difference when that is: at once.
+  bool leaves_out_mirrors = false;
 };
 
 class DrivenWorld {
@@ -69,7 +79,7 @@ class DrivenWorld {
   void act(Action action);
   // Empty where all is well.
   std::string broken_rule();
-  // What the world will do from here on depends on this alone.
+  // What the world will do from here on depends on this alone. Not to be read.
   std::string fingerprint();
   // Ends everything in order; what is then left that should not be.
   std::string wind_down();
@@ -86,6 +96,8 @@ class DrivenWorld {
   };
 
   unsigned& left(Do what) { return budget_[static_cast<std::size_t>(what)]; }
+  bool is_operation(const Work& work) const;
+  std::vector<Action> runs_of_operations() const;
   cache::CookieRef& index_of_file(unsigned file) { return indices_[file % indices_.size()]; }
   void submit(unsigned file);
   void begin_withdrawal();
@@ -94,10 +106,11 @@ class DrivenWorld {
 
   const DrivenOptions options_;
   std::array<unsigned, kDos> budget_;
+  unsigned events_left_;
   World world_;
   std::shared_ptr<cache::Tree> tree_;
   std::vector<cache::CookieRef> indices_, files_;
-  std::vector<bool> renamed_;
+  std::vector<bool> renamed_, was_acquired_;
   std::vector<std::unique_ptr<Noted>> operations_;
   bool withdrawing_ = false;
 };

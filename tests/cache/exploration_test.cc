@@ -8,8 +8,8 @@
 // LARDER_LONG explores larger ones.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <deque>
 #include <iostream>
 #include <string>
 #include <unordered_set>
@@ -32,6 +32,21 @@ struct Explored {
   std::size_t states = 0, actions = 0, deepest = 0;
 };
 
+// How a state was reached first.
+struct Step {
+  std::size_t from;  // another step; 0: from the beginning
+  Action action;
+  unsigned depth;
+  std::vector<Action> possible;  // from there
+};
+
+std::vector<Action> path_to(const std::vector<Step>& steps, std::size_t at) {
+  std::vector<Action> path;
+  for (; at != 0; at = steps[at].from) path.push_back(steps[at].action);
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
 std::string told(const std::vector<Action>& path) {
   std::string text;
   for (const Action& action : path) {
@@ -43,53 +58,77 @@ std::string told(const std::vector<Action>& path) {
 Explored explore(const DrivenOptions& options) {
   Explored explored;
   std::unordered_set<std::string> seen;
-  std::deque<std::vector<Action>> frontier{{}};
-  while (!frontier.empty()) {
-    const std::vector<Action> path = std::move(frontier.front());
-    frontier.pop_front();
-    std::vector<Action> possible;
-    {
-      DrivenWorld world(options);
-      for (const Action& action : path) world.act(action);
-      possible = world.possible();
-    }
+  std::vector<Step> steps{{0, {}, 0, DrivenWorld(options).possible()}};
+  for (std::size_t here = 0; here < steps.size(); ++here) {
+    const std::vector<Action> path = path_to(steps, here);
+    const std::vector<Action> possible = std::move(steps[here].possible);
     for (const Action& next : possible) {
       ++explored.actions;
       DrivenWorld world(options);
       for (const Action& action : path) world.act(action);
       world.act(next);
       if (!seen.insert(world.fingerprint()).second) continue;
-      std::vector<Action> there = path;
-      there.push_back(next);
-      explored.deepest = std::max(explored.deepest, there.size());
+      steps.push_back({here, next, steps[here].depth + 1, world.possible()});
       std::string broken = world.broken_rule();
       if (broken.empty()) broken = world.wind_down();
-      if (!broken.empty()) FAIL(broken << "\nby " << told(there));
-      frontier.push_back(std::move(there));
+      if (!broken.empty()) FAIL(broken << "\nby " << told(path_to(steps, steps.size() - 1)));
     }
   }
   explored.states = seen.size();
+  explored.deepest = steps.back().depth;
   return explored;
+}
+
+bool is_long() { return std::getenv("LARDER_LONG") != nullptr; }
+
+void explore(const char* name, DrivenOptions options) {
+  options.operations = 4;
+  options.leaves_out_mirrors = true;
+  const Explored explored = explore(options);
+  std::cout << fmt::format("{}: {} states, {} actions, at most {} deep\n", name, explored.states,
+                           explored.actions, explored.deepest);
+  CHECK(explored.states > 100);
 }
 
 // `more`: what LARDER_LONG adds.
 void explore(const char* name, const std::vector<Budget>& budgets,
              const std::vector<Budget>& more = {}) {
   DrivenOptions options;
-  options.operations = 4;
   for (const Budget& budget : budgets) {
     options.budget[static_cast<std::size_t>(budget.what)] = budget.times;
   }
-  if (std::getenv("LARDER_LONG") != nullptr) {
-    for (const Budget& budget : more) {
-      options.budget[static_cast<std::size_t>(budget.what)] += budget.times;
-    }
+  for (const Budget& budget : is_long() ? more : std::vector<Budget>{}) {
+    options.budget[static_cast<std::size_t>(budget.what)] += budget.times;
   }
-  const Explored explored = explore(options);
-  std::cout << fmt::format("{}: {} states, {} actions, at most {} deep\n", name, explored.states,
-                           explored.actions, explored.deepest);
-  CHECK(explored.states > 100);
+  explore(name, options);
 }
+
+// Any `events` of these kinds, in any order and at any moment.
+struct Meeting {
+  std::vector<Do> kinds;
+  unsigned events = 2;
+  unsigned files = 2;
+  bool begins_settled = true;  // else nothing has been looked up yet
+};
+void explore(const char* name, const Meeting& meeting) {
+  DrivenOptions options;
+  options.events = meeting.events;
+  options.files = meeting.files;
+  options.begins_settled = meeting.begins_settled;
+  for (const Do what : meeting.kinds) {
+    options.budget[static_cast<std::size_t>(what)] = meeting.events;
+  }
+  for (std::uint8_t file = 0; file < meeting.files; ++file) {
+    options.beginning.push_back({Do::kAcquire, file});
+  }
+  explore(name, options);
+}
+
+const std::vector<Do> kAllKinds = {
+    Do::kAcquire,     Do::kRelinquish, Do::kRetire, Do::kAcquireIndex, Do::kRelinquishIndex,
+    Do::kRetireIndex, Do::kInvalidate, Do::kUpdate, Do::kRename,       Do::kRenameOver,
+    Do::kDisable,     Do::kEnable,     Do::kSubmit, Do::kAbort,        Do::kCancel,
+    Do::kAttrChanged, Do::kFaults,     Do::kAbsent, Do::kWithdraw,     Do::kTime};
 
 }  // namespace
 
@@ -132,7 +171,8 @@ TEST_CASE("the version changes again and again") {
 }
 
 TEST_CASE("the cache is withdrawn under two cookies, and comes back") {
-  explore("withdrawal", {{Do::kAcquire, 2}, {Do::kWithdraw, 1}}, {{Do::kRetire, 1}});
+  if (is_long()) explore("withdrawal", {{Do::kAcquire, 2}, {Do::kWithdraw, 1}, {Do::kRetire, 1}});
+  explore("withdrawal", Meeting{.kinds = {Do::kWithdraw}, .events = 1, .begins_settled = false});
 }
 
 TEST_CASE("the cache is withdrawn under an operation") {
@@ -153,4 +193,31 @@ TEST_CASE("cookies are renamed over each other") {
 TEST_CASE("cookies are disabled and enabled") {
   explore("disabling", {{Do::kAcquire, 1}, {Do::kDisable, 2}, {Do::kEnable, 1}, {Do::kSubmit, 1}},
           {{Do::kEnable, 1}, {Do::kRename, 1}});
+}
+
+TEST_CASE("any two of all kinds of event meet, at two cookies that are up") {
+  explore("all kinds, two cookies", Meeting{.kinds = kAllKinds});
+}
+
+TEST_CASE("any two of all kinds of event meet, at a cookie of which nothing has been looked up") {
+  explore("all kinds, early", Meeting{.kinds = kAllKinds, .files = 1, .begins_settled = false});
+}
+
+TEST_CASE("any four of relinquish, invalidate, rename, error and operation meet") {
+  const std::vector<Do> kinds = {Do::kRetire, Do::kInvalidate, Do::kRename,
+                                 Do::kFaults, Do::kAbort,      Do::kSubmit};
+  explore("any four", Meeting{.kinds = kinds, .events = is_long() ? 5u : 4u});
+}
+
+TEST_CASE("any three of these meet a withdrawal") {
+  const std::vector<Do> kinds = {Do::kRetire, Do::kInvalidate, Do::kRename,  Do::kFaults,
+                                 Do::kAbort,  Do::kSubmit,     Do::kWithdraw};
+  if (is_long()) explore("any three", Meeting{.kinds = kinds, .events = 3, .files = 1});
+  SUCCEED("with LARDER_LONG");
+}
+
+TEST_CASE("any two of all kinds of event meet, at two cookies and at any moment of their lives") {
+  if (is_long())
+    explore("all kinds, at any moment", Meeting{.kinds = kAllKinds, .begins_settled = false});
+  SUCCEED("with LARDER_LONG");
 }

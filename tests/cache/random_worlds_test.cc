@@ -5,6 +5,8 @@
 // times as many.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -20,8 +22,18 @@ namespace {
 
 constexpr unsigned kActions = 150;
 
-// What is wrong, and behind which action; empty: nothing.
-std::string run(Seed seed) {
+// Every now and then only: most things should work, and live for a while.
+bool is_rare(Do what) {
+  constexpr std::array kRare = {Do::kWithdraw,    Do::kFaults,     Do::kAbsent,
+                                Do::kTime,        Do::kRelinquish, Do::kRelinquishIndex,
+                                Do::kRetireIndex, Do::kRetire,     Do::kDisable};
+  return std::find(kRare.begin(), kRare.end(), what) != kRare.end();
+}
+
+using Counts = std::array<std::uint64_t, kDos>;
+
+// What is wrong, and behind which action; empty: nothing. Counts what was done.
+std::string run(Seed seed, Counts& done) {
   Random random(seed);
   DrivenOptions options;
   options.indices = 3;
@@ -36,9 +48,7 @@ std::string run(Seed seed) {
     std::vector<Action> chosen;
     while (chosen.empty()) {
       const Do what = random.one_in(2) ? Do::kMachine : static_cast<Do>(random.below(kDos));
-      // A withdrawal, or faults, every now and then only: most things should work.
-      const bool is_rare = what == Do::kWithdraw || what == Do::kFaults || what == Do::kAbsent;
-      if (is_rare && !random.one_in(6)) continue;
+      if (is_rare(what) && !random.one_in(6)) continue;
       for (const Action& action : possible) {
         if (action.what == what) chosen.push_back(action);
       }
@@ -46,6 +56,7 @@ std::string run(Seed seed) {
     }
     const Action action = chosen[random.below(chosen.size())];
     world.act(action);
+    ++done[static_cast<std::size_t>(action.what)];
     if (std::string broken = world.broken_rule(); !broken.empty()) {
       return fmt::format("{} behind action {}: {} {}", broken, i, to_text(action.what),
                          action.number);
@@ -60,8 +71,14 @@ TEST_CASE("random worlds keep the rules and end clean") {
   const char* chosen = std::getenv("LARDER_SEED");
   const std::uint64_t first = chosen ? std::strtoull(chosen, nullptr, 10) : 1;
   const std::uint64_t count = chosen ? 1 : std::getenv("LARDER_LONG") ? 10'000 : 1'000;
+  Counts done{};
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     INFO("LARDER_SEED=" << seed);
-    REQUIRE(run(Seed{seed}) == "");
+    REQUIRE(run(Seed{seed}, done) == "");
+  }
+  // Each kind of action, and often.
+  for (std::size_t i = 0; i < kDos; ++i) {
+    INFO(to_text(static_cast<Do>(i)) << " " << done[i] << " times");
+    CHECK((chosen != nullptr || done[i] >= count / 10));
   }
 }
