@@ -9,6 +9,9 @@
 //      to be told, no thread waits), so what is retired there can never be us.
 //   3. What cannot be renamed is retired, and its cookie caches nothing until it is acquired again:
 //      data under a name that is not theirs are worse than no data.
+//   4. A rename that was overtaken (its cookie was renamed again, or lost its new place) takes
+//      nothing from anybody, and one whose object is to be deleted waits for nobody: two that
+//      waited for each other's death would wait for ever.
 //
 // An index without an object gets one, since what the store holds under the old name must move.
 #include <memory>
@@ -30,9 +33,10 @@ bool lies_below_locked(const Cookie& cookie, const Cookie& above) {
 
 // Nothing is cached for it any more, nor below it. Returns what is to be retired.
 std::vector<ObjectPtr> bar_locked(Tree& tree, Cookie& cookie) REQUIRES(tree.mutex) {
+  // Once only: by then another may have its place.
+  if (!cookie.has(kCookieReplaced)) tree.cookies.erase(&cookie);
   cookie.set(kCookieReplaced);
   cookie.set(kCookieUnavailable);
-  tree.cookies.erase(&cookie);
   return tree.detach_all_locked(cookie);
 }
 
@@ -87,7 +91,22 @@ struct RenameSteps {
     record.object->raise(Event::kRetire);
   }
 
-  // Who is to go before we can move: what lingers at our place to be, or what its cookie has there.
+  // What has become of the cookie since it was renamed.
+  enum class Since : std::uint8_t {
+    kThere,         // it stands where the record says
+    kMovedOn,       // it was renamed again, and another record follows
+    kRelinquished,  // what is stored moves all the same
+    kReplaced,      // it lost its place to another: what is stored is nobody's
+  };
+  static Since since_locked(const RenameRecord& record) REQUIRES(record.tree->mutex) {
+    const Cookie& cookie = *record.cookie;
+    if (cookie.has(kCookieReplaced)) return Since::kReplaced;
+    if (cookie.has(kCookieRelinquished)) return Since::kRelinquished;
+    const bool is_there = cookie.parent == record.new_parent && cookie.key.view() == record.new_key;
+    return is_there ? Since::kThere : Since::kMovedOn;
+  }
+
+  // Who is at our place to be: what lingers there, or what its cookie has there.
   static Object* holder_locked(const Tree& tree, RenameRecord& record, const ObjectPtr& parent)
       REQUIRES(tree.mutex) {
     const auto lingering = tree.lingering.find(ObjectPlace{parent.get(), record.new_key});
@@ -97,7 +116,20 @@ struct RenameSteps {
     Cookie& cookie = **there;
     MutexLock lock(cookie.mutex);
     Object* const object = cookie.object_in(record.object->cache());
-    return object != nullptr && object->parent_ == parent ? object : nullptr;
+    const ObjectPlace wanted{parent.get(), record.new_key};
+    return object != nullptr && object->place() == wanted ? object : nullptr;
+  }
+
+  // What a holder means. Only who has a right to the place takes it from a living one: another
+  // waits for us, perhaps, or will be there when we are long gone.
+  static Step step_against_locked(Object& holder, RenameRecord& record)
+      REQUIRES(record.tree->mutex) {
+    const Since since = since_locked(record);
+    if (since == Since::kMovedOn) return Step::kDone;
+    if (since == Since::kRelinquished && !holder.is_dying_) return Step::kFailed;
+    holder.raise(Event::kRetire);
+    holder.rare_locked().death_watch.push_back(&record.work);
+    return Step::kWait;
   }
 
   static Step move(RenameRecord& record) {
@@ -107,12 +139,10 @@ struct RenameSteps {
     if (!parent) return Step::kFailed;
     {
       MutexLock tree_lock(tree.mutex);
+      if (since_locked(record) == Since::kReplaced) return Step::kFailed;
+      if (object.events() & bit(Event::kRetire)) return Step::kFailed;
       Object* const holder = holder_locked(tree, record, parent);
-      if (holder != nullptr && holder != &object) {
-        holder->raise(Event::kRetire);
-        holder->rare_locked().death_watch.push_back(&record.work);
-        return Step::kWait;
-      }
+      if (holder != nullptr && holder != &object) return step_against_locked(*holder, record);
     }
     const store::ObjectRef to = parent->handle_if_up();
     if (!object.cache().backend->rename(object.handle(), to, to_bytes(record.new_key))) {

@@ -522,7 +522,11 @@ std::string DrivenWorld::wind_down() {
   }
   settle();
   MutexLock lock(tree_->mutex);
-  if (!tree_->lingering.empty()) return "something lingers for ever";
+  for (Object* const object : tree_->lingering) {
+    return fmt::format("object {:x} (at {}, cookie {}, {}) lingers for ever", object->id(),
+                       object->place().key, object->cookie().key.view(),
+                       cache::to_text(object->state()));
+  }
   for (const auto& [id, object] : tree_->objects) {
     if (object->cookie().parent && object->cookie().parent->parent) {
       return fmt::format("object {:x} ({}, {}) does not die", id, object->place().key,

@@ -46,7 +46,8 @@ class Rig {
     device.path = "simulated";
     store::Options of_store;
     of_store.commit_by = store::CommitBy::kSync;
-    auto opened = store::Store::open(std::move(device), of_store, *engine, machine, clock, Seed{7});
+    auto opened = store::Store::open(std::move(device), of_store, through ? *through : *engine,
+                                     machine, clock, Seed{7});
     REQUIRE(opened);
     store = std::move(*opened);
     fs = std::make_unique<FsCache>(machine, answer, clock, options);
@@ -122,6 +123,7 @@ class Rig {
   StepQueue machine;
   StepQueue answer;
   std::unique_ptr<SimEngine> engine = std::make_unique<SimEngine>(store::kSmallestStore);
+  IoEngine* through = nullptr;  // to it, for who watches; from the next start on
   std::unique_ptr<store::Store> store;
   std::unique_ptr<FsCache> fs;
   CookieRef netfs;
