@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/allocations.h"
 #include "bench/rows.h"
 
 namespace larder::bench {
@@ -183,9 +184,9 @@ SetUp<Outcome> measure_cache(const Plan& plan) {
       compare(
           plan.rounds, [&](unsigned) -> SetUp<double> { return submits(floor, file, seconds); },
           [&](unsigned) -> SetUp<double> { return guarded_clocks(seconds); }));
-  const std::uint64_t before = allocated();
+  const Allocations allocations;
   submits(floor, file, seconds);
-  const std::uint64_t kept = allocated() - before;
+  const std::uint64_t asked = allocations.count();
   TRY(const Comparison objects,
       compare(
           plan.rounds, [&](unsigned) -> SetUp<double> { return lives(floor, seconds); },
@@ -195,7 +196,7 @@ SetUp<Outcome> measure_cache(const Plan& plan) {
                   {"objects", "k/s", "map entries", 1e3, objects, {}}};
   outcome.marks = {
       {"submit_to_completion_ns", 1e9 / submit.larder.median, Mark::Bound::kAtMost, 200},
-      {"submit_bytes_kept", static_cast<double>(kept), Mark::Bound::kAtMost, 0},
+      {"submit_allocations", static_cast<double>(asked), Mark::Bound::kAtMost, 0},
       {"objects_per_second", objects.larder.median, Mark::Bound::kAtLeast, 100'000},
       {"idle_cookie_and_object_bytes", bytes_of_idle(1'000'000), Mark::Bound::kAtMost, 256}};
   floor.fs.relinquish(file, cache::Retire::kNo);
