@@ -96,7 +96,7 @@ TEST_CASE("a warm read within it allocates nothing either, and holds no lock whi
   const auto read = [&] {
     Operation operation;
     operation.kind = OperationKind::kRead;
-    REQUIRE(rig.fs->submit(rig.file_cookie, operation) == Submitted::kNow);
+    check(rig.fs->submit(rig.file_cookie, operation) == Submitted::kNow, "it is up");
     pages += FsCache::store_of(operation)
                  .read_now(FsCache::data_of(operation), {PageIndex{0}, PageCount{4}}, buffer.span())
                  .value();
