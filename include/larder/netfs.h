@@ -74,6 +74,7 @@ struct Traits {
   InodeNumbers inode_numbers = InodeNumbers::kStable;
   bool has_ctime = true;    // ctime is the file's own, not a copy of mtime
   bool folds_case = false;  // names that differ only in case are one name
+  bool sends_late = false;  // a write bears the time of the flush that sends it to the server
 };
 
 // The version that these attributes describe, by what this share can be trusted with.

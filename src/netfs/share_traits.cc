@@ -85,6 +85,10 @@ bool has_own_ctime(std::string_view type) {
   return type != "fuse.sshfs" && !holds(kFatTypes, type);
 }
 
+bool sends_late(std::string_view type) {
+  return type == "nfs" || type == "nfs4" || is_smb(type) || type == "ceph" || type == "afs";
+}
+
 bool may_fold_case(std::string_view type) {
   return is_smb(type) || holds(kFatTypes, type) || type == "ntfs3" || type == "hfsplus";
 }

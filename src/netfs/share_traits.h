@@ -19,6 +19,8 @@ namespace larder::netfs {
 InodeNumbers inode_numbers_of(std::string_view type, const MountEntry* mount, ShareInodes wanted);
 // False where ctime is a copy of mtime.
 bool has_own_ctime(std::string_view type);
+// True where the client gathers writes, and the server stamps them as they arrive.
+bool sends_late(std::string_view type);
 // May this kind fold case at all? Most never do, and are not probed.
 bool may_fold_case(std::string_view type);
 

@@ -224,24 +224,31 @@ void Vfs::flush(NodeId node, HandleId id, LockOwner owner, Reply reply) {
       [this, inode, asked, file, told = file != nullptr,
        reply = std::move(reply)](Result<Attributes> result) mutable {
         if (!result) return reply.error(result.error());
-        if (told && inode->if_its_own(file)) learn(*inode, *result, asked);
+        if (told && inode->if_its_own(file)) {
+          note_sent(*inode, asked);
+          learn(*inode, *result, asked);
+        }
         reply.ok();
       });
 }
 
 void Vfs::sync(NodeId node, HandleId id, SyncWhat what, Reply reply) {
   if (parts_.control.owns(node)) return reply.ok();
+  const InodeRef inode = handle_of(id).inode;
   std::shared_ptr<NetfsFile> file = handle_of(id).share_file();
   if (!file) return reply.ok();  // nothing of ours is dirty, and the share was never opened
   if (!park(reply)) return;
+  const Asked asked = ask();
   parts_.share.call<std::monostate>(
       CallKind::kNames, {CallOptions::kNone},
       [file, what](Netfs& netfs) -> Result<std::monostate> {
         TRY_OK(netfs.sync(*file, what));
         return std::monostate{};
       },
-      [reply = std::move(reply)](Result<std::monostate> result) mutable {
-        result ? reply.ok() : reply.error(result.error());
+      [this, inode, asked, reply = std::move(reply)](Result<std::monostate> result) mutable {
+        if (!result) return reply.error(result.error());
+        note_sent(*inode, asked);
+        reply.ok();
       });
 }
 

@@ -44,6 +44,7 @@ struct Session {
   std::optional<std::int64_t> own_mtime_ns;  // set by a utimens of ours, until the next write
   Nanoseconds began_share_ns = 0;
   Nanoseconds wrote_share_ns = 0;  // when the share had answered our last write
+  bool unsent = false;             // what it answered may be on its way still, and unstamped
   std::uint64_t last_ticket = 0;
   std::vector<WrittenRange> written;
 

@@ -29,6 +29,15 @@ void Vfs::note_written_locked(Inode& inode) {
   inode.session.wrote = true;
   inode.session.own_mtime_ns.reset();
   inode.session.wrote_share_ns = share_clock_.now_ns();
+  inode.session.unsent = parts_.share.traits().sends_late;
+}
+
+// The share has flushed all that was written before `asked`.
+void Vfs::note_sent(Inode& inode, const Asked& asked) {
+  MutexLock lock(inode.mutex);
+  if (!inode.session.unsent) return;
+  inode.session.wrote_share_ns = share_clock_.now_ns();
+  inode.session.unsent = inode.last_change > asked.last_change;
 }
 
 // From here on, what the share shows is measured against `now`.
@@ -101,8 +110,8 @@ bool Vfs::explains_locked(const Inode& inode, const Attributes& now) const {
   // Too coarse to tell our last write from somebody else's in the same step.
   if (step_ns >= kSecond && !session.own_mtime_ns) return false;
   if (session.own_mtime_ns) return now.mtime_ns == *session.own_mtime_ns;
-  return now.mtime_ns >= session.began_share_ns - step_ns &&
-         now.mtime_ns <= session.wrote_share_ns + step_ns;
+  const Nanoseconds sent_ns = session.unsent ? share_clock_.now_ns() : session.wrote_share_ns;
+  return now.mtime_ns >= session.began_share_ns - step_ns && now.mtime_ns <= sent_ns + step_ns;
 }
 
 // How long until the next write bears another stamp; 0: it does already, or this one was set far

@@ -494,6 +494,7 @@ class Vfs final : public Filesystem {
   void truncated(Inode& inode, const Cut& cut, const Result<Attributes>& result);
   static void not_truncated(Inode& inode, const Cut& cut);
   void note_written_locked(Inode& inode) REQUIRES(inode.mutex);
+  void note_sent(Inode& inode, const Asked& asked);
   void begin_write_session_locked(Inode& inode) REQUIRES(inode.mutex);
   void fetched_fresh_locked(Inode& inode, memo::Flight& flight) REQUIRES(inode.mutex);
   void begin_volatile_session_locked(Inode& inode) REQUIRES(inode.mutex);

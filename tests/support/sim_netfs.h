@@ -99,6 +99,9 @@ class SimNetfs final : public Netfs {
 
   // --- Netfs
   const Traits& traits() const override { return traits_; }
+  // Writes bear the time of the flush behind them, as those of NFS do. REQUIRES: nothing was
+  // written.
+  void send_late() { traits_.sends_late = true; }
   std::string why_away() const override { return "the test says so"; }
   bool act_as(const Credentials* who) override;
   Result<Attributes> stat(const std::string& path, Freshness fresh) override;
@@ -165,7 +168,8 @@ class SimNetfs final : public Netfs {
   Attributes attributes_locked(const Node& node) const REQUIRES(mutex_);
   Attributes answer_locked(Node& node, Freshness fresh) REQUIRES(mutex_);
   Result<NodeRef> open_node_locked(NetfsFile& file) const REQUIRES(mutex_);
-  void changed_locked(Node& node) REQUIRES(mutex_);   // content: mtime and ctime
+  void changed_locked(Node& node) REQUIRES(mutex_);  // content: mtime and ctime
+  void send_locked(Node& node) REQUIRES(mutex_);
   void recorded_locked(Node& node) REQUIRES(mutex_);  // the rest: ctime
   static std::size_t index(SimCall call) { return static_cast<std::size_t>(call); }
 

@@ -150,20 +150,27 @@ Result<ByteCount> SimNetfs::write(NetfsFile& file, ByteOffset offset,
   std::memcpy(node->content.data() + at, data.data(), data.size());
   node->kept.reset();
   changed_locked(*node);
+  node->unsent = traits_.sends_late;
   return ByteCount{data.size()};
+}
+
+void SimNetfs::send_locked(Node& node) {
+  if (std::exchange(node.unsent, false)) changed_locked(node);
 }
 
 Status SimNetfs::sync(NetfsFile& file, SyncWhat) {
   TRY_OK(begin(SimCall::kSync));
   const MutexLock lock(mutex_);
-  TRY_OK(open_node_locked(file));
+  TRY(const NodeRef node, open_node_locked(file));
+  send_locked(*node);
   return {};
 }
 
 Status SimNetfs::flush(NetfsFile& file) {
   TRY_OK(begin(SimCall::kFlush));
   const MutexLock lock(mutex_);
-  TRY_OK(open_node_locked(file));
+  TRY(const NodeRef node, open_node_locked(file));
+  send_locked(*node);
   return {};
 }
 

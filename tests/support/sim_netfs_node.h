@@ -40,6 +40,7 @@ struct SimNetfs::Node {
   };
   std::map<std::string, Child> children;  // by key
   bool gone = false;                      // another client removed it
+  bool unsent = false;                    // written, and stamped when it is flushed
   std::optional<Attributes> kept;         // by the client below larder
   Nanoseconds kept_until_mono_ns = 0;
 

@@ -234,6 +234,28 @@ TEST_CASE("what was written stays cached when the share's stamps explain it") {
   CHECK(world.data_calls() == before);
 }
 
+TEST_CASE("what was written stays cached where the share stamps it as it is sent, and no longer") {
+  World world;
+  world.share.send_late();
+  world.share.put("f", "old");
+  world.age();
+  const Answer found = world.lookup("f");
+  const Answer opened = world.open(found.entry.node, O_RDWR);
+  world.clock.advance(123'456'789);
+  world.write(found.entry.node, opened.open.handle, 0, pattern(40'960, 3));
+  world.clock.advance(5 * kSecond);
+  CHECK(world.flush(found.entry.node, opened.open.handle).ok());
+  const bool behind_our_back = GENERATE(false, true);
+  if (behind_our_back) {
+    world.clock.advance(kSecond);
+    world.share.put("f", pattern(40'960, 4));
+  }
+  world.clock.advance(kSecond);
+  world.release(found.entry.node, opened.open.handle);
+  CHECK(world.vfs->counters().sessions_kept.value() == (behind_our_back ? 0 : 1));
+  CHECK(world.cat("f").data == pattern(40'960, behind_our_back ? 4 : 3));
+}
+
 TEST_CASE("a write session whose stamp is fresh is settled when that has aged") {
   World world;
   world.share.put("f", "old");

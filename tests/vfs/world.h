@@ -238,6 +238,9 @@ class World {
   Answer stat(NodeId node) {
     return run([&](Reply r) { vfs->get_attributes(node, kNoHandle, std::move(r)); });
   }
+  Answer flush(NodeId node, HandleId handle) {
+    return run([&](Reply r) { vfs->flush(node, handle, LockOwner{1}, std::move(r)); });
+  }
   void release(NodeId node, HandleId handle) {
     std::erase(open_, std::pair(node, handle));
     run([&](Reply r) { vfs->release(node, handle, std::move(r)); });
