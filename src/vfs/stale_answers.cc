@@ -59,7 +59,7 @@ void Vfs::compare_name(const Inode& directory, const std::string& name, const In
 
 // REQUIRES: `operation` is in progress. The pages that are not `missing`, as the store has them.
 void Vfs::set_aside(ParkedRead& read, const cache::Operation& operation,
-                    const std::vector<PageRange>& missing) {
+                    const std::vector<PageRange>& missing) const {
   read.aside = std::make_unique<AlignedBuffer>(to_bytes(read.pages.count).value());
   {
     MutexLock lock(read.inode().mutex);

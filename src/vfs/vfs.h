@@ -411,8 +411,8 @@ class Vfs final : public Filesystem {
       REQUIRES(inode.mutex);
   void compare_name(const Inode& directory, const std::string& name, const Inode* now,
                     const Asked& asked);
-  static void set_aside(ParkedRead& read, const cache::Operation& operation,
-                        const std::vector<PageRange>& missing);
+  void set_aside(ParkedRead& read, const cache::Operation& operation,
+                 const std::vector<PageRange>& missing) const;
   static bool lies_aside(ParkedRead& read);
   void retire_liar(const ParkedRead& read);
 
