@@ -192,7 +192,6 @@ void Vfs::stat_fs(NodeId, Reply reply) {
 }
 
 // -- xattrs
-// ----------------------------------------------------------------------------------------
 
 void Vfs::answer_text(const Text& text, std::size_t size, Reply reply) {
   if (text.sys_errno != 0) return reply.error({ErrorCode::kShareAnswer, text.sys_errno});

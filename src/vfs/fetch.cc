@@ -216,7 +216,6 @@ void Vfs::tell(const std::vector<memo::Flight::Waiter*>& waiters) {
 }
 
 // -- fills
-// ---------------------------------------------------------------------------------------------
 
 // One fill: a SLOW operation from the flight's buffer. Owns itself until the store is done with it.
 struct Vfs::FillJob : cache::Operation {

@@ -111,7 +111,6 @@ void Host::close() {
 }
 
 // -- coming in
-// ---------------------------------------------------------------------------------------------
 
 SetUp<std::vector<std::string>> Host::Impl::join(const MountOptions& wanted) {
   MutexLock lock(mutex_);
@@ -229,7 +228,6 @@ void Host::Impl::leave_share(const std::string& key) {
 }
 
 // -- caches
-// ------------------------------------------------------------------------------------------------
 
 std::vector<HostCache> Host::Impl::caches() const {
   MutexLock lock(list_mutex_);

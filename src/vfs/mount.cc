@@ -219,7 +219,6 @@ const std::string& Mount::mountpoint() const { return impl_->options.mountpoint;
 Pager Mount::control_file(std::string_view name) const { return impl_->control->text_of(name); }
 
 // -- control files
-// -----------------------------------------------------------------------------------------
 
 void Mount::Impl::add_control_files() {
   control->add("stats", 0444, [this] { return stats_text(); });

@@ -29,7 +29,6 @@ constexpr Nanoseconds kLongestCommit = 60 * kSecond;
 constexpr std::uint64_t kLastId = std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is "no id"
 
 // -- set and get for each kind of value
-// ---------------------------------------------------------------
 
 template <class T>
 bool keep(const std::optional<T>& value, T& into) {
@@ -116,7 +115,6 @@ constexpr Words<LogLevel, 4> kLogLevels{{{"debug", LogLevel::kDebug},
                                          {"error", LogLevel::kError}}};
 
 // -- options with rules of their own
-// --------------------------------------------------------------------
 
 bool set_store(MountOptions& options, std::string_view value) {
   if (value.empty() || value.back() == '/') return false;

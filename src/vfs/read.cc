@@ -168,7 +168,6 @@ bool Vfs::is_of_session(Inode& inode, const cache::Operation& operation) const {
 }
 
 // -- parked
-// ----------------------------------------------------------------------------------------------
 
 // Where each read is checked: first the version, then the bytes.
 void Vfs::ask_then_read(std::unique_ptr<ParkedRead> read) {

@@ -3,6 +3,7 @@
 
 Each test does a thing through the mount and looks at both sides: the mount and the share itself.
 """
+import contextlib
 import errno
 import os
 import stat
@@ -12,7 +13,7 @@ import tempfile
 
 import pytest
 
-from support import age, pseudo_random
+from support import age, pseudo_random, wait_until
 from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
 
 
@@ -169,6 +170,47 @@ def test_a_file_was_born_when_the_share_says(share, here):
         os.utime(here / "file", (1, 1))
         born = int(times_of_birth(here, names[:1]).split()[1])
         assert born > 1_000_000
+
+
+@contextlib.contextmanager
+def memory_mounted_on(path):
+    """A file system in memory, whose first file always has the same inode number."""
+    subprocess.run(["mount", "-t", "tmpfs", "submount", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount something on the share")
+def test_what_is_mounted_inside_the_share_is_part_of_it(share, here):
+    inside = share.source / "inside"
+    inside.mkdir()
+    if share.path != share.source:
+        pytest.skip("slowshare shows what is mounted below its source by numbers of its own")
+    (share.source / "file").write_bytes(b"outside")
+    with memory_mounted_on(inside):
+        (inside / "file").write_bytes(b"first")
+        assert (here / "inside" / "file").read_bytes() == b"first"
+        (here / "inside" / "made").write_bytes(b"made")
+        assert (inside / "made").read_bytes() == b"made"
+        os.rename(here / "inside" / "made", here / "inside" / "moved")
+        assert os.listdir(inside) == ["moved", "file"]
+        with raises(errno.EXDEV):
+            os.rename(here / "inside" / "moved", here / "moved")
+        with raises(errno.EXDEV):
+            os.link(here / "file", here / "inside" / "link")
+        with raises(errno.EBUSY):
+            os.rmdir(here / "inside")
+        numbers = [os.stat(here / name).st_ino for name in ("file", "inside", "inside/file", "inside/moved")]
+        assert len(set(numbers)) == len(numbers)
+    assert os.listdir(here / "inside") == []
+    wait_until(lambda: not os.path.exists(here / "inside" / "file"), "its name to be gone")
+    # Another one, with other content under the same name, number and size.
+    with memory_mounted_on(inside):
+        (inside / "file").write_bytes(b"other")
+        wait_until(lambda: os.path.exists(here / "inside" / "file"), "its name to be there")
+        assert (here / "inside" / "file").read_bytes() == b"other"
 
 
 def test_special_files(share, here):

@@ -271,6 +271,27 @@ TEST_CASE("immutable asks once and never again, and a fetch is one read") {
   CHECK(world.share.calls() == before);
 }
 
+// -- figures
+
+TEST_CASE(
+    "the share's figures are a second old at most, under ttl as old as all else, never more") {
+  const int seconds = GENERATE(1, 30, 60);
+  World world({.settings = seconds == 1    ? with(Coherency::kCloseToOpen)
+                           : seconds == 30 ? with(Coherency::kTtl, 30 * kSecond)
+                                           : with(Coherency::kImmutable)});
+  const auto df = [&] {
+    const std::uint64_t before = world.share.calls(SimCall::kStatFs);
+    CHECK(world.run([&](Reply r) { world.vfs->stat_fs(kRootNode, std::move(r)); }).ok());
+    return world.share.calls(SimCall::kStatFs) - before;
+  };
+  world.clock.advance(61 * kSecond);
+  CHECK(df() == 1);
+  world.clock.advance(seconds * kSecond - kMillisecond);
+  CHECK(df() == 0);
+  world.clock.advance(kMillisecond);
+  CHECK(df() == 1);
+}
+
 // -- away
 
 TEST_CASE("links, xattrs and listings that are known are served while the share is away") {
