@@ -3,8 +3,10 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/allocator_interface.h>
+#endif
 
 namespace larder::bench {
 namespace {
@@ -20,14 +22,12 @@ std::uint64_t allocations_so_far() { return calls; }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
-void* operator new(std::size_t bytes) {
-  ++larder::bench::calls;
-  void* const at = std::malloc(bytes == 0 ? 1 : bytes);
-  if (at == nullptr) throw std::bad_alloc();
-  return at;
-}
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+namespace {
+
+[[maybe_unused]] const int installed = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, std::size_t) { ++larder::bench::calls; }, [](const volatile void*) {});
+
+}  // namespace
 
 #else
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How often a thread asks for memory: each call of malloc and its like, of operator new too, is
-// counted, also where it is given back at once. A program that is linked with this counts; under a
-// sanitizer, whose malloc cannot be replaced, operator new alone.
+// counted, also where it is given back at once. A program that is linked with this counts.
 #pragma once
 
 #include <cstdint>
