@@ -105,14 +105,15 @@ void add_cache(Context& c) {
 }
 
 void withdraw_cache(Context& c) {
-  const std::vector<std::string> before = c.host.stores();
-  const SetUp<std::string> done = c.host.withdraw_cache(c.text("tag"));
-  const std::vector<std::string> after = c.host.stores();
-  for (const std::string& store : before) {
-    if (std::find(after.begin(), after.end(), store) == after.end())
-      drop_link(link_of_store(store), c.socket_path);
-  }
-  answer_with(c, done);
+  // It may be gone only when the answer has been given.
+  const auto gone = [&host = c.host, before = c.host.stores(), path = c.socket_path] {
+    const std::vector<std::string> after = host.stores();
+    for (const std::string& store : before) {
+      if (std::find(after.begin(), after.end(), store) == after.end())
+        drop_link(link_of_store(store), path);
+    }
+  };
+  answer_with(c, c.host.withdraw_cache(c.text("tag"), gone));
 }
 
 void make_room(Context& c) {

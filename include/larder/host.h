@@ -10,6 +10,7 @@
 #include <larder/options.h>
 #include <larder/pager.h>
 #include <larder/result.h>
+#include <larder/work_queue.h>
 
 #include <memory>
 #include <string>
@@ -34,10 +35,11 @@ class Host {
 
   // While mounted. Cookies without an object are bound to what is added at their next use; those
   // whose cache is withdrawn go without until then, and their readers to the share. What is stored
-  // stays. Returns a line for the user. Blocks: until what is under way in the cache is done. Not
-  // on a thread that a mount needs.
+  // stays. Returns a line for the user. Not on a thread that a mount needs: a withdrawal blocks
+  // until what is under way in the cache is done, 10 s at most; what takes longer goes on behind
+  // the error kStoreIo. `gone` is called, on some thread, when the cache is gone.
   SetUp<std::string> add_cache(const CacheSpec& wanted);
-  SetUp<std::string> withdraw_cache(const std::string& tag);
+  SetUp<std::string> withdraw_cache(const std::string& tag, Callback<> gone);
 
   // Evicts from each cache, what goes next first, until so much is free. A line for the user.
   std::string make_room(ByteCount wanted);

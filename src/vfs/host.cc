@@ -45,8 +45,6 @@ std::vector<stats::Registry::Entry> figures_of(store::Counters& counters) {
   return registry.entries();
 }
 
-bool is_sum(const stats::Registry::Entry& entry) { return entry.unit != stats::Unit::kGauge; }
-
 }  // namespace
 
 std::string_view to_text(store::State state) {
@@ -94,17 +92,15 @@ SetUp<std::string> Host::clear(const std::string& tag) {
   const ByteCount gone = cache.store->clear();
   return fmt::format("{} is empty: {} MiB were let go", cache.tag, gone.value() >> 20);
 }
-SetUp<std::string> Host::withdraw_cache(const std::string& tag) {
-  return impl_->withdraw_cache(tag);
+SetUp<std::string> Host::withdraw_cache(const std::string& tag, Callback<> gone) {
+  return impl_->withdraw_cache(tag, std::move(gone));
 }
 
 void Host::close() {
   Impl& host = *impl_;
   host.verification.stop();
-  {
-    MutexLock lock(host.mutex_);
-    for (const HostCache& cache : host.caches()) host.close_locked(cache.tag);
-  }
+  host.end_withdrawals();
+  for (const HostCache& cache : host.caches()) host.close_cache(cache.tag);
   host.answer.stop();
   host.machine.stop();
   host.timers.stop();
@@ -280,14 +276,6 @@ SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
   return note;
 }
 
-SetUp<std::string> Host::Impl::withdraw_cache(const std::string& tag) {
-  MutexLock lock(mutex_);
-  TRY(const HostCache found, cache_named(tag));
-  close_locked(tag);
-  log(LogLevel::kInfo, "cache {} is withdrawn", tag);
-  return fmt::format("{} is withdrawn; its store {} keeps what is cached", tag, found.path);
-}
-
 std::string Host::Impl::make_room(ByteCount wanted) {
   std::string text;
   for (const HostCache& open : caches()) {
@@ -319,24 +307,6 @@ SetUp<HostCache> Host::Impl::cache_of(const std::string& tag) const {
   if (all.size() == 1) return all.front();
   return complain(ErrorCode::kInvalid,
                   fmt::format("there are several caches ({}): name one with --tag", tags()));
-}
-
-// Its objects go first, then its store is written out.
-void Host::Impl::close_locked(const std::string& tag) {
-  const Status withdrawn = cache->withdraw(tag);
-  check(withdrawn.has_value(), "the host's caches are the floor's");
-  HostCache gone;
-  {
-    MutexLock lock(list_mutex_);
-    const auto found = std::find_if(caches_.begin(), caches_.end(),
-                                    [&](const HostCache& c) { return c.tag == tag; });
-    gone = std::move(*found);
-    caches_.erase(found);
-    gone_.resize(gone.figures.size());
-    for (std::size_t i = 0; i < gone.figures.size(); ++i)
-      if (is_sum(gone.figures[i])) gone_[i] += gone.figures[i].read();
-  }
-  gone.store->close();
 }
 
 std::uint64_t Host::Impl::figure(std::size_t index) const {

@@ -44,7 +44,7 @@ struct Host::Impl {
 
   // While mounted. Returns what the user should be told. Blocks; never on a queue's thread.
   SetUp<std::string> add_cache(const CacheSpec& wanted);
-  SetUp<std::string> withdraw_cache(const std::string& tag);
+  SetUp<std::string> withdraw_cache(const std::string& tag, Callback<> gone);
 
   std::string make_room(ByteCount wanted);
   SetUp<HostCache> cache_named(const std::string& tag) const;
@@ -70,6 +70,7 @@ struct Host::Impl {
   MountOptions options;
   OpenedEngine engine;
   std::unique_ptr<cache::FsCache> cache;
+  Nanoseconds withdrawal_patience_ns = 10 * kSecond;  // of who asks for one
 
  private:
   friend class Host;
@@ -82,13 +83,18 @@ struct Host::Impl {
   SetUp<std::vector<std::string>> fit_locked(const MountOptions& options) REQUIRES(mutex_);
   SetUp<std::string> add_locked(const CacheSpec& wanted) REQUIRES(mutex_);
   SetUp<store::Device> open_device_locked(const CacheSpec& wanted) REQUIRES(mutex_);
-  void close_locked(const std::string& tag) REQUIRES(mutex_);
+  struct Withdrawal;
+  void close_cache(const std::string& tag);  // blocks: until its last operation has ended
+  void end_withdrawals();
   std::uint64_t figure(std::size_t index) const;
 
   Mutex mutex_{Rank::kMount};
   std::map<std::string, Registered> netfses_ GUARDED_BY(mutex_);
   std::map<std::string, std::string> shares_ GUARDED_BY(mutex_);  // key -> mount point
   std::vector<std::string> forbidden_ GUARDED_BY(mutex_);         // places where no store may lie
+  std::map<std::string, std::shared_ptr<Withdrawal>> withdrawals_ GUARDED_BY(mutex_);  // by tag
+  unsigned n_waiting_ GUARDED_BY(mutex_) = 0;                                          // for one
+  CondVar withdrawn_;
 
   mutable Mutex list_mutex_{Rank::kLeaf};
   std::vector<HostCache> caches_ GUARDED_BY(list_mutex_);
