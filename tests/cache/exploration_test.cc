@@ -172,7 +172,7 @@ TEST_CASE("the version changes again and again") {
 
 TEST_CASE("the cache is withdrawn under two cookies, and comes back") {
   if (is_long()) explore("withdrawal", {{Do::kAcquire, 2}, {Do::kWithdraw, 1}, {Do::kRetire, 1}});
-  explore("withdrawal", Meeting{.kinds = {Do::kWithdraw}, .events = 1, .begins_settled = false});
+  explore("withdrawal", Meeting{.kinds = {Do::kWithdraw, Do::kRetire}});
 }
 
 TEST_CASE("the cache is withdrawn under an operation") {
