@@ -57,6 +57,7 @@ struct PageWrite : Operation {
 
   class Pages* calls = nullptr;
   CookieRef cookie;
+  std::uint16_t invalidations = 0;  // of the cookie, when it was called
   PageWrite* next_write = nullptr;
   struct Filling : store::Fill {
     PageWrite* write = nullptr;

@@ -230,19 +230,17 @@ void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux
   impl_->tree->counters.invalidates.add();
   if (!cookie) return;
   trace(Part::kCookie, Moment::kEnter, "invalidate({}, {} bytes)", NameOf{cookie}, size.value());
-  ObjectPtr object;
   {
     MutexLock lock(cookie->mutex);
     set_version(*cookie, aux, size);
     ++cookie->invalidations;
-    object = cookie->object();
-    if (object) {
+    if (const ObjectPtr object = cookie->object()) {
       cookie->set(kCookieInvalidating);
-    } else if (!impl_->may_retry_locked(*cookie)) {
-      return;
+      // Under the lock: whoever sees the new version sees that the old pages must go.
+      return object->raise(Event::kInvalidate);
     }
+    if (!impl_->may_retry_locked(*cookie)) return;
   }
-  if (object) return object->raise(Event::kInvalidate);
   impl_->retry(*cookie);
 }
 

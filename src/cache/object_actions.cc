@@ -240,8 +240,13 @@ void Actions::begin_dying(Object& o) {
 // Invariant 5.
 void Actions::write_what_is_due(Object& o) {
   if (!o.has_handle_) return;
-  const Events due = o.events();
-  const Version version = version_of(o);
+  Events due = 0;
+  Version version;
+  {
+    MutexLock lock(o.cookie_->mutex);
+    version = {to_key(o.cookie_->aux.bytes()), o.cookie_->size};
+    due = o.events();
+  }
   if (due & bit(Event::kInvalidate)) {
     o.tree().counters.invalidates_run.add();
     o.cache().backend->invalidate(o.handle(), to_bytes(version.aux), version.size);

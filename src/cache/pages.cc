@@ -13,6 +13,13 @@ namespace {
 
 bool overlap(PageRange a, PageRange b) { return a.first < b.end() && b.first < a.end(); }
 
+// How often its content has changed; wraps around.
+std::uint16_t invalidations_of(const CookieRef& cookie) {
+  if (!cookie) return 0;
+  MutexLock lock(cookie->mutex);
+  return cookie->invalidations;
+}
+
 bool has_no_data(const Operation& operation) {
   return operation.object->cookie().has(kCookieNoDataYet);
 }
@@ -156,14 +163,13 @@ PageResult Pages::write_pages(const CookieRef& cookie, PageWrite& write) {
   write.kind = OperationKind::kFill;
   write.calls = this;
   write.cookie = cookie;
+  write.invalidations = invalidations_of(cookie);
   write.run = [](Operation& self) {
     auto& now = static_cast<PageWrite&>(self);
     now.fill.object = FsCache::data_of(now);
     now.fill.first = now.pages.first;
     now.fill.data = now.data;
     now.fill.file_size = now.file_size;
-    // What was submitted before an invalidation and had not begun was cancelled, so the content is
-    // the current one; one that comes from here on makes this fill stale.
     now.fill.generation = FsCache::store_of(now).generation(now.fill.object);
     now.fill.write = &now;
     now.fill.done = [](store::Fill& fill, Status status) {
@@ -173,6 +179,11 @@ PageResult Pages::write_pages(const CookieRef& cookie, PageWrite& write) {
       done.calls->impl_->unlink(done);
       done.stored(done, status);
     };
+    // An invalidation since the call cancelled it, unless a queue had it: then it is seen here. One
+    // that comes from here on makes the fill stale, by its generation.
+    if (now.invalidations != invalidations_of(now.cookie)) {
+      return now.fill.done(now.fill, fail(ErrorCode::kStale));
+    }
     FsCache::store_of(now).fill(now.fill);
   };
   write.cancelled = [](Operation& self) {

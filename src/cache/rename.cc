@@ -137,14 +137,16 @@ struct RenameSteps {
     Object& object = *record.object;
     const ObjectPtr parent = record.bring_up(*record.new_parent, object.cache());
     if (!parent) return Step::kFailed;
+    store::ObjectRef to;
     {
       MutexLock tree_lock(tree.mutex);
+      if (parent->is_dying_) return Step::kFailed;
+      to = parent->handle();
       if (since_locked(record) == Since::kReplaced) return Step::kFailed;
       if (object.events() & bit(Event::kRetire)) return Step::kFailed;
       Object* const holder = holder_locked(tree, record, parent);
       if (holder != nullptr && holder != &object) return step_against_locked(*holder, record);
     }
-    const store::ObjectRef to = parent->handle_if_up();
     if (!object.cache().backend->rename(object.handle(), to, to_bytes(record.new_key))) {
       return Step::kFailed;
     }

@@ -196,3 +196,19 @@ TEST_CASE("a write that waits is cancelled once when its cookie goes") {
   CHECK(write.calls_of_stored == 1);
   CHECK(write.status->error().code == ErrorCode::kCancelled);
 }
+
+TEST_CASE("a write that a queue has when the content changes is not taken for the new content") {
+  PagesRig rig;
+  const CookieRef cookie = rig.acquire("f");
+  Write of_before(run(0, 2));
+  REQUIRE(rig.calls.write_pages(cookie, of_before) == PageResult::kDone);  // a queue has it
+  rig.file.version = "v2";
+  rig.fs->invalidate(cookie, bytes_of("v2"), ByteCount{kPageSize * 4});
+  REQUIRE(rig.machine.run_last());  // the object is invalidated before the write's turn comes
+  rig.settle();
+  CHECK(of_before.calls_of_stored == 1);
+  CHECK(of_before.status->error().code == ErrorCode::kStale);
+  CHECK(rig.read(cookie, run(0, 2)) == PageResult::kNoData);
+  rig.store_pages(cookie, run(0, 2));
+  CHECK(rig.read(cookie, run(0, 2)) == PageResult::kDone);
+}

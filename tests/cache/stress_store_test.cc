@@ -37,7 +37,7 @@ constexpr ByteCount kSize{kPages * kPageSize};
 
 int rounds() {
   const char* chosen = std::getenv("LARDER_STRESS_ROUNDS");
-  return chosen != nullptr ? std::atoi(chosen) : 250;
+  return chosen != nullptr ? std::atoi(chosen) : 600;
 }
 
 // What a page says of itself, at its beginning and at its end.
@@ -223,6 +223,24 @@ struct Stress {
     }
     if (own_cookie(own)) come_or_go(own, random);
   }
+  // When all is over, what is written is read.
+  void write_and_read_all() {
+    Random random(Seed{1});
+    for (File& file : files) {
+      come_or_go(file, random);
+      while (!is_up(file)) std::this_thread::yield();
+      write(file, random);
+      while (going.load() > 0) std::this_thread::yield();
+      for (int i = 0; i < 8; ++i) read(file, random);
+      while (going.load() > 0) std::this_thread::yield();
+      come_or_go(file, random);
+    }
+  }
+  bool is_up(File& file) {
+    MutexLock lock(file.changing);
+    return fs.state_of(file.cookie) == "ACTV";
+  }
+
   static bool own_cookie(File& file) {
     MutexLock lock(file.changing);
     return file.cookie != nullptr;
@@ -304,6 +322,7 @@ TEST_CASE("many threads on few files of a real store read nothing wrong and leav
   {
     Stress stress(**store, machine, answer);
     run_all(stress, seed);
+    stress.write_and_read_all();
     CHECK(stress.wrong == 0);
     CHECK(stress.pages_read > 0);
     stress.fs.withdraw();
