@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One process, many mounts; and the control socket, by which a mount is reached that does not answer."""
+import errno
 import json
 import os
 import pathlib
@@ -9,7 +10,8 @@ import subprocess
 
 import pytest
 
-from support import LARDER, LARDERCTL, Larder, hash_tree, is_mounted, larder_with_a_hung_read, wait_until
+from support import (LARDER, LARDERCTL, Larder, Slowshare, hash_tree, is_mounted, larder_with_a_hung_read,
+                     wait_until)
 
 MEGABYTE = 1 << 20
 
@@ -26,6 +28,11 @@ def run_directory():
 
 def sockets():
     return sorted(run_directory().glob("*.sock"))
+
+
+def mounts_at(path):
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        return [line for line in table if line.split()[4] == str(path)]
 
 
 def second_share(workspace, name="other"):
@@ -134,6 +141,81 @@ def test_larderctl_reaches_a_mount_that_does_not_answer(workspace, share):
     code, out, line = ctl("stats", "--json", larder.path, "--control", "not-there")
     assert code == 0, line
     assert json.loads(out)["store"]["uuid"] == expected["store"]["uuid"]
+
+
+SHOWS = {"stats": "FS-Cache statistics", "objects": "OBJECT   PARENT   STAT", "ops": "OP       OBJECT   KIND",
+         "caches": "TAG              STATE", "netfs": "NETFS            VERSION", "metrics": "# HELP larder_",
+         "histogram": "JIFS  SECS  OBJ INST", "status": "", "options": "", "version": "larder "}
+
+
+def check_that_larderctl_shows_all(larder):
+    for command, begin in SHOWS.items():
+        code, out, line = ctl(command, larder.path)
+        assert code == 0 and out.startswith(begin) and not line, (command, out[:80], line)
+
+
+def test_larderctl_reaches_a_mount_that_has_no_path_any_more(workspace, share):
+    """Something else is mounted over it: its control directory cannot be opened."""
+    larder = Larder(workspace, share)
+    expected = hash_tree(larder.path)
+    subprocess.run(["mount", "-t", "tmpfs", "over", larder.path], check=True, timeout=30)
+    try:
+        assert not os.listdir(larder.path)
+        check_that_larderctl_shows_all(larder)
+        assert "larder.file" in ctl("objects", larder.path)[1]
+    finally:
+        subprocess.run(["umount", larder.path], check=True, timeout=30)
+    assert hash_tree(larder.path) == expected
+    larder.umount()
+
+
+def test_larderctl_reaches_a_mount_that_really_hangs(workspace, share):
+    """Whoever names a file of it waits in the kernel, for the file system on which it is mounted."""
+    below = Slowshare(workspace, "latency=0", name="below")
+    (below.source / "fast").mkdir()
+    larder = Larder(workspace, share, name="below/fast", store=workspace / "fast.store")
+    hash_tree(larder.path)
+    below.ctl("hang", "fast")
+    walker = workspace.spawn(["stat", larder.path / "large"])
+    below.wait_for_parked(1)
+    check_that_larderctl_shows_all(larder)
+    assert "larder.file" in ctl("objects", larder.path)[1]
+    assert walker.poll() is None, "it hangs all the while"
+    below.ctl("clear")
+    assert walker.wait(30) == 0
+    larder.umount()
+
+
+def test_killed_the_server_of_two_mounts_leaves_neither_behind(workspace, share):
+    """What the user of the second sees: an error at once, the end of his larder with a line, and a mount that
+    comes back."""
+    first = Larder(workspace, share)
+    other = second_share(workspace)
+    second = Larder(workspace, other, name="second", store=first.store)
+    expected, others = hash_tree(share.path), (other / "file").read_bytes()
+    assert hash_tree(first.path) == expected and (second.path / "file").read_bytes() == others
+    first.kill9()
+    # His process, which only stayed, ends; nobody hangs, and no file can be read wrongly.
+    client, second.process = second.process, None
+    assert client.wait(30) == 32, second.last_log
+    assert "the larder that served this mount has died" in second.last_log
+    for path in (first.path / "large", second.path / "file"):
+        with pytest.raises(OSError) as caught:
+            path.read_bytes()
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    code, out, line = ctl("stats", second.path)
+    assert code == 1 and not out and "umount" in line, line
+    # The dead mounts are taken away by who mounts there again, in whichever order.
+    second.mount()
+    assert (second.path / "file").read_bytes() == others
+    first.mount()
+    assert hash_tree(first.path) == expected
+    assert first.about()["store"]["uuid"] == second.about()["store"]["uuid"]
+    assert len(mounts_at(first.path)) == 1 and len(mounts_at(second.path)) == 1
+    first.umount()
+    second.umount()
+    assert not is_mounted(first.path) and not is_mounted(second.path)
+    assert not list(run_directory().iterdir())
 
 
 def test_a_larder_without_a_run_directory_works(workspace, share):
