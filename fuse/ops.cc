@@ -130,7 +130,8 @@ void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_f
 void write(fuse_req_t req, fuse_ino_t ino, const char* data, std::size_t size, off_t offset,
            fuse_file_info* info) {
   fs(req).write(node(ino), handle(info), ByteOffset{static_cast<std::uint64_t>(offset)},
-                std::as_bytes(std::span(data, size)), reply(req));
+                std::as_bytes(std::span(data, size)),
+                info->writepage != 0 ? WrittenBy::kKernel : WrittenBy::kCall, reply(req));
 }
 
 void flush(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {

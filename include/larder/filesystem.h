@@ -57,6 +57,10 @@ class KernelCache {
   virtual void drop_name(NodeId parent, std::string_view name) = 0;
 };
 
+// A write(2), or the kernel: pages that were mapped, or that it gathered. Those go to their place
+// through any handle that can write, one that appends too.
+enum class WrittenBy : std::uint8_t { kCall, kKernel };
+
 class Filesystem {
  public:
   virtual ~Filesystem() = default;
@@ -98,7 +102,7 @@ class Filesystem {
                     Reply reply) = 0;
   // `data` lies in the reply's own buffer: valid until the answer.
   virtual void write(NodeId node, HandleId handle, ByteOffset offset,
-                     std::span<const std::byte> data, Reply reply) = 0;
+                     std::span<const std::byte> data, WrittenBy by, Reply reply) = 0;
   // A close(2): what `owner` has locked of the file is free again.
   virtual void flush(NodeId node, HandleId handle, LockOwner owner, Reply reply) = 0;
   virtual void sync(NodeId node, HandleId handle, SyncWhat what, Reply reply) = 0;

@@ -172,6 +172,9 @@ class Netfs {
   // All or an error. On a file opened with O_APPEND the share chooses the offset.
   virtual Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
                                   std::span<const std::byte> data) = 0;
+  // The same at `offset`, also on a file opened with O_APPEND.
+  virtual Result<ByteCount> write_in_place(NetfsFile& file, ByteOffset offset,
+                                           std::span<const std::byte> data) = 0;
   virtual Status sync(NetfsFile& file, SyncWhat what) = 0;
   // What close(2) of this file would report now: closes a duplicate.
   virtual Status flush(NetfsFile& file) = 0;

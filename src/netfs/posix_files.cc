@@ -2,6 +2,7 @@
 // Calls on open files.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,7 @@ namespace {
 constexpr int kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY;
 constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC;
 constexpr mode_t kPermissionBits = 07777;
+constexpr int kNoAppend = 0x20;  // RWF_NOAPPEND, of Linux 6.9
 
 PosixFile& own(NetfsFile& file) { return static_cast<PosixFile&>(file); }
 
@@ -118,6 +120,32 @@ Result<ByteCount> PosixNetfs::write(NetfsFile& file, ByteOffset offset,
       if (n == 0) return share_error(EIO);
       done += static_cast<std::size_t>(n);
     }
+    return ByteCount{done};
+  });
+}
+
+// Opened once more without O_APPEND: what is below may append by itself (sshfs's server does), so
+// that asking this kernel not to is not enough where the file can be opened.
+Result<ByteCount> PosixNetfs::write_in_place(NetfsFile& file, ByteOffset offset,
+                                             std::span<const std::byte> data) {
+  PosixFile& f = own(file);
+  if ((f.flags & O_APPEND) == 0) return write(file, offset, data);
+  std::size_t done = 0;
+  return on(f, [&]() -> Result<ByteCount> {
+    Fd opened(::open(HeldName(f.fd.get()).c_str(), O_WRONLY | O_CLOEXEC));
+    const int fd = opened.valid() ? opened.get() : f.fd.get();
+    const int how = opened.valid() ? 0 : kNoAppend;
+    while (done < data.size()) {
+      // preadv2(2) and its kind want the bytes of a const iovec as they were.
+      const iovec rest{const_cast<std::byte*>(data.data()) + done, data.size() - done};
+      const auto at = static_cast<off_t>(offset.value() + done);
+      const ssize_t n = ::pwritev2(fd, &rest, 1, at, how);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return share_error();
+      if (n == 0) return share_error(EIO);
+      done += static_cast<std::size_t>(n);
+    }
+    if (opened.valid() && ::close(opened.release()) != 0 && errno != EINTR) return share_error();
     return ByteCount{done};
   });
 }

@@ -50,6 +50,8 @@ class PosixNetfs final : public Netfs {
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
                           std::span<const std::byte> data) override;
+  Result<ByteCount> write_in_place(NetfsFile& file, ByteOffset offset,
+                                   std::span<const std::byte> data) override;
   Status sync(NetfsFile& file, SyncWhat what) override;
   Status flush(NetfsFile& file) override;
   Status allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) override;

@@ -144,7 +144,7 @@ class Vfs final : public Filesystem {
               Reply reply) override;
   void read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) override;
   void write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
-             Reply reply) override;
+             WrittenBy by, Reply reply) override;
   void flush(NodeId node, HandleId id, LockOwner owner, Reply reply) override;
   void sync(NodeId node, HandleId id, SyncWhat what, Reply reply) override;
   void release(NodeId node, HandleId id, Reply reply) override;

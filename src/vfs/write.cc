@@ -35,7 +35,7 @@ PageRange whole_pages(ByteOffset offset, ByteCount count, std::uint64_t file_siz
 }  // namespace
 
 void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
-                Reply reply) {
+                WrittenBy by, Reply reply) {
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   counters_.writes.add();
   Handle& handle = handle_of(id);
@@ -53,9 +53,12 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
   // No deadline: the payload is the request's own buffer, and the share may still read it.
   parts_.share.call<Written>(
       CallKind::kData, until_answered(handle.as),
-      [file, offset, data, appends = handle.appends()](Netfs& netfs) -> Result<Written> {
+      [file, offset, data, by, appends = handle.appends()](Netfs& netfs) -> Result<Written> {
+        if (by == WrittenBy::kKernel || !appends) {
+          TRY(const ByteCount in_place, netfs.write_in_place(*file, offset, data));
+          return Written{in_place, std::nullopt};
+        }
         TRY(const ByteCount count, netfs.write(*file, offset, data));
-        if (!appends) return Written{count, std::nullopt};
         // The kernel's idea of where the end was may be old: where did it go?
         TRY(const Attributes after, netfs.stat(*file, Freshness::kServer));
         return Written{count, after};

@@ -4,7 +4,6 @@
 Each test does a thing through the mount and looks at both sides: the mount and the share itself.
 """
 import errno
-import mmap
 import os
 import pwd
 import stat
@@ -351,41 +350,6 @@ def test_fsync_reaches_the_share(share, here):
     fd = os.open(here, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(fd)
     os.close(fd)
-
-
-def test_a_mapping_reads_and_a_shared_one_writes(share, here):
-    content = pseudo_random(50_000, "mapped")
-    path = here / "file"
-    path.write_bytes(content)
-    with open(path, "r+b") as file:
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
-            assert pages[:] == content
-        with mmap.mmap(file.fileno(), 0) as pages:
-            pages[100:104] = b"here"
-            pages[40_000:40_005] = b"there"
-            pages.flush()
-            expected = bytearray(content)
-            expected[100:104], expected[40_000:40_005] = b"here", b"there"
-            assert (share.source / "file").read_bytes() == expected
-            pages[0:5] = b"first"
-            expected[0:5] = b"first"
-    assert path.read_bytes() == expected
-    assert (share.source / "file").read_bytes() == expected
-    done = subprocess.run(["cat", path], check=True, capture_output=True)
-    assert done.stdout == expected
-
-
-def test_a_mapping_written_after_close_reaches_the_share(share, here):
-    """The pages outlive the descriptor: they go out when the mapping goes."""
-    path = here / "file"
-    path.write_bytes(b"a" * 9000)
-    with open(path, "r+b") as file:
-        pages = mmap.mmap(file.fileno(), 0)
-    pages[5000:5003] = b"map"
-    pages.close()
-    assert path.read_bytes() == b"a" * 5000 + b"map" + b"a" * 3997
-    os.sync()
-    assert (share.source / "file").read_bytes() == b"a" * 5000 + b"map" + b"a" * 3997
 
 
 def test_programs_run_from_the_mount(share, here):

@@ -114,6 +114,8 @@ class SimNetfs final : public Netfs {
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
                           std::span<const std::byte> data) override;
+  Result<ByteCount> write_in_place(NetfsFile& file, ByteOffset offset,
+                                   std::span<const std::byte> data) override;
   Status sync(NetfsFile& file, SyncWhat what) override;
   Status flush(NetfsFile& file) override;
   Status allocate(NetfsFile& file, int mode, ByteOffset offset, ByteCount length) override;
@@ -146,6 +148,9 @@ class SimNetfs final : public Netfs {
  private:
   struct Node;
   struct File;
+  enum class Ends : std::uint8_t { kAppends, kInPlace };
+  Result<ByteCount> write_as(NetfsFile& file, ByteOffset offset, std::span<const std::byte> data,
+                             Ends ends);
   using NodeRef = std::shared_ptr<Node>;
   struct Place {  // where a name is, or would be
     NodeRef parent;

@@ -140,12 +140,23 @@ Result<ByteCount> SimNetfs::read(NetfsFile& file, ByteOffset offset, std::span<s
 
 Result<ByteCount> SimNetfs::write(NetfsFile& file, ByteOffset offset,
                                   std::span<const std::byte> data) {
+  const bool appends = (static_cast<File&>(file).flags & O_APPEND) != 0;
+  return write_as(file, offset, data, appends ? Ends::kAppends : Ends::kInPlace);
+}
+
+Result<ByteCount> SimNetfs::write_in_place(NetfsFile& file, ByteOffset offset,
+                                           std::span<const std::byte> data) {
+  return write_as(file, offset, data, Ends::kInPlace);
+}
+
+Result<ByteCount> SimNetfs::write_as(NetfsFile& file, ByteOffset offset,
+                                     std::span<const std::byte> data, Ends ends) {
   TRY_OK(begin(SimCall::kWrite));
   const File& f = static_cast<File&>(file);
   if ((f.flags & O_ACCMODE) == O_RDONLY) return no(EBADF);
   const MutexLock lock(mutex_);
   TRY(const NodeRef node, open_node_locked(file));
-  const std::size_t at = (f.flags & O_APPEND) != 0 ? node->content.size() : offset.value();
+  const std::size_t at = ends == Ends::kAppends ? node->content.size() : offset.value();
   if (node->content.size() < at + data.size()) node->content.resize(at + data.size(), '\0');
   std::memcpy(node->content.data() + at, data.data(), data.size());
   node->kept.reset();

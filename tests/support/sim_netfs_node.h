@@ -52,7 +52,13 @@ struct SimNetfs::File final : NetfsFile {
       : node(std::move(n)), flags(f), open_files(std::move(o)) {
     ++*open_files;
   }
-  ~File() override { --*open_files; }
+  // As SharePool's keeper does, to whose threads a file goes at its end: no lock behind that of a
+  // queue may be held.
+  ~File() override {
+    Mutex queue{Rank::kQueue};
+    const MutexLock lock(queue);
+    --*open_files;
+  }
   const NodeRef node;
   const int flags;
   const std::shared_ptr<std::atomic<std::uint64_t>> open_files;

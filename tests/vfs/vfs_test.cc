@@ -522,6 +522,26 @@ TEST_CASE("appending where somebody else appended too shows the share's bytes") 
   CHECK(world.cat("log").data == "one\nother\nmine\n");
 }
 
+TEST_CASE("pages that the kernel kept go to their place, also through a handle that appends") {
+  World world;
+  world.share.put("f", "what is there");
+  world.age();
+  Answer found;
+  const Answer opened = world.find_and_open("f", found, O_RDWR | O_APPEND);
+  const std::string page = "WHAT";
+  const Answer written = world.run([&](Reply r) {
+    world.vfs->write(found.entry.node, opened.open.handle, ByteOffset{0},
+                     std::as_bytes(std::span(page)), WrittenBy::kKernel, std::move(r));
+  });
+  REQUIRE(written.ok());
+  CHECK(world.share.content("f") == "WHAT is there");
+  CHECK(world.stat(found.entry.node).attributes.size == 13);
+  REQUIRE(world.write(found.entry.node, opened.open.handle, 0, " too").ok());
+  CHECK(world.share.content("f") == "WHAT is there too");
+  world.release(found.entry.node, opened.open.handle);
+  CHECK(world.cat("f").data == "WHAT is there too");
+}
+
 TEST_CASE("a write that outlives the mount keeps its memory") {
   World world;
   world.share.put("f", pattern(10'000, 1));

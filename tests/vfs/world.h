@@ -197,7 +197,8 @@ class World {
   // The payload must stay where it is until the answer.
   Asked start_write(NodeId node, HandleId handle, std::uint64_t offset, const std::string& data) {
     return ask([&](Reply r) {
-      vfs->write(node, handle, ByteOffset{offset}, std::as_bytes(std::span(data)), std::move(r));
+      vfs->write(node, handle, ByteOffset{offset}, std::as_bytes(std::span(data)), WrittenBy::kCall,
+                 std::move(r));
     });
   }
 
