@@ -236,3 +236,45 @@ TEST_CASE("a rename moves the objects of an index in all caches") {
   CHECK(second->renames == 1);
   for (const ObjectPtr& object : from->all_objects()) CHECK(object->figures().key == "to");
 }
+
+namespace {
+
+bool nothing_lingers(World& world) {
+  Tree& tree = World::tree_of(world.netfs);
+  MutexLock lock(tree.mutex);
+  return tree.lingering.empty();
+}
+
+}  // namespace
+
+TEST_CASE("a rename whose cookie has lost its new place takes it from nobody") {
+  World world;
+  const CookieRef a = world.data(world.netfs, "a"), b = world.data(world.netfs, "b");
+  world.settle();
+  world.fs.rename(a, world.netfs, bytes_of("x"));
+  world.fs.rename(a, world.netfs, bytes_of("a"));  // waits behind the first
+  world.fs.rename(b, world.netfs, bytes_of("a"));  // a is nobody's now
+  const ObjectPtr object = World::object_of(b);
+  REQUIRE(world.machine.run_last());  // b's is first, and waits for the death of what lies there
+  world.settle();
+  CHECK(nothing_lingers(world));
+  CHECK(World::object_of(b) == object);  // nor is it deleted
+  CHECK(object->figures().key == "a");
+  CHECK_FALSE(World::object_of(a));
+}
+
+TEST_CASE("two renames that want each other's place do not wait for each other's death") {
+  World world;
+  const CookieRef a = world.data(world.netfs, "a"), b = world.data(world.netfs, "b");
+  world.settle();
+  world.fs.rename(a, world.netfs, bytes_of("x"));
+  world.fs.rename(b, world.netfs, bytes_of("a"));
+  REQUIRE(world.machine.run_last());               // b's waits for what was a
+  world.fs.rename(a, world.netfs, bytes_of("b"));  // where b's object still is
+  world.settle();
+  CHECK(nothing_lingers(world));
+  for (const CookieRef& cookie : {a, b}) {
+    const ObjectPtr object = World::object_of(cookie);
+    if (object) CHECK(object->figures().key == cookie->key.view());
+  }
+}

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -65,14 +66,16 @@ Explored explore(const DrivenOptions& options) {
     const std::vector<Action> possible = std::move(steps[here].possible);
     for (const Action& next : possible) {
       ++explored.actions;
-      DrivenWorld world(options);
-      for (const Action& action : path) world.act(action);
-      world.act(next);
-      if (!seen.insert(world.fingerprint()).second) continue;
-      steps.push_back({here, next, steps[here].depth + 1, world.possible()});
-      std::string broken = world.broken_rule();
-      if (broken.empty()) broken = world.wind_down();
-      if (!broken.empty()) FAIL(broken << "\nby " << told(path_to(steps, steps.size() - 1)));
+      auto world = std::make_unique<DrivenWorld>(options);
+      for (const Action& action : path) world->act(action);
+      world->act(next);
+      if (!seen.insert(world->fingerprint()).second) continue;
+      steps.push_back({here, next, steps[here].depth + 1, world->possible()});
+      std::string broken = world->broken_rule();
+      if (broken.empty()) broken = world->wind_down();
+      if (broken.empty()) continue;
+      static_cast<void>(world.release());  // it might not end
+      FAIL(broken << "\nby " << told(path_to(steps, steps.size() - 1)));
     }
   }
   explored.states = seen.size();
