@@ -98,7 +98,8 @@ struct RenameSteps {
     kRelinquished,  // what is stored moves all the same
     kReplaced,      // it lost its place to another: what is stored is nobody's
   };
-  static Since since_locked(const RenameRecord& record) REQUIRES(record.tree->mutex) {
+  static Since since_locked([[maybe_unused]] const Tree& tree, const RenameRecord& record)
+      REQUIRES(tree.mutex) {
     const Cookie& cookie = *record.cookie;
     if (cookie.has(kCookieReplaced)) return Since::kReplaced;
     if (cookie.has(kCookieRelinquished)) return Since::kRelinquished;
@@ -122,9 +123,9 @@ struct RenameSteps {
 
   // What a holder means. Only who has a right to the place takes it from a living one: another
   // waits for us, perhaps, or will be there when we are long gone.
-  static Step step_against_locked(Object& holder, RenameRecord& record)
-      REQUIRES(record.tree->mutex) {
-    const Since since = since_locked(record);
+  static Step step_against_locked(const Tree& tree, Object& holder, RenameRecord& record)
+      REQUIRES(tree.mutex) {
+    const Since since = since_locked(tree, record);
     if (since == Since::kMovedOn) return Step::kDone;
     if (since == Since::kRelinquished && !holder.is_dying_) return Step::kFailed;
     holder.raise(Event::kRetire);
@@ -142,10 +143,10 @@ struct RenameSteps {
       MutexLock tree_lock(tree.mutex);
       if (parent->is_dying_) return Step::kFailed;
       to = parent->handle();
-      if (since_locked(record) == Since::kReplaced) return Step::kFailed;
+      if (since_locked(tree, record) == Since::kReplaced) return Step::kFailed;
       if (object.events() & bit(Event::kRetire)) return Step::kFailed;
       Object* const holder = holder_locked(tree, record, parent);
-      if (holder != nullptr && holder != &object) return step_against_locked(*holder, record);
+      if (holder != nullptr && holder != &object) return step_against_locked(tree, *holder, record);
     }
     if (!object.cache().backend->rename(object.handle(), to, to_bytes(record.new_key))) {
       return Step::kFailed;
