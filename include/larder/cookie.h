@@ -181,7 +181,8 @@ class FsCache {
   // Takes a cache, or all, away from under all cookies: every object goes to WITHDRAWING and is
   // dropped, its data kept; what is queued is cancelled. Blocks until no object is left, that is
   // until all operations in progress are complete; never on a queue's thread. It runs the machines
-  // itself: with nothing in progress it needs no thread but the caller's. One call at a time.
+  // itself: with nothing in progress it needs no thread but the caller's. One call at a time for
+  // each cache.
   // Errors: kNotFound.
   void withdraw();
   Status withdraw(std::string_view tag);

@@ -147,8 +147,8 @@ struct Tree : std::enable_shared_from_this<Tree> {
  private:
   // culling.cc.
   struct Sweep;
-  void sweep(std::unique_ptr<Sweep> sweep);
-  void close_chosen(std::unique_ptr<Sweep> sweep);
+  void sweep(std::unique_ptr<Sweep> now);
+  void close_chosen(std::unique_ptr<Sweep> now);
   void end_sweep();
   bool sweeping_ GUARDED_BY(mutex) = false;
   Nanoseconds next_sweep_mono_ns_ GUARDED_BY(mutex) = 0;  // not before
