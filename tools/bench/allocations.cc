@@ -4,10 +4,6 @@
 #include <cerrno>
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#include <sanitizer/allocator_interface.h>
-#endif
-
 namespace larder::bench {
 namespace {
 
@@ -21,6 +17,11 @@ std::uint64_t allocations_so_far() { return calls; }
 }  // namespace larder::bench
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+
+// Of every sanitizer's runtime; gcc does not bring its header along.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void* at,
+                                                                           std::size_t bytes),
+                                                         void (*on_free)(const volatile void* at));
 
 namespace {
 
