@@ -129,22 +129,28 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   }
   if (!target) return reply.error(target.error());
   if (!park(reply)) return;
-  const Cut cut = change.size ? begin_truncate(*inode, *change.size, ask()) : Cut{};
+  const Asked asked = ask();
+  const Look look = change.size ? Look::kBehind : look_at(*inode);
+  const Cut cut = change.size ? begin_truncate(*inode, *change.size, asked) : Cut{};
   const CredentialsRef as = caller_of(reply);
-  parts_.share.call<Attributes>(
+  parts_.share.call<Changed>(
       CallKind::kNames, until_answered(as),
-      [target = std::move(*target), change = AttributeChange(change)](Netfs& netfs) {
-        return target.ask(netfs, [&](const Target& by) {
-          return netfs.set_attributes(by.path, by.file.get(), change);
+      [target = std::move(*target), look, change = AttributeChange(change)](Netfs& netfs) {
+        return target.ask(netfs, [&](const Target& by) -> Result<Changed> {
+          Changed changed{seen(netfs, by, look), {}};
+          TRY(changed.now, netfs.set_attributes(by.path, by.file.get(), change));
+          return changed;
         });
       },
-      [this, inode, change = AttributeChange(change), cut,
-       reply = std::move(reply)](Result<Attributes> result) mutable {
-        const bool is_other = result && !still_is(*inode, *result);
-        if (change.size) is_other ? not_truncated(*inode, cut) : truncated(*inode, cut, result);
+      [this, inode, asked, change = AttributeChange(change), cut,
+       reply = std::move(reply)](Result<Changed> result) mutable {
+        const bool is_other = result && !still_is(*inode, result->now);
+        if (change.size && is_other) not_truncated(*inode, cut);
+        if (change.size && !is_other)
+          truncated(*inode, cut, result ? Result<Attributes>(result->now) : fail(result.error()));
         if (!result) return reply.error(lost_path(*inode, result.error()));
         if (is_other) return reply.error({ErrorCode::kShareStale});
-        if (!change.size) adopt(*inode, *result, change);
+        if (!change.size) adopt(*inode, *result, asked, change);
         answer_attributes(*inode, std::move(reply));
       });
 }

@@ -113,24 +113,28 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
   if (!park(reply)) return;
   const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
-  parts_.share.call<Attributes>(
+  parts_.share.call<Changed>(
       CallKind::kNames, until_answered(as),
-      [from = std::move(*from), to = std::move(*to)](Netfs& netfs) {
-        return netfs.make_link(from, to);
+      [from = Target{.path = std::move(*from), .id = inode->file_id, .type_bits = inode->type_bits},
+       to = std::move(*to), look = look_at(*inode)](Netfs& netfs) -> Result<Changed> {
+        Changed changed{seen(netfs, from, look), {}};
+        TRY(changed.now, netfs.make_link(from.path, to));
+        return changed;
       },
       [this, inode, directory, asked, name = std::string(new_name),
-       reply = std::move(reply)](Result<Attributes> result) mutable {
+       reply = std::move(reply)](Result<Changed> result) mutable {
         changed_name(*directory, name);
         if (!result) return reply.error(result.error());
+        const Attributes& now = result->now;
         const Nanoseconds until = parts_.clock.mono_ns() + entry_trust_ns(*inode, name);
         // Another client gave the old name to another file, and that is what has the new name too.
-        if (!still_is(*inode, *result))
-          return answer_entry(*install(*directory, name, *result, asked), 0, std::move(reply));
-        adopt(*inode, *result, {});
+        if (!still_is(*inode, now))
+          return answer_entry(*install(*directory, name, now, asked), 0, std::move(reply));
+        adopt(*inode, *result, asked);
         names_.put(*directory, name, *inode, until);
         if (inode->file_id.given()) {
           if (const auto place = names_object(*directory))
-            place.store->put_name(place.object, names_.keys().key(name), {inode->file_id, *result});
+            place.store->put_name(place.object, names_.keys().key(name), {inode->file_id, now});
         }
         answer_entry(*inode, kernel_trusts_until(*directory, name, until), std::move(reply));
       });
@@ -221,36 +225,42 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
   Result<std::string> to_path = names_.path_of(*to, new_name);
   if (!from_path || !to_path) return reply.error(from_path ? to_path.error() : from_path.error());
   if (!park(reply)) return;
+  const InodeRef moved = names_.find(*from, name).inode;
   const InodeRef replaced = names_.find(*to, new_name).inode;
   struct Renamed {
-    Attributes now;
+    Changed changed;
     std::shared_ptr<NetfsFile> kept;  // of what was replaced, and is open here
   };
+  const Asked asked = ask();
+  const Target before =
+      moved ? Target{.path = *from_path, .id = moved->file_id, .type_bits = moved->type_bits}
+            : Target{};
+  const Look look = moved ? look_at(*moved) : Look::kBehind;
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Renamed>(
       CallKind::kNames, until_answered(as),
-      [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced,
-       keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
-        Renamed answer;
+      [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced, before,
+       look, keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
+        Renamed answer{{seen(netfs, before, look), {}}, nullptr};
         if (keep) answer.kept = keep_file(netfs, to_path, *replaced);
         TRY_OK(netfs.rename(from_path, to_path, flags));
         // A rename moves the file's ctime: the same content under a new identity.
-        answer.now = netfs.stat(to_path, Freshness::kServer).value_or(Attributes{});
+        answer.changed.now = netfs.stat(to_path, Freshness::kServer).value_or(Attributes{});
         return answer;
       },
-      [this, from, to, replaced, name = std::string(name), new_name = std::string(new_name), flags,
-       reply = std::move(reply)](Result<Renamed> result) mutable {
+      [this, from, to, replaced, asked, name = std::string(name), new_name = std::string(new_name),
+       flags, reply = std::move(reply)](Result<Renamed> result) mutable {
         changed_name(*from, name);
         changed_name(*to, new_name);
         if (!result) return reply.error(result.error());
         if (replaced) keep_open(*replaced, result->kept);
-        renamed(*from, name, *to, new_name, flags, result->now);
+        renamed(*from, name, *to, new_name, flags, result->changed, asked);
         reply.ok();
       });
 }
 
 void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
-                  unsigned flags, const Attributes& now) {
+                  unsigned flags, const Changed& changed, const Asked& asked) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   rename_given(from, name, to, new_name, exchange);
   if (exchange) {
@@ -266,8 +276,8 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
     if (moved.to.inode) lost_name(*moved.to.inode);
   }
   const InodeRef moved = names_.find(to, new_name).inode;
-  if (!moved || now.mode == 0) return;
-  if (still_is(*moved, now)) return adopt(*moved, now, {});
+  if (!moved || changed.now.mode == 0) return;
+  if (still_is(*moved, changed.now)) return adopt(*moved, changed, asked);
   // Another client had given the old name to another file: who asks next is told which.
   NameTree::Dropped dropped;
   names_.remove(to, new_name, dropped);

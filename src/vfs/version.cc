@@ -155,9 +155,26 @@ bool Vfs::validate(Inode& inode, const Attributes& attributes, const Asked& aske
   return true;
 }
 
+// A change of ours moves the change time, and with it covers up what moved nothing else: another
+// client's that put the time of modification back. Where content is kept the share is asked first.
+Vfs::Look Vfs::look_at(const Inode& inode) {
+  MutexLock lock(inode.mutex);
+  const bool keeps = inode.is_regular() && inode.cookie && inode.identity_known;
+  return keeps && inode.session.kind != Session::Kind::kWrite ? Look::kFirst : Look::kBehind;
+}
+
+std::optional<Attributes> Vfs::seen(Netfs& netfs, const Target& target, Look look) {
+  if (look == Look::kBehind) return std::nullopt;
+  const Result<Attributes> found = target.stat(netfs);
+  return found && target.is(*found, netfs.traits()) ? std::optional(*found) : std::nullopt;
+}
+
 // The result of a change of our own that leaves the content alone (chmod, rename, link, utimens,
 // setxattr): the identity is taken anew. Where more changed than we did, it is a new version.
-void Vfs::adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change) {
+void Vfs::adopt(Inode& inode, const Changed& by_us, const Asked& asked,
+                const AttributeChange& change) {
+  if (by_us.before) learn(inode, *by_us.before, asked);
+  const Attributes& attributes = by_us.now;
   bool changed = false;
   {
     MutexLock lock(inode.mutex);

@@ -248,7 +248,17 @@ class Vfs final : public Filesystem {
   void learn(Inode& inode, const Attributes& attributes, const Asked& asked);
   static bool is_believed_locked(const Inode& inode, const Asked& asked) REQUIRES(inode.mutex);
   bool validate(Inode& inode, const Attributes& attributes, const Asked& asked);
-  void adopt(Inode& inode, const Attributes& attributes, const AttributeChange& change);
+  // What the share shows behind a change of our own that leaves the content alone, and before it
+  // where that had to be known.
+  struct Changed {
+    std::optional<Attributes> before;
+    Attributes now;
+  };
+  enum class Look : std::uint8_t { kFirst, kBehind };
+  static Look look_at(const Inode& inode);
+  static std::optional<Attributes> seen(Netfs& netfs, const Target& target, Look look);
+  void adopt(Inode& inode, const Changed& changed, const Asked& asked,
+             const AttributeChange& change = {});
   void take_version_locked(Inode& inode, const Attributes& attributes) REQUIRES(inode.mutex);
   void new_version_locked(Inode& inode, const Identity& identity) REQUIRES(inode.mutex);
   void ensure_cookie_locked(Inode& inode) REQUIRES(inode.mutex);
@@ -300,7 +310,7 @@ class Vfs final : public Filesystem {
   void changed_directory(Inode& directory);
   void changed_name(Inode& directory, std::string_view name);
   void renamed(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
-               unsigned flags, const Attributes& now);
+               unsigned flags, const Changed& changed, const Asked& asked);
   void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                     bool exchange);
   void lost_name(Inode& inode);
@@ -563,15 +573,18 @@ void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
 
 template <class Work>
 void Vfs::change_share(Inode& inode, Reply reply, Work work) {
-  ask_share<Attributes>(
+  ask_share<Changed>(
       inode, std::move(reply),
-      [work = std::move(work)](Netfs& netfs, const Target& target) mutable -> Result<Attributes> {
+      [work = std::move(work), look = look_at(inode)](
+          Netfs& netfs, const Target& target) mutable -> Result<Changed> {
+        Changed changed{seen(netfs, target, look), {}};
         TRY_OK(work(netfs, target));
-        return target.stat(netfs);
+        TRY(changed.now, target.stat(netfs));
+        return changed;
       },
-      [this, inode = InodeRef(&inode)](Reply r, const Attributes& attributes) {
+      [this, inode = InodeRef(&inode), asked = ask()](Reply r, const Changed& changed) {
         // By a name that another client has given to another file: that has been changed.
-        if (still_is(*inode, attributes)) adopt(*inode, attributes, {});
+        if (still_is(*inode, changed.now)) adopt(*inode, changed, asked);
         r.ok();
       });
 }

@@ -221,6 +221,40 @@ TEST_CASE("what we do by a name that another client has given away is done to wh
   }
 }
 
+TEST_CASE("a change of our own does not cover up another's that put the time back") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("f", "what was there");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  REQUIRE(world.cat("f").data == "what was there");
+  const std::int64_t mtime_ns = world.share.attributes("f").mtime_ns;
+  world.share.put("f", "what is in it!");
+  world.share.set_mtime("f", mtime_ns);
+  world.age();
+  REQUIRE(world.cat("f").data == "what was there");  // trusted, as it should be
+  std::string name = "f";
+  SECTION("a mode") {
+    world.run([&](Reply r) {
+      SetAttributes change;
+      change.mode = 0600;
+      world.vfs->set_attributes(node, change, std::move(r));
+    });
+  }
+  SECTION("a link") {
+    world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, "g", std::move(r)); });
+  }
+  SECTION("a rename") {
+    name = "g";
+    world.run([&](Reply r) { world.vfs->rename(kRootNode, "f", kRootNode, "g", 0, std::move(r)); });
+  }
+  SECTION("an extended attribute") {
+    world.run([&](Reply r) {
+      world.vfs->set_xattr(node, "user.note", std::as_bytes(std::span("x", 1)), 0, std::move(r));
+    });
+  }
+  CHECK(world.cat(name).data == "what is in it!");
+}
+
 TEST_CASE("what others write behind our last write is not covered up by our session") {
   World world;
   world.share.put("f", "what was there");
