@@ -118,7 +118,8 @@ void Tree::sweep(std::unique_ptr<Sweep> now) {
     more = at != objects.end();
   }
   for (auto& [object, candidate] : idle) {
-    candidate.has_pages = object->cache().backend->has_pages(object->handle());
+    const store::ObjectRef handle = object->handle();
+    if (handle) candidate.has_pages = object->cache().backend->has_pages(handle);  // else it died
     now->offer(candidate);
   }
   {
