@@ -19,6 +19,22 @@ constexpr int kNoAppend = 0x20;  // RWF_NOAPPEND, of Linux 6.9
 
 PosixFile& own(NetfsFile& file) { return static_cast<PosixFile&>(file); }
 
+// All of it from `done` on, which says how far it went also where it ends with an error.
+Result<ByteCount> write_rest(int fd, ByteOffset offset, std::span<const std::byte> data,
+                             std::size_t& done, int how) {
+  while (done < data.size()) {
+    // pwritev2(2) wants the bytes of a const iovec as they were.
+    const iovec rest{const_cast<std::byte*>(data.data()) + done, data.size() - done};
+    const auto at = static_cast<off_t>(offset.value() + done);
+    const ssize_t n = ::pwritev2(fd, &rest, 1, at, how);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return share_error();
+    if (n == 0) return share_error(EIO);
+    done += static_cast<std::size_t>(n);
+  }
+  return ByteCount{done};
+}
+
 // O_NONBLOCK: a FIFO that somebody put in the place of a file must not cost a thread for ever. A
 // file under a lease says EAGAIN to that; it is no FIFO, so waiting for the lease is right.
 int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
@@ -110,18 +126,8 @@ Result<ByteCount> PosixNetfs::write(NetfsFile& file, ByteOffset offset,
   PosixFile& f = own(file);
   // Outside: what was written before the share went is not appended twice.
   std::size_t done = 0;
-  return on(f, [&]() -> Result<ByteCount> {
-    while (done < data.size()) {
-      // pwrite(2) on a file opened with O_APPEND appends, whatever the offset.
-      const ssize_t n = ::pwrite(f.fd.get(), data.data() + done, data.size() - done,
-                                 static_cast<off_t>(offset.value() + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return share_error();
-      if (n == 0) return share_error(EIO);
-      done += static_cast<std::size_t>(n);
-    }
-    return ByteCount{done};
-  });
+  // On a file opened with O_APPEND it appends, whatever the offset.
+  return on(f, [&] { return write_rest(f.fd.get(), offset, data, done, 0); });
 }
 
 // Opened once more without O_APPEND: what is below may append by itself (sshfs's server does), so
@@ -133,20 +139,10 @@ Result<ByteCount> PosixNetfs::write_in_place(NetfsFile& file, ByteOffset offset,
   std::size_t done = 0;
   return on(f, [&]() -> Result<ByteCount> {
     Fd opened(::open(HeldName(f.fd.get()).c_str(), O_WRONLY | O_CLOEXEC));
-    const int fd = opened.valid() ? opened.get() : f.fd.get();
-    const int how = opened.valid() ? 0 : kNoAppend;
-    while (done < data.size()) {
-      // preadv2(2) and its kind want the bytes of a const iovec as they were.
-      const iovec rest{const_cast<std::byte*>(data.data()) + done, data.size() - done};
-      const auto at = static_cast<off_t>(offset.value() + done);
-      const ssize_t n = ::pwritev2(fd, &rest, 1, at, how);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return share_error();
-      if (n == 0) return share_error(EIO);
-      done += static_cast<std::size_t>(n);
-    }
-    if (opened.valid() && ::close(opened.release()) != 0 && errno != EINTR) return share_error();
-    return ByteCount{done};
+    if (!opened.valid()) return write_rest(f.fd.get(), offset, data, done, kNoAppend);
+    TRY(const ByteCount count, write_rest(opened.get(), offset, data, done, 0));
+    if (::close(opened.release()) != 0 && errno != EINTR) return share_error();
+    return count;
   });
 }
 
