@@ -21,13 +21,16 @@ void Vfs::answer_attributes(const Inode& inode, Reply reply) {
   reply.attributes(inode.inode_number, attributes, ttl_ns);
 }
 
+// By this name alone.
+Target Vfs::target_at(const Inode& inode, std::string path) {
+  return {.path = std::move(path), .id = inode.file_id, .type_bits = inode.type_bits};
+}
+
 Target Vfs::target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const {
   std::vector<std::string> paths;
   if (&inode != root_.get()) paths = names_.paths_of(inode);
-  Target target{.path = paths.empty() ? std::string() : std::move(paths.front()),
-                .file = std::move(file),
-                .id = inode.file_id,
-                .type_bits = inode.type_bits};
+  Target target = target_at(inode, paths.empty() ? std::string() : std::move(paths.front()));
+  target.file = std::move(file);
   for (std::size_t i = 1; i < paths.size(); ++i) target.other_paths.push_back(std::move(paths[i]));
   return target;
 }

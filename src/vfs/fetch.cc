@@ -100,14 +100,17 @@ void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
   }
 }
 
-// What a handle opened serves it for as long as that speaks for the inode (open_files.h); null: the
-// path is to be opened.
-std::shared_ptr<NetfsFile> Vfs::file_to_read(const Inode& inode, const FileSlot& slot,
-                                             bool has_name) {
+// What a handle opened serves it for as long as that speaks for the inode (open_files.h); else it
+// is to be opened by one of its names.
+Target Vfs::target_to_read(const Inode& inode, const FileSlot& slot) const {
   const std::shared_ptr<NetfsFile> own = slot.to_read();
-  if (std::shared_ptr<NetfsFile> file = own ? inode.if_its_own(own) : nullptr) return file;
-  if (!has_name) return own ? own : inode.any_open_file(OpenFiles::Use::kReading);
-  return own ? inode.open_file(OpenFiles::Use::kReading) : nullptr;
+  Target target = target_by(inode, own ? inode.if_its_own(own) : nullptr);
+  if (target.file) return target;
+  if (target.path.empty())
+    target.file = own ? own : inode.any_open_file(OpenFiles::Use::kReading);
+  else if (own)
+    target.file = inode.open_file(OpenFiles::Use::kReading);
+  return target;
 }
 
 // What a fetch of the version `of` opened serves the handle from here on, if that is still current.
@@ -128,8 +131,7 @@ void Vfs::launch(Handle& handle, Launch launch) {
   const auto bytes = fetch_buffer(to_bytes(flight->range.count).value());
   // A handle that was opened without asking the share gets its file at the first miss.
   const std::shared_ptr<FileSlot> slot = handle.slot_to_read();
-  Target target = target_by(*inode, nullptr);
-  target.file = file_to_read(*inode, *slot, !target.path.empty());
+  Target target = target_to_read(*inode, *slot);
   const bool immutable = parts_.policy.resolve(*inode).coherency == Coherency::kImmutable;
   const After after = immutable ? After::kTrusted : After::kAsked;
   const Nanoseconds began_share_ns = share_clock_.now_ns();

@@ -96,8 +96,7 @@ FileId Vfs::identify(Inode& directory, std::string_view name, const Attributes& 
 // What the share said of a path of `inode`: is it still that file? If not, its names are looked up
 // anew; the kernel does so by itself when it is told ESTALE.
 bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
-  const Target target{.path = {}, .id = inode.file_id, .type_bits = inode.type_bits};
-  if (target.is(attributes, parts_.share.traits())) return true;
+  if (target_at(inode, {}).is(attributes, parts_.share.traits())) return true;
   names_.distrust(inode);
   return false;
 }

@@ -115,8 +115,8 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Changed>(
       CallKind::kNames, until_answered(as),
-      [from = Target{.path = std::move(*from), .id = inode->file_id, .type_bits = inode->type_bits},
-       to = std::move(*to), look = look_at(*inode)](Netfs& netfs) -> Result<Changed> {
+      [from = target_at(*inode, std::move(*from)), to = std::move(*to),
+       look = look_at(*inode)](Netfs& netfs) -> Result<Changed> {
         Changed changed{seen(netfs, from, look), {}};
         TRY(changed.now, netfs.make_link(from.path, to));
         return changed;
@@ -165,8 +165,7 @@ bool Vfs::must_keep_file(const InodeRef& inode) const {
 // On a share thread. Null where it cannot be opened, or is another file by now.
 std::shared_ptr<NetfsFile> Vfs::keep_file(Netfs& netfs, const std::string& path,
                                           const Inode& inode) {
-  const auto file =
-      Target{.path = path, .id = inode.file_id, .type_bits = inode.type_bits}.opened(netfs);
+  const auto file = target_at(inode, path).opened(netfs);
   return file ? *file : nullptr;
 }
 
@@ -232,18 +231,16 @@ void Vfs::rename(NodeId parent, std::string_view name, NodeId new_parent, std::s
     std::shared_ptr<NetfsFile> kept;  // of what was replaced, and is open here
   };
   const Asked asked = ask();
-  const Target before =
-      moved ? Target{.path = *from_path, .id = moved->file_id, .type_bits = moved->type_bits}
-            : Target{};
+  Target source = moved ? target_at(*moved, std::move(*from_path)) : Target{*from_path};
   const Look look = moved ? look_at(*moved) : Look::kBehind;
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Renamed>(
       CallKind::kNames, until_answered(as),
-      [from_path = std::move(*from_path), to_path = std::move(*to_path), flags, replaced, before,
-       look, keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
-        Renamed answer{{seen(netfs, before, look), {}}, nullptr};
+      [source = std::move(source), to_path = std::move(*to_path), flags, replaced, look,
+       keep = must_keep_file(replaced)](Netfs& netfs) -> Result<Renamed> {
+        Renamed answer{{seen(netfs, source, look), {}}, nullptr};
         if (keep) answer.kept = keep_file(netfs, to_path, *replaced);
-        TRY_OK(netfs.rename(from_path, to_path, flags));
+        TRY_OK(netfs.rename(source.path, to_path, flags));
         // A rename moves the file's ctime: the same content under a new identity.
         answer.changed.now = netfs.stat(to_path, Freshness::kServer).value_or(Attributes{});
         return answer;

@@ -315,8 +315,7 @@ void Vfs::read_uncached(std::unique_ptr<ParkedRead> read) {
   counters_.uncached_reads.add();
   Inode& inode = read->inode();
   const auto buffer = std::make_shared<AlignedBuffer>(read->asked_count.value());
-  Target target = target_by(inode, nullptr);
-  target.file = file_to_read(inode, *read->handle.slot_to_read(), !target.path.empty());
+  Target target = target_to_read(inode, *read->handle.slot_to_read());
   const ByteOffset offset = read->asked_offset;
   const ByteCount count = read->asked_count;
   const CredentialsRef as = read->handle.as;

@@ -277,6 +277,7 @@ class Vfs final : public Filesystem {
               Reply reply, Work work, Answer answer);
   static bool was_removed(Inode& inode);
   void change_removed(Inode& inode, const AttributeChange& change);
+  static Target target_at(const Inode& inode, std::string path);
   Target target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const;
   Result<Target> target_of(const Inode& inode) const;
   // Parks, asks the share about the inode, and hands what it says to `answer`.
@@ -454,8 +455,7 @@ class Vfs final : public Filesystem {
       REQUIRES(inode.mutex);
   void begin_ahead_locked(Inode& inode, const ParkedRead& read, const cache::Operation* operation,
                           std::vector<Launch>& launches) REQUIRES(inode.mutex);
-  static std::shared_ptr<NetfsFile> file_to_read(const Inode& inode, const FileSlot& slot,
-                                                 bool has_name);
+  Target target_to_read(const Inode& inode, const FileSlot& slot) const;
   static void keep_to_read(Inode& inode, FileSlot& slot, const std::shared_ptr<NetfsFile>& file,
                            std::uint64_t of);
   void launch(Handle& handle, Launch launch);
