@@ -79,20 +79,8 @@ struct Memos {
              return std::ranges::equal(a.entries, b.entries, {}, &Dirent::name, &Dirent::name);
            },
        .on_stale = [this](const memo::TreeKey&) { on_stale("a listing"); }}};
-  memo::Cache<Text> links{
-      guard,
-      {.name = "links",
-       .capacity = kTextBytes,
-       .weigh = weight_of,
-       .equal = same_text,
-       .on_stale = [this](const memo::TreeKey&) { on_stale("a link's target"); }}};
-  memo::Cache<Text> xattrs{
-      guard,
-      {.name = "xattrs",
-       .capacity = kTextBytes,
-       .weigh = weight_of,
-       .equal = same_text,
-       .on_stale = [this](const memo::TreeKey&) { on_stale("an extended attribute"); }}};
+  memo::Cache<Text> links{guard, texts("links", "a link's target")};
+  memo::Cache<Text> xattrs{guard, texts("xattrs", "an extended attribute")};
 
   Memos() = default;
   Memos(const Memos&) = delete;  // its caches know where it is
@@ -105,6 +93,14 @@ struct Memos {
     listings.set_verify(memo::Verify::kServe);
     links.set_verify(memo::Verify::kServe);
     xattrs.set_verify(memo::Verify::kServe);
+  }
+  // `what`: what a stale one is called.
+  memo::Cache<Text>::Options texts(const char* name, const char* what) {
+    return {.name = name,
+            .capacity = kTextBytes,
+            .weigh = weight_of,
+            .equal = same_text,
+            .on_stale = [this, what](const memo::TreeKey&) { on_stale(what); }};
   }
   static bool same_text(const Text& a, const Text& b) {
     return a.text == b.text && a.sys_errno == b.sys_errno;

@@ -130,12 +130,6 @@ void NameTree::put(Inode& directory, std::string_view name, Inode& inode,
   link_locked(directory, name, inode, {nullptr, trusted_until_mono_ns, trusted_until_mono_ns});
 }
 
-InodeRef NameTree::remove(Inode& directory, std::string_view name) {
-  Dropped dropped;
-  remove(directory, name, dropped);
-  return std::move(dropped.inode);
-}
-
 void NameTree::remove(Inode& directory, std::string_view name, Dropped& dropped) {
   MutexLock lock(mutex_);
   dropped.inode = remove_locked(directory, name, dropped.links);

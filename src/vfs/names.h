@@ -54,7 +54,6 @@ class NameTree {
   // `name` is `inode` from now on; what it was before loses the name. Returns that, or null.
   InodeRef put(Inode& directory, std::string_view name, Inode& inode,
                Nanoseconds trusted_until_mono_ns);
-  InodeRef remove(Inode& directory, std::string_view name);
   void put(Inode& directory, std::string_view name, Inode& inode, Nanoseconds trusted_until_mono_ns,
            Dropped& dropped);
   void remove(Inode& directory, std::string_view name, Dropped& dropped);

@@ -14,14 +14,6 @@ using namespace larder::test;
 
 namespace {
 
-Settings trusting_for_a_minute() {
-  Settings settings;
-  settings.coherency = Coherency::kTtl;
-  settings.ttl_ns = 60 * kSecond;
-  settings.negative_ttl_ns = 60 * kSecond;
-  return settings;
-}
-
 struct Folding {
   World world{{.profile = SimProfile::kSmb, .settings = trusting_for_a_minute()}};
 

@@ -11,17 +11,6 @@
 using namespace larder;
 using namespace larder::test;
 
-namespace {
-
-Settings trusting_for_a_minute() {
-  Settings settings;
-  settings.coherency = Coherency::kTtl;
-  settings.ttl_ns = 60 * kSecond;
-  return settings;
-}
-
-}  // namespace
-
 TEST_CASE("a create that finds the file there shows what the share holds by now") {
   for (const SimProfile profile : kAllProfiles) {
     INFO(to_text(profile));

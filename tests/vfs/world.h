@@ -139,6 +139,13 @@ inline std::string_view to_text(Coherency level) {
   return "";
 }
 
+inline Settings trusting_for_a_minute() {
+  Settings settings;
+  settings.coherency = Coherency::kTtl;
+  settings.ttl_ns = 60 * kSecond;
+  return settings;
+}
+
 struct WorldOptions {
   SimProfile profile = SimProfile::kNfs;
   Settings settings{};
