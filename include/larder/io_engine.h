@@ -28,13 +28,18 @@ enum class ReadMode : std::uint8_t {
 };
 
 struct IoRequest {
-  enum class Kind : std::uint8_t { kRead, kWrite, kFlush };
+  enum class Kind : std::uint8_t {
+    kRead,
+    kWrite,
+    kFlush,      // what was written before is on the device when it is done
+    kWriteback,  // a hint: the system may begin to write out what it holds of the file
+  };
 
   Kind kind = Kind::kRead;
   int fd = -1;
   ByteOffset offset{};
   std::byte* data = nullptr;  // kWrite only reads it
-  std::size_t length = 0;     // bytes; kFlush: unused
+  std::size_t length = 0;     // bytes; kFlush, kWriteback: unused
   ReadMode mode = ReadMode::kBuffered;
   // Called once, on a thread of the engine; must not block, may submit. The request may be reused
   // in it.

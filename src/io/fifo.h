@@ -11,6 +11,7 @@ template <class T>
 class Fifo {
  public:
   bool empty() const { return head_ == nullptr; }
+  T* front() const { return head_; }  // nullptr where nothing waits
 
   void push(T& item) {
     item.next = nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/transfer.h"
 
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -73,6 +74,14 @@ Status write_all(int fd, ByteOffset offset, std::span<const std::byte> from,
     return ::pwrite(fd, from.data() + done, n, at(offset, done));
   });
 }
+
+bool write_together(int fd, ByteOffset offset, std::span<const iovec> pieces, std::size_t bytes) {
+  return ::pwritev(fd, pieces.data(), static_cast<int>(pieces.size()), at(offset, 0)) ==
+         static_cast<ssize_t>(bytes);
+}
+
+// Without SYNC_FILE_RANGE_WAIT_*, which would take the error from the flush.
+void start_writeback(int fd) { ::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
 Status flush_data(int fd) {
   int result;

@@ -6,6 +6,7 @@
 #include <larder/io_engine.h>
 #include <larder/result.h>
 #include <larder/units.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <span>
@@ -26,6 +27,11 @@ int flags_of(ReadMode mode);
 bool forget_unknown_mode(int sys_errno, ReadMode mode);
 Status write_all(int fd, ByteOffset offset, std::span<const std::byte> from,
                  std::size_t max_transfer_bytes = kMaxTransfer);
+// Pieces that lie side by side in the file, in one call. False: some of them may not be written.
+bool write_together(int fd, ByteOffset offset, std::span<const iovec> pieces, std::size_t bytes);
 Status flush_data(int fd);
+// Has the system begin to write out what its page cache holds of the file. What goes wrong with it
+// is heard by the next flush.
+void start_writeback(int fd);
 
 }  // namespace larder

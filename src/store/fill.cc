@@ -104,6 +104,7 @@ void sum_up(FillJob::Piece& piece, ObjectId object, std::span<const std::byte> b
 
 void written(IoRequest& request, Status status) {
   FillJob& job = *static_cast<FillJob::Piece&>(request).job;
+  job.store->write_behind.wrote(request.length);
   if (!status) job.sys_errno.store(status.error().sys_errno == 0 ? EIO : status.error().sys_errno);
   if (job.left.fetch_sub(1) == 1) job.store->machine.post(job);
 }

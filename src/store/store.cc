@@ -87,6 +87,7 @@ Store::Impl::Impl(Device a_device, Options an_options, IoEngine& an_engine, Work
       data(loaded.superblock.layout.data),
       uuid(loaded.superblock.uuid),
       allocator(loaded.superblock.layout.data_blocks),
+      write_behind(engine, device.fd.get()),
       journal(engine, device.fd.get(), loaded.superblock.layout, uuid, loaded.cursor),
       committer(clock, options.commit_ns, [this](Access access) { return commit_step(access); }),
       layout(loaded.superblock.layout),

@@ -33,6 +33,7 @@
 #include "store/index.h"
 #include "store/journal.h"
 #include "store/load.h"
+#include "store/write_behind.h"
 
 namespace larder::store {
 
@@ -218,6 +219,7 @@ struct Store::Impl {
   std::atomic<unsigned> reads_failed{0}, fills_failed{0};  // in a row
   Pins pins;
   Allocator allocator;
+  WriteBehind write_behind;
   Journal journal;
   Committer committer;
 

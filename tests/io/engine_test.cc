@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -138,6 +139,7 @@ TEST_CASE("what the system refuses comes back as its errno") {
        {IoRequest::Kind::kRead, IoRequest::Kind::kWrite, IoRequest::Kind::kFlush}) {
     CHECK(run(*engine, kind, -1, 0, bytes).error() == kBadFd);
   }
+  CHECK(run(*engine, IoRequest::Kind::kWriteback, -1, 0, bytes));  // a hint has no errors
   CHECK(engine->read_now(-1, ByteOffset{0}, bytes).error() == kBadFd);
   CHECK(write_and_wait(*engine, -1, ByteOffset{0}, bytes).error() == kBadFd);
   CHECK(flush_and_wait(*engine, -1).error() == kBadFd);
@@ -258,6 +260,91 @@ TEST_CASE("thousands of mixed requests move the right bytes to and from the righ
     REQUIRE(engine->read_now(file.get(), ByteOffset{region.first}, seen));
     REQUIRE((seen == content(region.first, region.size,
                              region.version)));  // in brackets: not to be printed
+  }
+}
+
+namespace {
+
+// Whoever writes tells of this one and finds the others waiting, side by side in the file.
+struct Opener : Kept {
+  Opener(int file, std::span<std::byte> bytes, Tally& t)
+      : Kept(Kind::kWrite, file, 0, bytes, t), keep(done) {
+    done = [](IoRequest& self, Status answer) {
+      Opener& opener = static_cast<Opener&>(self);
+      for (Kept& one : opener.others) opener.engine->submit(one);
+      opener.keep(self, answer);
+    };
+  }
+  void (*keep)(IoRequest&, Status);
+  IoEngine* engine = nullptr;
+  std::deque<Kept> others;
+};
+
+// Writing system calls of this process so far.
+std::uint64_t write_calls() {
+  std::ifstream io("/proc/self/io");
+  std::string name;
+  std::uint64_t value = 0;
+  while (io >> name >> value) {
+    if (name == "syscw:") return value;
+  }
+  return 0;
+}
+
+constexpr std::size_t kSideBySide = 40, kEachLength = 6000;
+
+}  // namespace
+
+TEST_CASE("writes that wait side by side are few calls, and each is told") {
+  FOR_EACH_ENGINE(engine);
+  const Fd file = scratch_file();
+  std::vector<std::byte> all = content(0, kEachLength * (kSideBySide + 1), 3);
+  Tally tally;
+  Opener opener(file.get(), std::span{all}.first(kEachLength), tally);
+  opener.engine = engine.get();
+  for (std::size_t i = 1; i <= kSideBySide; ++i) {
+    opener.others.emplace_back(IoRequest::Kind::kWrite, file.get(), i * kEachLength,
+                               std::span{all}.subspan(i * kEachLength, kEachLength), tally);
+  }
+  const std::uint64_t before = write_calls();
+  engine->submit(opener);
+  tally.wait_for(kSideBySide + 1);
+  const std::uint64_t calls = write_calls() - before;
+  if (before != 0 && kEngines[i_case].max_transfer_bytes == kMaxTransfer) CHECK(calls < 10);
+  for (const Kept& one : opener.others) REQUIRE((one.status && one.told == 1));
+  std::vector<std::byte> seen(all.size());
+  REQUIRE(engine->read_now(file.get(), ByteOffset{0}, seen));
+  CHECK((seen == all));  // in brackets: not to be printed
+}
+
+TEST_CASE("where one of the writes side by side fails, only that one hears of it") {
+  FOR_EACH_ENGINE(engine);
+  const Fd file = scratch_file();
+  std::vector<std::byte> all = content(0, kEachLength * (kSideBySide + 1), 3);
+  Tally tally;
+  Opener opener(file.get(), std::span{all}.first(kEachLength), tally);
+  opener.engine = engine.get();
+  constexpr std::size_t kBroken = kSideBySide / 2;
+  for (std::size_t i = 1; i <= kSideBySide; ++i) {
+    opener.others.emplace_back(IoRequest::Kind::kWrite, file.get(), i * kEachLength,
+                               std::span{all}.subspan(i * kEachLength, kEachLength), tally);
+    // Memory that is not there.
+    if (i == kBroken) opener.others.back().data = reinterpret_cast<std::byte*>(16);
+  }
+  engine->submit(opener);
+  tally.wait_for(kSideBySide + 1);
+  std::vector<std::byte> seen(kEachLength);
+  for (std::size_t i = 1; i <= kSideBySide; ++i) {
+    INFO(i);
+    const Kept& one = opener.others[i - 1];
+    REQUIRE(one.told == 1);
+    if (i == kBroken) {
+      CHECK(one.status.error() == Error{ErrorCode::kStoreIo, EFAULT});
+      continue;
+    }
+    CHECK(one.status);
+    REQUIRE(engine->read_now(file.get(), ByteOffset{i * kEachLength}, seen));
+    CHECK((seen == content(i * kEachLength, kEachLength, 3)));  // in brackets: not to be printed
   }
 }
 
