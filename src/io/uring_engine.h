@@ -43,7 +43,7 @@ namespace larder {
 
 struct UringEngineOptions {
   unsigned depth = 64;
-  unsigned writers = 3;                           // one may flush while the others write
+  unsigned writers = 3;  // one writes, one flushes, one has the system begin to write out
   std::size_t max_transfer_bytes = kMaxTransfer;  // of one submission
 };
 
