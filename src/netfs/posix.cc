@@ -24,11 +24,13 @@ std::string errno_text(int sys_errno) { return std::generic_category().message(s
 // case. Read-only. A root without letters tells nothing; then by kind, as a wrong "no" would hide
 // files.
 bool folds_case(const ShareRoot::Root& root, std::string_view type) {
-  if (!may_fold_case(type)) return false;
+  const CaseOfKind kind = case_of(type);
+  if (kind == CaseOfKind::kTells) return false;
+  const bool unless_shown = kind == CaseOfKind::kFoldsUnlessShown;
   const auto names = list_at(root.fd.get(), ".");
-  if (!names) return true;
+  if (!names) return unless_shown;
   const auto pair = names_that_tell_case(*names);
-  if (!pair) return true;
+  if (!pair) return unless_shown;
   const auto ask = [&](const std::string& name) {
     return stat_at(root.device, root.fd.get(), name.c_str(), AT_SYMLINK_NOFOLLOW,
                    Freshness::kServer);

@@ -89,8 +89,11 @@ bool sends_late(std::string_view type) {
   return type == "nfs" || type == "nfs4" || is_smb(type) || type == "ceph" || type == "afs";
 }
 
-bool may_fold_case(std::string_view type) {
-  return is_smb(type) || holds(kFatTypes, type) || type == "ntfs3" || type == "hfsplus";
+CaseOfKind case_of(std::string_view type) {
+  if (is_smb(type) || holds(kFatTypes, type) || type == "ntfs3" || type == "hfsplus")
+    return CaseOfKind::kFoldsUnlessShown;
+  const bool is_fuse = type == "fuse" || type == "fuseblk" || type.starts_with("fuse.");
+  return is_fuse ? CaseOfKind::kTellsUnlessShown : CaseOfKind::kTells;
 }
 
 std::optional<std::pair<std::string, std::string>> names_that_tell_case(

@@ -21,8 +21,10 @@ InodeNumbers inode_numbers_of(std::string_view type, const MountEntry* mount, Sh
 bool has_own_ctime(std::string_view type);
 // True where the client gathers writes, and the server stamps them as they arrive.
 bool sends_late(std::string_view type);
-// May this kind fold case at all? Most never do, and are not probed.
-bool may_fold_case(std::string_view type);
+// Does this kind fold case? Those of the system itself tell names apart and are not probed; behind
+// FUSE may be anything; FAT and SMB do unless a probe shows otherwise.
+enum class CaseOfKind : std::uint8_t { kTells, kTellsUnlessShown, kFoldsUnlessShown };
+CaseOfKind case_of(std::string_view type);
 
 // A name of the directory and the same with the case of its ASCII letters swapped, where the latter
 // is no name in it of its own.

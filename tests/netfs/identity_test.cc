@@ -136,6 +136,16 @@ TEST_CASE("inode numbers are trusted by kind of file system, and as the user say
   CHECK(netfs::has_own_ctime("nfs4"));
 }
 
+TEST_CASE("which kinds of share are asked whether they fold case, and what is taken for granted") {
+  using netfs::case_of, netfs::CaseOfKind;
+  for (const char* type : {"cifs", "smb3", "vfat", "exfat", "ntfs3", "hfsplus"})
+    CHECK(case_of(type) == CaseOfKind::kFoldsUnlessShown);
+  for (const char* type : {"fuse", "fuseblk", "fuse.sshfs", "fuse.slowshare"})
+    CHECK(case_of(type) == CaseOfKind::kTellsUnlessShown);
+  for (const char* type : {"ext4", "nfs4", "tmpfs", "fused"})
+    CHECK(case_of(type) == CaseOfKind::kTells);
+}
+
 TEST_CASE("the probe for folded case takes a name whose other case is no name of its own") {
   using netfs::names_that_tell_case;
   CHECK_FALSE(names_that_tell_case({}));

@@ -260,6 +260,21 @@ def test_a_large_directory_lists_each_name_once(mounted):
         assert sorted(entry.name for entry in entries) == names
 
 
+def test_with_fold_case_each_spelling_is_the_one_name(mounted):
+    share = mounted("fold_case")
+    (share.source / "File").write_bytes(b"text")
+    assert (share.mount / "fILE").read_bytes() == b"text"
+    assert os.stat(share.mount / "FILE").st_ino == os.stat(share.mount / "File").st_ino
+    with pytest.raises(FileExistsError):
+        os.mkdir(share.mount / "FILE")
+    (share.mount / "file").write_bytes(b"other")
+    os.link(share.mount / "FILE", share.mount / "Other")
+    os.rename(share.mount / "file", share.mount / "Moved")
+    os.unlink(share.mount / "OTHER")
+    assert os.listdir(share.source) == ["Moved"]
+    assert (share.source / "Moved").read_bytes() == b"other"
+
+
 def test_calls_and_bytes_are_counted(mounted):
     share = mounted()
     (share.source / "file").write_bytes(b"x" * 100_000)

@@ -181,7 +181,7 @@ int mount_and_serve(Options options) {
   prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 
   Gate gate(system_clock(), Pace(options.latency_ns, options.bandwidth_bytes_per_s));
-  Source source(std::move(root), gate, options.timeouts, options.caching);
+  Source source(std::move(root), gate, options.timeouts, options.caching, options.name_case);
   return serve(options, resolved.data(), source, std::move(word));
 }
 

@@ -45,23 +45,24 @@ void op_open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* file) {
   if (fuse_reply_open(req, file) == 0) (void)fd.release();
 }
 
-void op_create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+void op_create(fuse_req_t req, fuse_ino_t parent, const char* asked, mode_t mode,
                fuse_file_info* file) {
-  const Request request(req, Call::create, name);
+  const Request request(req, Call::create, asked);
   if (request.refused()) return;
   Source& source = request.source;
+  const std::string name = source.spelled(parent, asked);
   const int directory = source.inode(parent).fd.get();
   struct stat before = {};
-  const bool is_new = fstatat(directory, name, &before, AT_SYMLINK_NOFOLLOW) != 0;
-  Fd fd{openat(directory, name, ((file->flags | O_CREAT) & ~O_DIRECT) | O_CLOEXEC | O_NOFOLLOW,
-               mode)};
+  const bool is_new = fstatat(directory, name.c_str(), &before, AT_SYMLINK_NOFOLLOW) != 0;
+  Fd fd{openat(directory, name.c_str(),
+               ((file->flags | O_CREAT) & ~O_DIRECT) | O_CLOEXEC | O_NOFOLLOW, mode)};
   if (!fd.valid()) {
     fuse_reply_err(req, errno);
     return;
   }
-  if (is_new) give_to_caller(req, directory, name);
+  if (is_new) give_to_caller(req, directory, name.c_str());
   fuse_entry_param entry;
-  const int error = source.lookup(parent, name, entry);
+  const int error = source.lookup(parent, name.c_str(), entry);
   if (error != 0) {
     fuse_reply_err(req, error);
     return;

@@ -52,62 +52,71 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   answer_entry(req, request.source, parent, name);
 }
 
-void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
-  const Request request(req, Call::mknod, name);
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char* asked, mode_t mode, dev_t device) {
+  const Request request(req, Call::mknod, asked);
   if (request.refused()) return;
-  const int made = mknodat(directory_fd(request.source, parent), name, mode, device);
-  answer_made(req, request.source, parent, name, made);
+  const std::string name = request.source.spelled(parent, asked);
+  const int made = mknodat(directory_fd(request.source, parent), name.c_str(), mode, device);
+  answer_made(req, request.source, parent, name.c_str(), made);
 }
 
-void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-  const Request request(req, Call::mkdir, name);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char* asked, mode_t mode) {
+  const Request request(req, Call::mkdir, asked);
   if (request.refused()) return;
-  const int made = mkdirat(directory_fd(request.source, parent), name, mode);
-  answer_made(req, request.source, parent, name, made);
+  const std::string name = request.source.spelled(parent, asked);
+  const int made = mkdirat(directory_fd(request.source, parent), name.c_str(), mode);
+  answer_made(req, request.source, parent, name.c_str(), made);
 }
 
-void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
-  const Request request(req, Call::symlink, name);
+void op_symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* asked) {
+  const Request request(req, Call::symlink, asked);
   if (request.refused()) return;
-  const int made = symlinkat(target, directory_fd(request.source, parent), name);
-  answer_made(req, request.source, parent, name, made);
+  const std::string name = request.source.spelled(parent, asked);
+  const int made = symlinkat(target, directory_fd(request.source, parent), name.c_str());
+  answer_made(req, request.source, parent, name.c_str(), made);
 }
 
-void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* name) {
-  const Request request(req, Call::link, name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char* asked) {
+  const Request request(req, Call::link, asked);
   if (request.refused()) return;
+  const std::string name = request.source.spelled(parent, asked);
   const std::string from = request.source.inode(ino).proc_path();
   const int to = directory_fd(request.source, parent);
-  if (linkat(AT_FDCWD, from.c_str(), to, name, AT_SYMLINK_FOLLOW) != 0) {
+  if (linkat(AT_FDCWD, from.c_str(), to, name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
     fuse_reply_err(req, errno);
     return;
   }
-  answer_entry(req, request.source, parent, name);
+  answer_entry(req, request.source, parent, name.c_str());
 }
 
-void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  const Request request(req, Call::unlink, name);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char* asked) {
+  const Request request(req, Call::unlink, asked);
   if (request.refused()) return;
-  request.answer(unlinkat(directory_fd(request.source, parent), name, 0));
+  const std::string name = request.source.spelled(parent, asked);
+  request.answer(unlinkat(directory_fd(request.source, parent), name.c_str(), 0));
 }
 
-void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  const Request request(req, Call::rmdir, name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char* asked) {
+  const Request request(req, Call::rmdir, asked);
   if (request.refused()) return;
-  request.answer(unlinkat(directory_fd(request.source, parent), name, AT_REMOVEDIR));
+  const std::string name = request.source.spelled(parent, asked);
+  request.answer(unlinkat(directory_fd(request.source, parent), name.c_str(), AT_REMOVEDIR));
 }
 
-void op_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t to_parent,
-               const char* to_name, unsigned flags) {
-  const Request request(req, Call::rename, name, to_name);
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char* asked, fuse_ino_t to_parent,
+               const char* to_asked, unsigned flags) {
+  const Request request(req, Call::rename, asked, to_asked);
   if (request.refused()) return;
   Source& source = request.source;
-  const int result = renameat2(directory_fd(source, parent), name, directory_fd(source, to_parent),
-                               to_name, flags);
+  const std::string name = source.spelled(parent, asked);
+  std::string to_name = source.spelled(to_parent, to_asked);
+  if (parent == to_parent && name == to_name) to_name = to_asked;  // it gets another spelling
+  const int result = renameat2(directory_fd(source, parent), name.c_str(),
+                               directory_fd(source, to_parent), to_name.c_str(), flags);
   const int error = result < 0 ? errno : 0;
   if (error == 0) {
-    source.renamed(to_parent, to_name);
-    if ((flags & RENAME_EXCHANGE) != 0) source.renamed(parent, name);
+    source.renamed(to_parent, to_name.c_str());
+    if ((flags & RENAME_EXCHANGE) != 0) source.renamed(parent, name.c_str());
   }
   fuse_reply_err(req, error);
 }

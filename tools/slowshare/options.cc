@@ -26,6 +26,7 @@ constexpr std::string_view kUsage =
   attr_timeout=S      seconds the kernel may trust attributes (default 0)
   direct_io           each read(2) becomes a call; without it reads go through the kernel's pages
                       and read-ahead as with a network client, and each open drops the last one's
+  fold_case           names that differ only in the case of ASCII letters are one
   readahead=1M        the kernel's read-ahead for this mount (root only)
   allow_other, ro     as with any mount
 
@@ -99,6 +100,10 @@ Taken take(Options& options, std::string_view name, std::string_view value) {
   if (name == "direct_io") {
     options.caching = value == "no" ? Caching::kPages : Caching::kDirect;
     return taken(value.empty() || value == "yes" || value == "no");
+  }
+  if (name == "fold_case") {
+    options.name_case = NameCase::kFolds;
+    return taken(value.empty());
   }
   if (name == "allow_other" || name == "ro") {
     options.mount_words.emplace_back(name);

@@ -23,6 +23,7 @@ struct Options {
   std::string control;  // path of the control socket; empty: none
   Timeouts timeouts;
   Caching caching = Caching::kPages;
+  NameCase name_case = NameCase::kTells;
   std::uint64_t readahead_bytes = 0;     // 0: the kernel's own
   std::vector<std::string> mount_words;  // handed on to the kernel: allow_other, ro
   enum class Stay : std::uint8_t { kBackground, kForeground } stay = Stay::kBackground;

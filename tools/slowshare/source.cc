@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slowshare/source.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <strings.h>
 
 #include <cerrno>
 
 namespace larder::slowshare {
+namespace {
+
+struct CloseDir {
+  void operator()(DIR* stream) const { closedir(stream); }
+};
+
+}  // namespace
 
 std::string Inode::proc_path() const { return fmt::format("/proc/self/fd/{}", fd.get()); }
 
-Source::Source(Fd root, Gate& gate, Timeouts timeouts, Caching caching)
-    : gate_(gate), timeouts_(timeouts), caching_(caching) {
+Source::Source(Fd root, Gate& gate, Timeouts timeouts, Caching caching, NameCase name_case)
+    : gate_(gate), timeouts_(timeouts), caching_(caching), name_case_(name_case) {
   root_.fd = std::move(root);
   root_.name.assign(1, '/');  // gcc 12 warns of the plain assignment at -O3
 }
@@ -25,9 +34,26 @@ std::string Source::name_of(fuse_ino_t ino) {
   return inode(ino).name;
 }
 
-int Source::lookup(fuse_ino_t parent, const char* name, fuse_entry_param& entry) {
+std::string Source::spelled(fuse_ino_t parent, const char* name) {
+  const int directory = inode(parent).fd.get();
+  struct stat attributes = {};
+  if (name_case_ == NameCase::kTells ||
+      fstatat(directory, name, &attributes, AT_SYMLINK_NOFOLLOW) == 0)
+    return name;
+  Fd fd{openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  const std::unique_ptr<DIR, CloseDir> stream{fd.valid() ? fdopendir(fd.get()) : nullptr};
+  if (stream == nullptr) return name;
+  (void)fd.release();
+  while (const dirent* found = readdir(stream.get())) {
+    if (strcasecmp(found->d_name, name) == 0) return found->d_name;
+  }
+  return name;
+}
+
+int Source::lookup(fuse_ino_t parent, const char* asked, fuse_entry_param& entry) {
   entry = {};
-  Fd fd{openat(inode(parent).fd.get(), name, O_PATH | O_NOFOLLOW | O_CLOEXEC)};
+  const std::string name = spelled(parent, asked);
+  Fd fd{openat(inode(parent).fd.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC)};
   if (!fd.valid()) return errno;
   if (fstatat(fd.get(), "", &entry.attr, AT_EMPTY_PATH) != 0) return errno;
   entry.attr_timeout = timeouts_.attr_s;

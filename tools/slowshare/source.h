@@ -38,10 +38,12 @@ struct Timeouts {
 };
 
 enum class Caching : std::uint8_t { kPages, kDirect };
+// kFolds: a name is one however its ASCII letters are spelled, and keeps the first spelling.
+enum class NameCase : std::uint8_t { kTells, kFolds };
 
 class Source {
  public:
-  Source(Fd root, Gate& gate, Timeouts timeouts, Caching caching);
+  Source(Fd root, Gate& gate, Timeouts timeouts, Caching caching, NameCase name_case);
 
   Gate& gate() { return gate_; }
   const Timeouts& timeouts() const { return timeouts_; }
@@ -49,6 +51,8 @@ class Source {
 
   Inode& inode(fuse_ino_t ino);
   std::string name_of(fuse_ino_t ino);
+  // As the source spells it; as it is where the source has no such name.
+  std::string spelled(fuse_ino_t parent, const char* name);
 
   // errno or 0. Tells the kernel of the inode once more, so the answer must reach it or forget()
   // must follow.
@@ -61,6 +65,7 @@ class Source {
   Gate& gate_;
   const Timeouts timeouts_;
   const Caching caching_;
+  const NameCase name_case_;
   Inode root_;
   std::mutex mutex_;
   absl::flat_hash_map<std::pair<dev_t, ino_t>, std::unique_ptr<Inode>> inodes_;
