@@ -119,6 +119,8 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
 
 void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* info) {
+  if ((info->flags & O_TMPFILE) == O_TMPFILE)
+    return fs(req).create_unnamed(node(parent), info->flags, mode, caller(req), reply(req));
   fs(req).create(node(parent), name, info->flags, mode, caller(req), reply(req));
 }
 

@@ -36,6 +36,9 @@ inline constexpr std::uint32_t kInitOpcode = 26;
 inline constexpr std::uint32_t kInterruptOpcode = 36;
 inline constexpr std::uint32_t kNotifyReplyOpcode = 41;  // to a RETRIEVE of ours; wants no answer
 
+inline constexpr std::uint32_t kCreateOpcode = 35;
+// Is a CREATE in all but its number; its flags say O_TMPFILE, and its name is none.
+inline constexpr std::uint32_t kTmpfileOpcode = 51;
 inline constexpr std::uint32_t kStatxOpcode = 52;  // begins as GETATTR does, and tells more
 
 struct InitIn {

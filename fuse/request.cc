@@ -125,6 +125,7 @@ void Request::count(TransportStats& stats, std::uint32_t opcode) {
 }
 
 std::uint32_t Request::opcode_for_libfuse(std::uint32_t opcode) {
+  if (opcode == kTmpfileOpcode) return kCreateOpcode;
   return opcode == kStatxOpcode ? kGetAttributesOpcode : opcode;
 }
 

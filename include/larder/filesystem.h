@@ -98,6 +98,9 @@ class Filesystem {
   virtual void open(NodeId node, int flags, Caller caller, Reply reply) = 0;
   virtual void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode,
                       Caller caller, Reply reply) = 0;
+  // O_TMPFILE: a file in `directory` that has no name until make_link() gives it one.
+  virtual void create_unnamed(NodeId directory, int flags, std::uint32_t mode, Caller caller,
+                              Reply reply) = 0;
   virtual void read(NodeId node, HandleId handle, ByteOffset offset, ByteCount count,
                     Reply reply) = 0;
   // `data` lies in the reply's own buffer: valid until the answer.

@@ -165,6 +165,7 @@ class Netfs {
   virtual Status access(const std::string& path, int mode) = 0;
 
   // `flags`: O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY; `mode` for O_CREAT.
+  // O_TMPFILE: `path` is the directory of a new file that has no name (EOPNOTSUPP: it cannot).
   virtual Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) = 0;
   virtual Result<Attributes> stat(NetfsFile& file, Freshness fresh) = 0;
   // Less than asked only at the end of the file. Several may run on one file at once.
@@ -204,7 +205,9 @@ class Netfs {
   virtual Result<Attributes> make_node(const std::string& path, NewMode mode,
                                        std::uint64_t rdev) = 0;
   virtual Result<Attributes> make_symlink(const std::string& path, const std::string& target) = 0;
-  virtual Result<Attributes> make_link(const std::string& existing, const std::string& path) = 0;
+  // `file` may be null: else that gets the name, and `existing` is passed over.
+  virtual Result<Attributes> make_link(const std::string& existing, NetfsFile* file,
+                                       const std::string& path) = 0;
   virtual Status remove_file(const std::string& path) = 0;
   virtual Status remove_directory(const std::string& path) = 0;
   virtual Status rename(const std::string& from, const std::string& to,

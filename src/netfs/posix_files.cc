@@ -12,8 +12,9 @@
 namespace larder::netfs {
 namespace {
 
-constexpr int kOpenFlags = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY;
-constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC;
+constexpr int kOpenFlags =
+    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_TMPFILE;
+constexpr int kOnceFlags = O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE;
 constexpr mode_t kPermissionBits = 07777;
 constexpr int kNoAppend = 0x20;  // RWF_NOAPPEND, of Linux 6.9
 
@@ -87,7 +88,7 @@ Status PosixNetfs::revive(PosixFile& file, Error error) {
   const auto again = open_at(root, file.path, file.flags, 0);
   if (!again) {
     const int e = again.error().sys_errno;
-    const bool is_gone = e == ENOENT || e == ENOTDIR || e == ELOOP || e == ESTALE;
+    const bool is_gone = e == ENOENT || e == ENOTDIR || e == EISDIR || e == ELOOP || e == ESTALE;
     return is_gone ? fail(ErrorCode::kShareStale) : fail(again.error());
   }
   const bool same =

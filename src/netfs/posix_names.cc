@@ -166,11 +166,18 @@ Result<Attributes> PosixNetfs::make_symlink(const std::string& path, const std::
   });
 }
 
-Result<Attributes> PosixNetfs::make_link(const std::string& existing, const std::string& path) {
+Result<Attributes> PosixNetfs::make_link(const std::string& existing, NetfsFile* file,
+                                         const std::string& path) {
   return at(path, [&](const Root& root, const SafePath& place) -> Result<Attributes> {
-    TRY(const SafePath old, SafePath::resolve(root.fd.get(), existing));
-    // Without AT_SYMLINK_FOLLOW a link to a symbolic link is what it says.
-    TRY_OK(status_of(::linkat(old.directory(), old.name(), place.directory(), place.name(), 0)));
+    if (file != nullptr) {
+      const HeldName held(static_cast<PosixFile*>(file)->fd.get());
+      TRY_OK(status_of(
+          ::linkat(AT_FDCWD, held.c_str(), place.directory(), place.name(), AT_SYMLINK_FOLLOW)));
+    } else {
+      TRY(const SafePath old, SafePath::resolve(root.fd.get(), existing));
+      // Without AT_SYMLINK_FOLLOW a link to a symbolic link is what it says.
+      TRY_OK(status_of(::linkat(old.directory(), old.name(), place.directory(), place.name(), 0)));
+    }
     return stat_at(root.device, place.directory(), place.name(), place.at_flags(),
                    Freshness::kServer);
   });

@@ -70,7 +70,8 @@ class PosixNetfs final : public Netfs {
   Result<Attributes> make_directory(const std::string& path, NewMode mode) override;
   Result<Attributes> make_node(const std::string& path, NewMode mode, std::uint64_t rdev) override;
   Result<Attributes> make_symlink(const std::string& path, const std::string& target) override;
-  Result<Attributes> make_link(const std::string& existing, const std::string& path) override;
+  Result<Attributes> make_link(const std::string& existing, NetfsFile* file,
+                               const std::string& path) override;
   Status remove_file(const std::string& path) override;
   Status remove_directory(const std::string& path) override;
   Status rename(const std::string& from, const std::string& to, unsigned flags) override;

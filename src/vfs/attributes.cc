@@ -16,6 +16,12 @@ constexpr std::string_view kCapability = "security.capability";
 
 }  // namespace
 
+void Vfs::answer_question(const Inode& inode, Reply reply) {
+  if (options_.writeback_cache && inode.kernel_shows_another())
+    return reply.error({ErrorCode::kShareStale});
+  answer_attributes(inode, std::move(reply));
+}
+
 void Vfs::answer_attributes(const Inode& inode, Reply reply) {
   const auto [attributes, ttl_ns] = attributes_of(inode);
   reply.attributes(inode.inode_number, attributes, ttl_ns);
@@ -69,14 +75,14 @@ void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
 void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.get_attributes(node, std::move(reply));
   const InodeRef inode = inode_of(node);
-  if (trusted(*inode)) return answer_attributes(*inode, std::move(reply));
+  if (trusted(*inode)) return answer_question(*inode, std::move(reply));
   if (serve_unasked(*inode)) {
     counters_.served_unasked.add();
     probe();
-    return answer_attributes(*inode, std::move(reply));
+    return answer_question(*inode, std::move(reply));
   }
   Result<Target> target = target_of(*inode);
-  if (!target && was_removed(*inode)) return answer_attributes(*inode, std::move(reply));
+  if (!target && was_removed(*inode)) return answer_question(*inode, std::move(reply));
   if (!target) return reply.error(target.error());
   bool known = false;
   std::uint64_t last_change = 0;
@@ -98,7 +104,7 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
           if (!serve) return reply.error(answer.error());
           counters_.served_unasked.add();
         }
-        answer_attributes(*inode, std::move(reply));
+        answer_question(*inode, std::move(reply));
       }});
   if (!ticket) return;
   parts_.share.call<Attributes>(

@@ -115,6 +115,21 @@ class Inode : public boost::intrusive::list_base_hook<> {
     MutexLock lock(mutex);
     return open_files.is_of_before(file) ? nullptr : std::move(file);
   }
+  // A kernel that gathers writes takes nobody's word for the size and the times of a file that it
+  // knows. So another version is another inode to it, as long as no handle of it would be lost.
+  std::uint64_t generation_for_kernel() {
+    MutexLock lock(mutex);
+    if (open_count == 0) entry_generation = generation.load();
+    return entry_generation;
+  }
+  // Told ESTALE, it looks the name up anew, and gets such an inode.
+  bool kernel_shows_another() const {
+    MutexLock lock(mutex);
+    return kernel_shows_another_locked();
+  }
+  bool kernel_shows_another_locked() const REQUIRES(mutex) {
+    return is_regular() && open_count == 0 && entry_generation != generation.load();
+  }
   // Null when the last reference is gone and the inode on its way out.
   InodeRef reference_if_alive();
   bool is_referenced() const { return references_.load(std::memory_order_acquire) != 0; }
@@ -144,6 +159,7 @@ class Inode : public boost::intrusive::list_base_hook<> {
   Identity identity GUARDED_BY(mutex);
   bool identity_known GUARDED_BY(mutex) = false;
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
+  std::uint64_t entry_generation GUARDED_BY(mutex) = 1;   // of what the kernel's inode shows
   unsigned open_count GUARDED_BY(mutex) = 0;
   OpenFiles open_files GUARDED_BY(mutex);
   std::vector<LockFile> lock_files GUARDED_BY(mutex);  // locks=share

@@ -127,10 +127,24 @@ InodeRef Vfs::install(Inode& directory, std::string_view name, const Attributes&
   return inode;
 }
 
+// What it holds goes with its last handle, unless it is given a name.
+InodeRef Vfs::install_unnamed(const Attributes& attributes, const Asked& asked) {
+  const auto told = file_id_of(attributes, parts_.share.traits());
+  const FileId file = told ? *told : give_file_id();
+  InodeRef inode = table_.find_or_make(file, attributes.mode & 0170000, inode_number_of(file));
+  learn(*inode, attributes, asked);
+  {
+    MutexLock lock(inode->mutex);
+    inode->unlinked = true;
+  }
+  counters_.inodes.set(table_.size());
+  return inode;
+}
+
 Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
   Entry entry;
   entry.node = &inode == root_.get() ? kRootNode : inode.node();
-  entry.generation = 1;
+  entry.generation = options_.writeback_cache ? inode.generation_for_kernel() : 1;
   entry.inode = inode.inode_number;
   std::tie(entry.attributes, entry.attr_ttl_ns) = attributes_of(inode);
   const Nanoseconds left = entry_until_mono_ns - parts_.clock.mono_ns();

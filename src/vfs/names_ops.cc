@@ -102,12 +102,22 @@ void Vfs::make_symlink(NodeId parent, std::string_view name, std::string_view ta
        });
 }
 
+// By its name; without one (O_TMPFILE) by the file that is open.
+Result<Target> Vfs::target_to_link(const Inode& inode) const {
+  Result<std::string> path = names_.path_of(inode);
+  if (path) return target_at(inode, std::move(*path));
+  Target target = target_at(inode, {});
+  target.file = inode.any_open_file(OpenFiles::Use::kAny);
+  if (!target.file) return fail(path.error());
+  return target;
+}
+
 void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) {
   if (parts_.control.owns(node) || parts_.control.owns(new_parent))
     return reply.error({ErrorCode::kPermission});
   const InodeRef inode = inode_of(node);
   const InodeRef directory = inode_of(new_parent);
-  Result<std::string> from = names_.path_of(*inode);
+  Result<Target> from = target_to_link(*inode);
   Result<std::string> to = names_.path_of(*directory, new_name);
   if (!from || !to) return reply.error(from ? to.error() : from.error());
   if (!park(reply)) return;
@@ -115,10 +125,10 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
   const CredentialsRef as = caller_of(reply);
   parts_.share.call<Changed>(
       CallKind::kNames, until_answered(as),
-      [from = target_at(*inode, std::move(*from)), to = std::move(*to),
+      [from = std::move(*from), to = std::move(*to),
        look = look_at(*inode)](Netfs& netfs) -> Result<Changed> {
         Changed changed{seen(netfs, from, look), {}};
-        TRY(changed.now, netfs.make_link(from.path, to));
+        TRY(changed.now, netfs.make_link(from.path, from.file.get(), to));
         return changed;
       },
       [this, inode, directory, asked, name = std::string(new_name),
@@ -131,6 +141,7 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
         if (!still_is(*inode, now))
           return answer_entry(*install(*directory, name, now, asked), 0, std::move(reply));
         adopt(*inode, *result, asked);
+        has_name(*inode);
         names_.put(*directory, name, *inode, until);
         if (inode->file_id.given()) {
           if (const auto place = names_object(*directory))

@@ -140,6 +140,11 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
   bool kernel_is_behind = false;
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
+    // One that cuts it gives it a size that the kernel knows.
+    if (options_.writeback_cache && !opening.cut && inode.kernel_shows_another_locked()) {
+      lock.unlock();
+      return reply.error({ErrorCode::kShareStale});
+    }
     kernel_is_behind = share && inode.told != identity_of(inode.attributes, parts_.share.traits());
     ensure_cookie_locked(inode);
     ++inode.open_count;
@@ -200,6 +205,32 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
                         const Entry entry = entry_of(*inode, until);
                         opened(*inode, opening, &*share, std::move(reply), &entry);
                       });
+      });
+}
+
+void Vfs::create_unnamed(NodeId parent, int flags, std::uint32_t mode, Caller caller, Reply reply) {
+  if (parts_.control.owns(parent)) return reply.error({ErrorCode::kPermission});
+  counters_.opens.add();
+  flags = flags_for_share(flags);
+  const InodeRef directory = inode_of(parent);
+  Result<std::string> path = names_.path_of(*directory);
+  if (!path) return reply.error(path.error());
+  if (!park(reply)) return;
+  const Asked asked = ask();
+  const CredentialsRef as = caller_of(reply);
+  parts_.share.call<OpenedFile>(
+      CallKind::kNames, until_answered(as),
+      [path = std::move(*path), flags, mode = NewMode(mode, caller.umask),
+       owner = owner_of_new(*directory, caller)](Netfs& netfs) -> Result<OpenedFile> {
+        TRY(OpenedFile made, netfs.open(path, flags & (kOpenFlags | O_EXCL | O_TMPFILE), mode));
+        TRY(made.attributes, hand_over(netfs, {}, made.file.get(), made.attributes, owner));
+        return made;
+      },
+      [this, asked, flags, reply = std::move(reply)](Result<OpenedFile> made) mutable {
+        if (!made) return reply.error(made.error());
+        const InodeRef inode = install_unnamed(made->attributes, asked);
+        const Entry entry = entry_of(*inode, 0);
+        opened(*inode, {flags, asked}, &*made, std::move(reply), &entry);
       });
 }
 

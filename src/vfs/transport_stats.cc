@@ -9,7 +9,7 @@ namespace larder {
 namespace {
 
 // FUSE opcodes that larder serves.
-constexpr std::array<std::pair<unsigned, std::string_view>, 36> kNames{{
+constexpr std::array<std::pair<unsigned, std::string_view>, 37> kNames{{
     {0, "other"},
     {1, "lookup"},
     {3, "getattr"},
@@ -45,6 +45,7 @@ constexpr std::array<std::pair<unsigned, std::string_view>, 36> kNames{{
     {45, "rename2"},
     {46, "lseek"},
     {47, "copy_file_range"},
+    {51, "tmpfile"},
     {52, "statx"},
 }};
 

@@ -142,6 +142,8 @@ class Vfs final : public Filesystem {
   void open(NodeId node, int flags, Caller caller, Reply reply) override;
   void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
               Reply reply) override;
+  void create_unnamed(NodeId directory, int flags, std::uint32_t mode, Caller caller,
+                      Reply reply) override;
   void read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) override;
   void write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
              WrittenBy by, Reply reply) override;
@@ -194,6 +196,7 @@ class Vfs final : public Filesystem {
   InodeRef inode_of(NodeId node);
   InodeRef install(Inode& directory, std::string_view name, const Attributes& attributes,
                    const Asked& asked);
+  InodeRef install_unnamed(const Attributes& attributes, const Asked& asked);
   FileId identify(Inode& directory, std::string_view name, const Attributes& attributes);
   Entry entry_of(Inode& inode, Nanoseconds entry_until_mono_ns);
   void answer_entry(Inode& inode, Nanoseconds entry_until_mono_ns, Reply reply);
@@ -269,6 +272,7 @@ class Vfs final : public Filesystem {
 
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
+  void answer_question(const Inode& inode, Reply reply);
   static void answer_text(const Text& text, std::size_t size, Reply reply);
   // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
   // wait.
@@ -316,6 +320,7 @@ class Vfs final : public Filesystem {
                     bool exchange);
   void lost_name(Inode& inode);
   static void keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file);
+  Result<Target> target_to_link(const Inode& inode) const;
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
                                               const Inode& inode);

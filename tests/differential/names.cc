@@ -195,6 +195,10 @@ class Names {
     const std::size_t slot = random_.below(kFiles);
     // Without O_CREAT, O_EXCL means nothing; a device or a FIFO is not the file system's.
     if ((flags & O_CREAT) == 0) flags &= ~O_EXCL;
+    if (random_.one_in(12)) {
+      flags = kWays[random_.below(3)] | O_TMPFILE;
+      if (random_.one_in(4)) flags |= O_EXCL;
+    }
     both(fmt::format("open {} {:#o} {:o} as {}", path, flags, bits, slot),
          [&](const Side& side, std::size_t n) {
            Fd fd(::openat(side.root, path.c_str(), flags | O_CLOEXEC, bits));
@@ -352,7 +356,7 @@ class Names {
     };
     const auto size = static_cast<off_t>(random_.below(10'000));
     // A directory that was removed while it is open is looked at, but not changed any more.
-    switch (random_.below(is_directory_[slot] ? 4 : 12)) {
+    switch (random_.below(is_directory_[slot] ? 4 : 13)) {
       case 0:
         both(fmt::format("close {}", slot), [&](const Side&, std::size_t n) {
           return outcome_of(::close(files_[slot][n].release()));
@@ -415,6 +419,14 @@ class Names {
         const int how = kModes[random_.below(kModes.size())];
         return on(fmt::format("fallocate {} {}", how, size),
                   [&](int fd) { return outcome_of(::fallocate(fd, how, size / 2, size)); });
+      }
+      case 12: {  // what was opened without a name gets one; what has lost its last gets none
+        const std::string path = name();
+        return both(fmt::format("link {} as {}", slot, path), [&](const Side& side, std::size_t n) {
+          const std::string held = fmt::format("/proc/self/fd/{}", files_[slot][n].get());
+          return outcome_of(
+              ::linkat(AT_FDCWD, held.c_str(), side.root, path.c_str(), AT_SYMLINK_FOLLOW));
+        });
       }
     }
   }

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from support import Larder, LocalShare, age, age_tree, pseudo_random, within
+from support import (Larder, LocalShare, age, age_tree, hash_file, pseudo_random, wait_until, within,
+                     write_pseudo_random)
 from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
 
 
@@ -330,6 +331,26 @@ def test_what_is_written_is_read_back_at_once_by_all(share, here):
     assert path.read_bytes() == expected
 
 
+def test_a_copy_that_is_killed_leaves_what_the_share_holds(workspace, share, here):
+    large, copy = workspace / "large", share.source / "copy"
+    write_pseudo_random(large, 16 << 20)
+    content = large.read_bytes()
+    if share.path != share.source:
+        share.ctl("latency", "3ms")
+    for megabytes in (1, 5, 9):
+        child = workspace.spawn(["cp", large, here / "copy"])
+        wait_until(lambda size=megabytes << 20: child.poll() is not None or
+                   copy.exists() and copy.stat().st_size >= size, "the copy is under way")
+        child.kill()
+        child.wait()
+        held = copy.read_bytes()
+        assert content.startswith(held)
+        assert hash_file(here / "copy") == hash_file(here / "copy", forget=True) == hash_file(copy)
+        os.unlink(here / "copy")
+    subprocess.run(["cp", large, here / "copy"], check=True)
+    assert hash_file(here / "copy", forget=True) == hash_file(copy) == hash_file(large)
+
+
 def test_sparse_files_read_zeros(share, here):
     path = here / "sparse"
     with open(path, "wb", buffering=0) as file:
@@ -411,6 +432,30 @@ def test_changes_behind_its_back_show_at_the_next_open(share, here):
             age(path, n)
         with open(here / "file", "rb", buffering=0) as file:
             assert file.readall() == content, n
+
+
+@pytest.mark.parametrize("options", ["writeback_cache", "writeback_cache,attr_timeout=0,entry_timeout=0",
+                                     "writeback_cache,coherency=ttl=0.1"])
+def test_a_kernel_that_gathers_writes_sees_what_others_did(workspace, share, options):
+    """It keeps size and times of a file itself, whatever it is told of them."""
+    here = Larder(workspace, share, options).path
+    path, shown = share.source / "file", here / "file"
+    for n in range(12):
+        content = pseudo_random((n * 7919) % 50_000, n)
+        path.write_bytes(content)
+        age(path, n)
+        if n % 3 == 0:  # asked about before it is opened
+            wait_until(lambda: (os.stat(shown).st_size, os.stat(shown).st_mtime_ns) ==
+                       (len(content), os.stat(path).st_mtime_ns), "size and time are shown")
+        if "ttl" in options:
+            wait_until(lambda: shown.read_bytes() == content, "it shows what it holds")
+        assert shown.read_bytes() == content, n
+        # And what is written here is there, and stays.
+        with open(shown, "r+b") as file:
+            file.seek(n * 100)
+            file.write(b"written here")
+        expected = content[:n * 100].ljust(n * 100, b"\0") + b"written here" + content[n * 100 + 12:]
+        assert shown.read_bytes() == path.read_bytes() == expected
 
 
 def test_a_name_that_goes_and_comes_behind_its_back(share, here):

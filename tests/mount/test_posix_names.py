@@ -33,9 +33,47 @@ def test_rename_moves_files_and_directories(share, here):
         os.rename(here / "e", here / "e" / "below" / "e")
 
 
-def test_a_file_without_a_name_is_not_to_be_had_and_programs_do_without(here):
-    with raises(errno.EOPNOTSUPP):
-        os.open(here, os.O_TMPFILE | os.O_RDWR)
+def link_of(fd, path):
+    """As a program names a file that has no name."""
+    descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(str(fd), path, src_dir_fd=descriptors, follow_symlinks=True)
+    finally:
+        os.close(descriptors)
+
+
+def test_a_file_without_a_name_is_had_where_the_share_has_it(share, here):
+    (here / "d").mkdir()
+    if share.path != share.source:  # slowshare has none
+        with raises(errno.EOPNOTSUPP):
+            os.open(here / "d", os.O_TMPFILE | os.O_RDWR)
+        return
+    fd = os.open(here / "d", os.O_TMPFILE | os.O_RDWR, 0o640)
+    alone = os.open(here / "d", os.O_TMPFILE | os.O_RDWR | os.O_EXCL)
+    try:
+        content = pseudo_random(200_000, "unnamed")
+        os.write(fd, content)
+        os.write(alone, b"for nobody")
+        is_ = os.fstat(fd)
+        assert (is_.st_nlink, is_.st_size, stat.S_IMODE(is_.st_mode)) == (0, len(content), 0o640)
+        assert os.pread(fd, 300_000, 0) == content
+        assert not os.listdir(share.source / "d")
+        with raises(errno.ENOENT):
+            link_of(alone, here / "d" / "alone")
+        link_of(fd, here / "d" / "named")
+        with raises(errno.EEXIST):
+            link_of(fd, here / "d" / "named")
+        assert os.fstat(fd).st_nlink == 1
+        os.pwrite(fd, b"later", 7)
+    finally:
+        os.close(fd)
+        os.close(alone)
+    content = content[:7] + b"later" + content[12:]
+    assert os.listdir(share.source / "d") == os.listdir(here / "d") == ["named"]
+    assert (share.source / "d" / "named").read_bytes() == (here / "d" / "named").read_bytes() == content
+
+
+def test_temporary_files_are_had_everywhere(here):
     with tempfile.TemporaryFile(dir=here) as file:
         file.write(b"text")
         file.seek(0)

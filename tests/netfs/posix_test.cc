@@ -173,7 +173,7 @@ TEST_CASE("names are made, listed, linked, moved and removed, with the share's o
   CHECK(share.result<Attributes>([](Netfs& n) { return n.make_symlink("s", "any/where"); }) == 0);
   CHECK(share.run<Result<std::string>>([](Netfs& n) { return n.read_link("s"); }) == "any/where");
   const auto linked =
-      share.run<Result<Attributes>>([](Netfs& n) { return n.make_link("s", "d/s2"); });
+      share.run<Result<Attributes>>([](Netfs& n) { return n.make_link("s", nullptr, "d/s2"); });
   REQUIRE(linked);
   CHECK(linked->is_symlink());
   CHECK(linked->nlink == 2);

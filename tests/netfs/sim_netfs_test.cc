@@ -107,7 +107,7 @@ TEST_CASE("names are made, moved and removed with the errors of a file system") 
   CHECK(errno_of(share.open("d/f", O_RDWR | O_CREAT | O_EXCL, 0640).error()) == EEXIST);
   CHECK(errno_of(share.remove_directory("d").error()) == ENOTEMPTY);
   CHECK(errno_of(share.remove_file("d").error()) == EISDIR);
-  CHECK(share.make_link("d/f", "g")->nlink == 2);
+  CHECK(share.make_link("d/f", nullptr, "g")->nlink == 2);
   CHECK(errno_of(share.rename("d/f", "g", RENAME_NOREPLACE).error()) == EEXIST);
   CHECK(share.rename("d/f", "g", 0));  // one file by two names: nothing happens
   CHECK(share.exists("d/f"));

@@ -75,7 +75,13 @@ Result<OpenedFile> SimNetfs::open(const std::string& path, int flags, NewMode mo
   TRY_OK(begin(SimCall::kOpen));
   const MutexLock lock(mutex_);
   TRY(Place place, find_locked(path));
-  if (place.node == nullptr) {
+  if ((flags & O_TMPFILE) == O_TMPFILE) {
+    if (profile_ == SimProfile::kS3 || profile_ == SimProfile::kSshfs) return no(EOPNOTSUPP);
+    if (place.node == nullptr) return no(ENOENT);
+    if (!place.node->is(S_IFDIR)) return no(ENOTDIR);
+    place.node = new_node_locked(S_IFREG | (mode.masked() & 07777));
+    place.node->nlink = 0;
+  } else if (place.node == nullptr) {
     if ((flags & O_CREAT) == 0) return no(ENOENT);
     TRY_OK(add_locked(path, S_IFREG | (mode.masked() & 07777), [](Node&) {}));
     TRY(place, find_locked(path));
@@ -86,7 +92,8 @@ Result<OpenedFile> SimNetfs::open(const std::string& path, int flags, NewMode mo
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;
   if (node.is(S_IFLNK)) return no(ELOOP);
   if (node.is(S_IFDIR) && writes) return no(EISDIR);
-  if (!node.is(S_IFDIR) && (flags & O_DIRECTORY) != 0) return no(ENOTDIR);
+  const bool wants_directory = (flags & O_TMPFILE) == O_DIRECTORY;
+  if (!node.is(S_IFDIR) && wants_directory) return no(ENOTDIR);
   if (!node.is(S_IFDIR) && !node.is(S_IFREG)) return no(ENXIO);
   if ((flags & O_TRUNC) != 0 && writes) {
     node.content.clear();
@@ -295,11 +302,12 @@ Result<Attributes> SimNetfs::make_symlink(const std::string& path, const std::st
   return add_locked(path, S_IFLNK | 0777, [&](Node& n) { n.content = target; });
 }
 
-Result<Attributes> SimNetfs::make_link(const std::string& existing, const std::string& path) {
+Result<Attributes> SimNetfs::make_link(const std::string& existing, NetfsFile* file,
+                                       const std::string& path) {
   TRY_OK(begin(SimCall::kMake));
   if (profile_ == SimProfile::kS3) return no(EOPNOTSUPP);
   const MutexLock lock(mutex_);
-  TRY(const NodeRef node, node_locked(existing));
+  TRY(const NodeRef node, file != nullptr ? open_node_locked(*file) : node_locked(existing));
   if (node->is(S_IFDIR)) return no(EPERM);
   TRY(const Place place, find_locked(path));
   if (place.node != nullptr) return no(EEXIST);
