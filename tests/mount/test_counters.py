@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 import zlib
 
 import pytest
@@ -316,6 +317,24 @@ def test_a_warm_read_asks_nobody_parks_nothing_and_copies_nothing(workspace, sha
              for name in ("vfs.parked", "vfs.copied_bytes", "netfs.calls", "vfs.flights")}
     assert moved == {"vfs.parked": 0, "vfs.copied_bytes": 0, "netfs.calls": 0, "vfs.flights": 0}
     assert after["vfs.warm_reads"] - before["vfs.warm_reads"] >= reads
+
+
+def test_a_mount_that_nobody_uses_rests(workspace, share):
+    plant_tree(share)
+    larder = Larder(workspace, share, "coherency=ttl=600", size="256M")
+    assert_reads_as(share, larder)
+    larder.wait_until_filled()
+    wait_until(lambda: larder.counter("netfs.in_flight") == 0, "no call is out")
+
+    def used_s():
+        with open(f"/proc/{larder.pid}/stat", encoding="ascii") as file:
+            words = file.read().rsplit(")", 1)[1].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    calls, before = larder.counter("netfs.calls"), used_s()
+    time.sleep(2)
+    assert used_s() - before <= 0.2
+    assert larder.counter("netfs.calls") <= calls + 1
 
 
 def test_one_look_at_a_tree_costs_few_calls_for_each_file(workspace, share):

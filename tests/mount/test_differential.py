@@ -21,6 +21,10 @@ CONTENT = 800
 OPTIONS = ["", "coherency=ttl=60", "attr_timeout=0,entry_timeout=0", "locks=share"]
 
 
+OTHER_USER = 3001
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
 def mount(workspace, share, options, owner=None):
     """Both sides are alike, and are so before larder looks at them."""
     for path in (workspace.folder("plain"), share.source):
@@ -51,11 +55,11 @@ def test_names_attributes_and_permissions(workspace, share, options):
     differ(workspace, share, "names", *["--users"] * (os.geteuid() == 0), steps=NAMES)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 @pytest.mark.parametrize("options", ["", "creds=caller"])
 def test_names_as_another_user(workspace, share, options):
-    mount(workspace, share, ",".join(["dev,suid,allow_other", options]).rstrip(","), owner=3001)
-    differ(workspace, share, "names", steps=NAMES, user=3001)
+    mount(workspace, share, ",".join(["dev,suid,allow_other", options]).rstrip(","), owner=OTHER_USER)
+    differ(workspace, share, "names", steps=NAMES, user=OTHER_USER)
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, "writeback_cache"])
@@ -64,7 +68,20 @@ def test_content(workspace, share, options):
     differ(workspace, share, "content", steps=CONTENT)
 
 
-def test_content_over_a_slow_share(workspace):
-    slow = Slowshare(workspace, "latency=1ms")
+@pytest.fixture(name="slow")
+def fixture_slow(workspace):
+    return Slowshare(workspace, "latency=1ms,allow_other")
+
+
+def test_content_over_a_slow_share(workspace, slow):
     mount(workspace, slow, "")
     differ(workspace, slow, "content", steps=CONTENT // 2)
+
+
+@needs_root
+@pytest.mark.parametrize("over", ["share", "slow"])
+@pytest.mark.parametrize("options", ["allow_other", "allow_other,creds=caller"])
+def test_content_as_another_user(workspace, request, over, options):
+    share = request.getfixturevalue(over)
+    mount(workspace, share, options, owner=OTHER_USER)
+    differ(workspace, share, "content", steps=CONTENT // 4, user=OTHER_USER)

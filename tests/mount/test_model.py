@@ -79,7 +79,8 @@ class Run:
         self.larder, self.share, self.level = larder, share, level
         self.random, self.story = None, []
         self.handles = []
-        self.moments = {name: [] for name in NAMES}       # (when, what was held: bytes or None)
+        # (when, what was held: bytes or None), of names, and of files that are open here
+        self.moments = collections.defaultdict(list)
         self.pages = collections.defaultdict(set)         # file -> (page, its bytes) that it ever held
         self.untold = set()                               # files that changed without any stamp's telling
         self.written = collections.defaultdict(float)     # file -> when it was last written through the mount
@@ -126,20 +127,25 @@ class Run:
         for at in range(0, len(held), PAGE):
             self.pages[file].add((at // PAGE, held[at:at + PAGE]))
 
+    def note_moment(self, what, held):
+        moments = self.moments[what]
+        if not moments or moments[-1][1] != held:
+            moments.append((time.monotonic(), held))
+
     def record(self):
-        now = time.monotonic()
         for name in NAMES:
             held = self.truth(name)
-            moments = self.moments[name]
-            if not moments or moments[-1][1] != held:
-                moments.append((now, held))
+            self.note_moment(name, held)
             if held is not None:
                 self.note_pages(self.file_of(name), held)
         for handle in self.handles:
-            self.note_pages(handle.file, handle.held())
+            held = handle.held()
+            self.note_moment(handle.file, held)
+            self.note_pages(handle.file, held)
 
     def lately(self, since):
-        """What any name held at some moment since then: names are trusted apart from what files hold."""
+        """What any name held at some moment since then, and any file that is open here, whose last name may
+        have gone: names are trusted apart from what files hold."""
         for moments in self.moments.values():
             for when, held in reversed(moments):
                 yield held

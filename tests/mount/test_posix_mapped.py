@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from support import pseudo_random
+from support import age, pseudo_random
 from support.posix import fixture_here, fixture_larder, fixture_share, raises  # noqa: F401
 
 
@@ -67,3 +67,26 @@ def test_mapped_pages_go_to_their_place_while_others_append(share, here, order):
     wanted = b"a" * 10 + b"WXYZ" + b"a" * 4976 + b"wxyz" + b"a" * 6 + b"behind"
     assert (share.source / "file").read_bytes() == wanted
     assert path.read_bytes() == wanted
+
+
+@pytest.mark.parametrize("how", ["another file", "in place"])
+def test_whoever_opens_what_others_have_mapped_reads_one_version(share, here, how):
+    """As an upgrade does it to a library in use: pages of before must not pass for those of now."""
+    path = share.source / "library"
+    versions = [pseudo_random(300_000 + n * 5000, f"version {n}") for n in range(6)]
+    path.write_bytes(versions[0])
+    age(path)
+    with open(here / "library", "rb") as first, mmap.mmap(first.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert mapped[:] == versions[0]
+        for n, version in enumerate(versions[1:], 1):
+            if how == "in place":
+                path.write_bytes(version)
+            else:
+                (share.source / "new").write_bytes(version)
+                os.rename(share.source / "new", path)
+            if n % 2:
+                age(path, n)
+            for _ in range(3):
+                assert (here / "library").read_bytes() == version
+                if how == "another file":
+                    assert mapped[:] == versions[0], "a handle keeps its file"

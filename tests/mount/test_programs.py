@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from support import Larder, LocalShare, SshShare, age_tree, copy_tree, differences, hash_tree
+from support import Larder, LocalShare, SshShare, age_tree, copy_tree, differences, hash_tree, wait_until
 
 LONG = os.environ.get("LARDER_LONG") is not None
 PATIENCE_S = 900 if LONG else 150
@@ -88,6 +88,44 @@ def test_git_clones_changes_and_packs(workspace, share, here, tree):
     # And so it is on the share.
     assert git(share.source / "clone", "rev-parse", "HEAD") == git(clone, "rev-parse", "HEAD")
     git(share.source / "clone", "fsck", "--full")
+
+
+def save_in_place(path, text):
+    with open(path, "r+b") as file:
+        file.truncate(0)
+        file.write(text)
+        os.fsync(file.fileno())
+
+
+def save_beside(path, text):
+    beside = path.with_suffix(".new")
+    with open(beside, "xb") as file:
+        file.write(text)
+        os.fsync(file.fileno())
+    os.rename(beside, path)
+
+
+def save_with_a_backup(path, text):
+    backup = path.with_suffix(".bak")
+    os.rename(path, backup)
+    with open(path, "xb") as file:
+        file.write(text)
+        os.fsync(file.fileno())
+    os.unlink(backup)
+
+
+@pytest.mark.parametrize("save", [save_in_place, save_beside, save_with_a_backup])
+def test_what_an_editor_saves_is_what_all_read(here, share, save):
+    path = here / "text.txt"
+    path.write_bytes(b"as it was")
+    for n in range(20):
+        text = b"line\n" * (n * 997 % 3001) + b"version %d" % n
+        with open(path, "rb") as before:
+            before.read()
+            save(path, text)
+            assert path.read_bytes() == (share.source / "text.txt").read_bytes() == text
+    # sshfs keeps what is replaced while it is open under a name of its own.
+    wait_until(lambda: os.listdir(share.source) == ["text.txt"], "nothing else is left")
 
 
 WRITER = """
