@@ -23,13 +23,13 @@
 namespace larder::cache {
 
 // What became of the pages of a call. A call over several gives the first of these that holds for
-// any of them.
+// any of them: FS-Cache's order, in which a general error comes first and 0 last.
 enum class PageResult : std::uint8_t {
-  kInterrupted,  // taken back, or invalidated before it ran: nothing was done
-  kNoBufs,       // cannot be cached: fetch them, and do not write them
-  kNoData,       // not cached; there is room: fetch them, and write them
-  kDone,         // read
-  kWaits,        // not known yet: `ended` will be called
+  kInterrupted,  // -ERESTARTSYS: taken back, or invalidated before it ran: nothing was done
+  kNoBufs,       // -ENOBUFS: cannot be cached: fetch them, and do not write them
+  kNoData,       // -ENODATA, of reads alone: not cached; there is room: fetch them, and write them
+  kDone,         // 0: read; or reserved; or taken to be written
+  kWaits,        // not known yet: `ended` will be called. The kernel waits inside the call
 };
 
 // The caller's, until the call returned anything but kWaits, or `ended` was called.
@@ -77,8 +77,9 @@ class Pages {
   // kNoBufs: none of them can be cached. kNoData: those in `to_fetch` are not cached; while nothing
   // at all is (NO_DATA_YET), that is known without asking the store.
   PageResult read_or_alloc_pages(const CookieRef& cookie, PageRead& read);
-  // Room for pages that are about to be overwritten: kNoData where write_pages may follow, else
-  // kNoBufs.
+  // Room for pages that are about to be overwritten, so that nothing is read: kDone where
+  // write_pages may follow, else kNoBufs. Nothing is held for it: the store makes room for what is
+  // written.
   PageResult alloc_pages(const CookieRef& cookie, PageRange pages);
   // kDone: taken, and `stored` will be called; kNoBufs: not, also where the pages reach beyond the
   // file's end.

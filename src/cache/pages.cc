@@ -148,7 +148,7 @@ PageResult Pages::alloc_pages(const CookieRef& cookie, PageRange) {
   counters.allocs.add();
   if (answer == Submitted::kLater) counters.allocs_waiting.add();
   if (answer == Submitted::kNever) counters.allocs_refused.add();
-  return answer == Submitted::kNever ? PageResult::kNoBufs : PageResult::kNoData;
+  return answer == Submitted::kNever ? PageResult::kNoBufs : PageResult::kDone;
 }
 
 // -- writing --------------------------------------------------------------------------------------

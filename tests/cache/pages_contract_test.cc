@@ -2,9 +2,8 @@
 // The contract of the data calls as one table: in each situation of a cookie, what each call says.
 // How the calls do it, and what becomes of what waits: pages_test.cc.
 //
-// In the kernel's words: kDone is 0, kNoData -ENODATA (for alloc_page 0: there is room, and
-// write_page may follow), kNoBufs -ENOBUFS, kInterrupted -ERESTARTSYS. kWaits is what the kernel
-// does inside the call.
+// In the kernel's words: kDone is 0, kNoData -ENODATA, kNoBufs -ENOBUFS, kInterrupted -ERESTARTSYS.
+// kWaits is what the kernel does inside the call.
 #include <larder/pages.h>
 
 #include <vector>
@@ -77,7 +76,7 @@ const std::vector<Row> kContract = {
        at.fs->relinquish(at.cookie, Retire::kNo);
      },                                          kNoBufs,    kNoBufs,  kNoBufs, kNoBufs, kReleased, kUnknown,    false},
     {"not looked up yet",
-     [](Situation& at) { at.acquire_unseen("f"); }, kWaits,  kWaits,   kNoData, kDone,   kReleased, kUnknown,    true},
+     [](Situation& at) { at.acquire_unseen("f"); }, kWaits,  kWaits,   kDone,   kDone,   kReleased, kUnknown,    true},
     {"its look-up failed",
      [](Situation& at) {
        at.acquire_file();
@@ -88,34 +87,34 @@ const std::vector<Row> kContract = {
        at.settle();
      },                                          kNoBufs,    kNoBufs,  kNoBufs, kNoBufs, kReleased, kUnknown,    false},
     {"nothing is stored yet",
-     [](Situation& at) { at.acquire_file(); },   kNoData,    kNoData,  kNoData, kDone,   kReleased, kConsistent, true},
+     [](Situation& at) { at.acquire_file(); },   kNoData,    kNoData,  kDone,   kDone,   kReleased, kConsistent, true},
     {"another page is stored",
      [](Situation& at) {
        at.acquire_file();
        at.store_pages(at.cookie, run(2, 1));
-     },                                          kNoData,    kNoData,  kNoData, kDone,   kReleased, kConsistent, true},
+     },                                          kNoData,    kNoData,  kDone,   kDone,   kReleased, kConsistent, true},
     {"the first page is stored",
      [](Situation& at) {
        at.acquire_file();
        at.store_pages(at.cookie, run(0, 1));
-     },                                          kDone,      kNoData,  kNoData, kDone,   kReleased, kConsistent, true},
+     },                                          kDone,      kNoData,  kDone,   kDone,   kReleased, kConsistent, true},
     {"all are stored",
      [](Situation& at) {
        at.acquire_file();
        at.store_pages(at.cookie, run(0, 4));
-     },                                          kDone,      kDone,    kNoData, kDone,   kReleased, kConsistent, true},
+     },                                          kDone,      kDone,    kDone,   kDone,   kReleased, kConsistent, true},
     {"others read",
      [](Situation& at) {
        at.acquire_file();
        at.store_pages(at.cookie, run(0, 4));
        at.hold(Sharing::kShareable);
-     },                                          kDone,      kDone,    kNoData, kDone,   kReleased, kConsistent, true},
+     },                                          kDone,      kDone,    kDone,   kDone,   kReleased, kConsistent, true},
     {"an exclusive operation is under way",
      [](Situation& at) {
        at.acquire_file();
        at.store_pages(at.cookie, run(0, 4));
        at.hold(Sharing::kExclusive);
-     },                                          kWaits,     kWaits,   kNoData, kDone,   kReleased, kUnknown,    true},
+     },                                          kWaits,     kWaits,   kDone,   kDone,   kReleased, kUnknown,    true},
     {"the content has changed just now",
      [](Situation& at) {
        at.acquire_file();
@@ -128,7 +127,7 @@ const std::vector<Row> kContract = {
        at.store_pages(at.cookie, run(0, 4));
        at.change_content();
        at.settle();
-     },                                          kNoData,    kNoData,  kNoData, kDone,   kReleased, kStale,      true},
+     },                                          kNoData,    kNoData,  kDone,   kDone,   kReleased, kStale,      true},
     {"another version was stored",
      [](Situation& at) {
        at.acquire_file();
@@ -137,7 +136,7 @@ const std::vector<Row> kContract = {
        at.file.version = "v2";
        at.acquire_unseen("f");
        at.settle();
-     },                                          kNoData,    kNoData,  kNoData, kDone,   kReleased, kConsistent, true},
+     },                                          kNoData,    kNoData,  kDone,   kDone,   kReleased, kConsistent, true},
     {"its cache is withdrawn",
      [](Situation& at) {
        at.acquire_file();

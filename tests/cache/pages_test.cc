@@ -66,7 +66,7 @@ TEST_CASE("what would wait for the look-up says so, and ends later") {
                                            ByteCount{kPageSize * 4}, &rig.file, 2);
   Write write(run(0, 4));
   Read read(run(0, 4));
-  CHECK(rig.calls.alloc_pages(cookie, run(0, 4)) == PageResult::kNoData);
+  CHECK(rig.calls.alloc_pages(cookie, run(0, 4)) == PageResult::kDone);
   CHECK(rig.calls.write_pages(cookie, write) == PageResult::kDone);  // stacks up
   CHECK(rig.calls.read_or_alloc_pages(cookie, read) == PageResult::kWaits);
   CHECK_FALSE(read.late);
@@ -169,7 +169,7 @@ TEST_CASE("maybe_release takes back what waits to be stored, and never waits") {
 TEST_CASE("alloc_pages is counted as the kernel counts it, with the figure that it never kept") {
   PagesRig rig;
   const CookieRef cookie = rig.acquire("f");
-  CHECK(rig.calls.alloc_pages(cookie, run(0, 1)) == PageResult::kNoData);
+  CHECK(rig.calls.alloc_pages(cookie, run(0, 1)) == PageResult::kDone);
   CHECK(rig.calls.alloc_pages(nullptr, run(0, 1)) == PageResult::kNoBufs);
   const std::string text = rig.fs->stats_text();
   CHECK(text.find("Allocs : n=2 ok=1 wt=0 nbf=1 int=0\nAllocs : ops=1 owt=0 abt=0\n") !=
