@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/world.h"
@@ -58,17 +59,31 @@ struct DrivenOptions {
   unsigned steps_per_run = 1;
   // How often each may be done; machine and answer steps as often as there are any.
   std::array<unsigned, kDos> budget{};
+  // Kinds that are one for the budget, which is that of the first: any of them as often in all.
+  std::vector<std::vector<Do>> either;
   // How many in all, whatever they are. Steps, the ends of operations, and a cache that comes back
   // are not counted.
   unsigned events = ~0u;
   // Done before all else, and until no worker has anything to do.
   std::vector<Action> beginning;
   bool begins_settled = false;
-  // For who tries every order: leaves out those that come to the same. The files are each other's
-  // mirror images, so the first is acquired first. And the run of an operation that a queue holds
-  // notes that it ran and touches nothing else, so it makes no difference when that is: at once.
+  // For who tries every order: leaves out those that come to the same. Two files are each other's
+  // mirror images, so a state and the one with their names exchanged are one. And the run of an
+  // operation that a queue holds notes that it ran and touches nothing else, so it makes no
+  // difference when that is: at once.
   bool leaves_out_mirrors = false;
+  // The objects of the root and of the netfs take their steps at once, before all else can happen:
+  // what may come between a parent and its child is tried with those below. So a withdrawal, which
+  // takes all of them down, and a cache that comes back can meet everything else.
+  bool above_at_once = false;
+  bool comes_back = true;  // a withdrawn cache may
 };
+
+// Two states are the same where these are; 128 bits, since the texts of millions are too long.
+using Fingerprint = std::pair<std::uint64_t, std::uint64_t>;
+
+// With the names of the two files exchanged?
+enum class Mirror : std::uint8_t { kNo, kYes };
 
 class DrivenWorld {
  public:
@@ -76,11 +91,12 @@ class DrivenWorld {
   ~DrivenWorld();
 
   std::vector<Action> possible();
+  bool has_work() const { return world_.machine.size() + world_.answer.size() > 0; }
   void act(Action action);
   // Empty where all is well.
   std::string broken_rule();
-  // What the world will do from here on depends on this alone. Not to be read.
-  std::string fingerprint();
+  // What the world will do from here on depends on this alone.
+  Fingerprint fingerprint();
   // Ends everything in order; what is then left that should not be.
   std::string wind_down();
 
@@ -95,12 +111,14 @@ class DrivenWorld {
     bool may_complete() const { return !completed && !taken_back && (runs_here() || runs == 1); }
   };
 
-  unsigned& left(Do what) { return budget_[static_cast<std::size_t>(what)]; }
+  unsigned& left(Do what);
   bool is_operation(const Work& work) const;
   std::vector<Action> runs_of_operations() const;
+  std::vector<Action> steps_above() const;
   cache::CookieRef& index_of_file(unsigned file) { return indices_[file % indices_.size()]; }
   void submit(unsigned file);
   void begin_withdrawal();
+  std::string state_text(Mirror mirror);
   std::string rule_of_object(cache::Object& object);
   std::string rule_of_cookie(cache::Cookie& cookie);
 
@@ -110,7 +128,7 @@ class DrivenWorld {
   World world_;
   std::shared_ptr<cache::Tree> tree_;
   std::vector<cache::CookieRef> indices_, files_;
-  std::vector<bool> renamed_, was_acquired_;
+  std::vector<bool> renamed_;
   std::vector<std::unique_ptr<Noted>> operations_;
   bool withdrawing_ = false;
 };

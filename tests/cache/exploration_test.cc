@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small worlds, explored to the end: every order of the netfs's calls, the store's faults, a
-// withdrawal and the steps of the workers. From a state, each possible action is tried in a fresh
-// world that was led there; states that are the same by fingerprint are visited once, and what
-// comes to the same by symmetry is left out (DrivenOptions::leaves_out_mirrors). In each the rules
-// hold, and from each the world winds down to nothing. The number of states is printed.
+// withdrawal and the steps of the workers (explorer.h). Two cookies below one parent. In each state
+// the rules hold, and from each the world winds down to nothing. The number of states is printed.
 //
-// Two cookies below one parent. First worlds in which a few chosen things happen often, then such
-// in which any few of all kinds of event meet. LARDER_LONG explores larger ones.
+// The whole world first: one of each kind, all of them together. Then worlds in which a few chosen
+// things happen often, and such in which any few of all kinds meet.
+//
+// What bounds them: each kind happens as often as the test says, and not more; a withdrawal tells
+// all objects at one moment; in the whole world, the objects above the parent take their steps at
+// once (the last test compares), and a withdrawn cache comes back only in the next. LARDER_LONG
+// explores larger ones: two operations, from cookies that nobody has looked up yet, and back again.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +20,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "cache/driven_world.h"
+#include "cache/explorer.h"
 #include "support/catch.h"
 
 using namespace larder;
@@ -30,74 +33,23 @@ struct Budget {
   unsigned times;
 };
 
-struct Explored {
-  std::size_t states = 0, actions = 0, deepest = 0;
-};
-
-// How a state was reached first.
-struct Step {
-  std::size_t from;  // another step; 0: from the beginning
-  Action action;
-  unsigned depth;
-  std::vector<Action> possible;  // from there
-};
-
-std::vector<Action> path_to(const std::vector<Step>& steps, std::size_t at) {
-  std::vector<Action> path;
-  for (; at != 0; at = steps[at].from) path.push_back(steps[at].action);
-  std::reverse(path.begin(), path.end());
-  return path;
-}
-
-std::string told(const std::vector<Action>& path) {
-  std::string text;
-  for (const Action& action : path) {
-    text += fmt::format("{} {}; ", to_text(action.what), action.number);
-  }
-  return text;
-}
-
-Explored explore(const DrivenOptions& options) {
-  Explored explored;
-  std::unordered_set<std::string> seen;
-  std::vector<Step> steps{{0, {}, 0, DrivenWorld(options).possible()}};
-  for (std::size_t here = 0; here < steps.size(); ++here) {
-    const std::vector<Action> path = path_to(steps, here);
-    const std::vector<Action> possible = std::move(steps[here].possible);
-    for (const Action& next : possible) {
-      ++explored.actions;
-      auto world = std::make_unique<DrivenWorld>(options);
-      for (const Action& action : path) world->act(action);
-      world->act(next);
-      if (!seen.insert(world->fingerprint()).second) continue;
-      steps.push_back({here, next, steps[here].depth + 1, world->possible()});
-      std::string broken = world->broken_rule();
-      if (broken.empty()) broken = world->wind_down();
-      if (broken.empty()) continue;
-      static_cast<void>(world.release());  // it might not end
-      FAIL(broken << "\nby " << told(path_to(steps, steps.size() - 1)));
-    }
-  }
-  explored.states = seen.size();
-  explored.deepest = steps.back().depth;
-  return explored;
-}
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
 
 // Not under a sanitizer, which sees in the small worlds what it would see in the large ones.
-bool is_long() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return false;
-#else
-  return std::getenv("LARDER_LONG") != nullptr;
-#endif
-}
+bool is_long() { return !kSanitized && std::getenv("LARDER_LONG") != nullptr; }
 
 void explore(const char* name, DrivenOptions options) {
   options.operations = 4;
   options.leaves_out_mirrors = true;
   const Explored explored = explore(options);
-  std::cout << fmt::format("{}: {} states, {} actions, at most {} deep\n", name, explored.states,
-                           explored.actions, explored.deepest);
+  std::cout << fmt::format("{}: {} states, {} of them at rest, {} actions, at most {} deep\n", name,
+                           explored.states, explored.at_rest.size(), explored.actions,
+                           explored.deepest);
+  CHECK(explored.broken == "");
   CHECK(explored.states > 100);
 }
 
@@ -112,6 +64,23 @@ void explore(const char* name, const std::vector<Budget>& budgets,
     options.budget[static_cast<std::size_t>(budget.what)] += budget.times;
   }
   explore(name, options);
+}
+
+// One of each: relinquish (keeping or deleting), withdraw, invalidate, rename (to a free place or
+// over the other), error (of the store's look-ups, or found by an operation) and an operation.
+DrivenOptions whole_world() {
+  DrivenOptions options;
+  options.either = {
+      {Do::kRelinquish, Do::kRetire}, {Do::kRename, Do::kRenameOver}, {Do::kFaults, Do::kAbort}};
+  for (const Do what :
+       {Do::kRelinquish, Do::kWithdraw, Do::kInvalidate, Do::kRename, Do::kFaults, Do::kSubmit}) {
+    options.budget[static_cast<std::size_t>(what)] = 1;
+  }
+  options.beginning = {{Do::kAcquire, 0}, {Do::kAcquire, 1}};
+  options.begins_settled = true;
+  options.above_at_once = true;
+  options.comes_back = false;
+  return options;
 }
 
 // Any `events` of these kinds, in any order and at any moment.
@@ -142,6 +111,33 @@ const std::vector<Do> kAllKinds = {
     Do::kAttrChanged, Do::kFaults,     Do::kAbsent, Do::kWithdraw,     Do::kTime};
 
 }  // namespace
+
+TEST_CASE("relinquish, withdraw, invalidate, rename, error, operation: all, in every order") {
+  DrivenOptions options = whole_world();
+  if (kSanitized) options.events = 4;
+  explore("the whole world", options);
+}
+
+TEST_CASE("any three of them meet, and the cache that was withdrawn comes back") {
+  DrivenOptions options = whole_world();
+  options.comes_back = true;
+  options.events = is_long() ? 4 : kSanitized ? 2 : 3;
+  explore("the cache comes back", options);
+}
+
+TEST_CASE("the whole world with two operations, and from the first look-up on") {
+  SUCCEED("with LARDER_LONG");
+  if (!is_long()) return;
+  DrivenOptions options = whole_world();
+  options.either.erase(options.either.begin() + 1);
+  options.budget[static_cast<std::size_t>(Do::kSubmit)] = 2;
+  explore("the whole world, two operations", options);
+  options = whole_world();
+  options.either.erase(options.either.begin() + 1);
+  options.begins_settled = false;
+  options.events = 5;
+  explore("the whole world, early, any five", options);
+}
 
 TEST_CASE("two cookies come and go below one parent that goes too") {
   explore("come and go",
@@ -235,4 +231,21 @@ TEST_CASE("any two of all kinds of event meet, at two cookies and at any moment 
   if (is_long())
     explore("all kinds, at any moment", Meeting{.kinds = kAllKinds, .begins_settled = false});
   SUCCEED("with LARDER_LONG");
+}
+
+TEST_CASE("the steps above the parent, taken at once: the same states at rest") {
+  DrivenOptions options = whole_world();
+  options.operations = 4;
+  options.leaves_out_mirrors = true;
+  options.comes_back = true;
+  options.events = is_long() ? 3 : 2;
+  const Explored at_once = larder::test::explore(options);
+  options.above_at_once = false;
+  const Explored at_any_time = larder::test::explore(options);
+  CHECK(at_once.broken == "");
+  CHECK(at_any_time.broken == "");
+  CHECK(at_once.at_rest == at_any_time.at_rest);
+  CHECK(at_once.states < at_any_time.states);
+  std::cout << fmt::format("the steps above at once: {} states; at any time: {}; {} at rest\n",
+                           at_once.states, at_any_time.states, at_once.at_rest.size());
 }
