@@ -74,7 +74,7 @@ int run(const CommandLine& line) {
   if (!mount) {
     // Somebody may have opened the store just now.
     if (mount.error().error.code == ErrorCode::kStoreLocked) try_to_hand_over(line, starter);
-    host.close();
+    static_cast<void>(host.close());
     starter.failed(kExitMount, mount.error().line);
   }
   auto commands = Commands::start(host, mounts);
@@ -88,9 +88,12 @@ int run(const CommandLine& line) {
   const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC));
   mounts.run(signals.get());
   if (commands) (*commands)->stop();
-  host.close();
-  // Threads of a share that hangs may be left: the end of the process is theirs, without tearing
-  // down.
+  if (!host.close())
+    log(LogLevel::kWarn,
+        "a store does not answer: this ends without it; what it holds is replayed "
+        "when it is opened again");
+  // Threads of a share or a store that hangs may be left: the end of the process is theirs, without
+  // tearing down.
   std::fflush(nullptr);
   ::_exit(kExitOk);
 }

@@ -113,9 +113,12 @@ void Mounts::end(const MountRef& mount) {
     ended_.push_back(mount);
   }
   if (!path.empty()) drop_link(mount->link, path);
-  mount->session->end();
-  mount->mount->close();
-  log(LogLevel::kInfo, "{} is unmounted", mount->mount->mountpoint());
+  const bool is_whole = host_.ends([mount] {
+    mount->session->end();
+    mount->mount->close();
+  });
+  log(is_whole ? LogLevel::kInfo : LogLevel::kWarn, "{} is unmounted{}", mount->mount->mountpoint(),
+      is_whole ? "" : ", while something of it still waits for a store that does not answer");
   ::eventfd_write(mount->ended_fd.get(), 1);
 }
 

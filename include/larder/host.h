@@ -22,10 +22,15 @@ class Host {
  public:
   // Starts threads. REQUIRES: the process will not fork any more; its signals are blocked.
   Host();
-  ~Host();  // REQUIRES: close() was called; no mount is open
+  ~Host();  // REQUIRES: close() was called and nothing hangs; no mount is open
 
   // Behind the last mount: withdraws the caches, writes the stores' checkpoints, ends all threads.
-  void close();
+  // False: a store does not answer (see ends()); the process ends now, without tearing down.
+  bool close();
+  // Runs `work`, the end of something that may wait for a store, on a thread of its own, and waits
+  // for it. False: nothing has moved in any store for store_deadline, 10 s at least; `work` goes
+  // on, and what it uses must live until it has ended or the process does. Not on a queue's thread.
+  bool ends(Callback<> work);
 
   // The files of the stores; empty before the first mount.
   std::vector<std::string> stores() const;

@@ -47,4 +47,10 @@ void Thread::join() {
   joined_ = true;
 }
 
+void Thread::leave() {
+  check(!joined_, "a thread is joined or left, once");
+  check(::pthread_detach(id_) == 0, "a thread can be left");
+  joined_ = true;
+}
+
 }  // namespace larder

@@ -18,12 +18,14 @@ class Thread {
  public:
   // `name` is what ps and gdb show; the kernel keeps 15 characters of it.
   Thread(const std::string& name, Callback<> body);
-  ~Thread();  // REQUIRES: joined
+  ~Thread();  // REQUIRES: joined or left
   Thread(const Thread&) = delete;
   Thread& operator=(const Thread&) = delete;
 
   // REQUIRES: called once, and not on the thread itself.
   void join();
+  // It hangs: it goes on for as long as it likes, with what its body holds. Instead of join().
+  void leave();
   bool is_current() const { return pthread_equal(::pthread_self(), id_) != 0; }
 
  private:

@@ -19,9 +19,6 @@
 namespace larder {
 namespace {
 
-constexpr unsigned kMachineThreads = 4;
-constexpr unsigned kAnswerThreads = 2;
-
 // Options that are the process's: a later mount cannot have its own.
 constexpr auto kOfHost = std::to_array<std::string_view>(
     {"tag", "cache", "commit", "engine", "preallocate", "brun", "bcull", "bstop", "objects", "frun",
@@ -39,13 +36,13 @@ SetUp<std::vector<CacheSpec>> wanted_caches(const MountOptions& options) {
   return all;
 }
 
+}  // namespace
+
 std::vector<stats::Registry::Entry> figures_of(store::Counters& counters) {
   stats::Registry registry;
   counters.register_in(registry);
   return registry.entries();
 }
-
-}  // namespace
 
 std::string_view to_text(store::State state) {
   switch (state) {
@@ -57,15 +54,6 @@ std::string_view to_text(store::State state) {
       return "closed";
   }
   return "";
-}
-
-Host::Host() : impl_(std::make_unique<Impl>()) {}
-Host::~Host() = default;
-
-Host::Impl::Impl()
-    : machine({.name = "machine", .threads = kMachineThreads}),
-      answer({.name = "answer", .threads = kAnswerThreads}) {
-  timers.start();
 }
 
 SetUp<std::string> Host::store_of(const MountOptions& options) {
@@ -96,29 +84,11 @@ SetUp<std::string> Host::withdraw_cache(const std::string& tag, Callback<> gone)
   return impl_->withdraw_cache(tag, std::move(gone));
 }
 
-void Host::close() {
-  Impl& host = *impl_;
-  host.verification.stop();
-  host.end_withdrawals();
-  for (const HostCache& cache : host.caches()) host.close_cache(cache.tag);
-  host.answer.stop();
-  host.machine.stop();
-  host.timers.stop();
-}
-
 // -- coming in
 
 SetUp<std::vector<std::string>> Host::Impl::join(const MountOptions& wanted) {
   MutexLock lock(mutex_);
   return cache ? fit_locked(wanted) : open_locked(wanted);
-}
-
-SetUp<store::Device> Host::Impl::open_device_locked(const CacheSpec& wanted) {
-  const store::DeviceOptions device_options{.path = wanted.store,
-                                            .size = wanted.size,
-                                            .preallocate = options.preallocate,
-                                            .forbidden = forbidden_};
-  return store::wait_for_lock(clock, [&] { return store::open_device(device_options); });
 }
 
 SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& wanted) {
@@ -144,9 +114,10 @@ SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& want
                                                              .fstop = wanted.object_culling.stop});
   std::vector<std::string> notes;
   for (const CacheSpec& spec : all) {
-    SetUp<std::string> note = add_locked(spec);
-    if (!note) return tl::make_unexpected(note.error());
-    notes.push_back(std::move(*note));
+    TRY_OK(expect_locked(spec));
+    SetUp<Opened> opened = open_store(spec, forbidden_);
+    TRY(std::string note, arrive_locked(spec, std::move(opened)));
+    notes.push_back(std::move(note));
   }
   notes.push_back("reads and writes it through " + engine.reason);
   return notes;
@@ -228,52 +199,6 @@ void Host::Impl::leave_share(const std::string& key) {
 std::vector<HostCache> Host::Impl::caches() const {
   MutexLock lock(list_mutex_);
   return caches_;
-}
-
-SetUp<std::string> Host::Impl::add_cache(const CacheSpec& wanted) {
-  MutexLock lock(mutex_);
-  if (!cache) return complain(ErrorCode::kInvalid, "nothing is mounted yet");
-  return add_locked(wanted);
-}
-
-SetUp<std::string> Host::Impl::add_locked(const CacheSpec& wanted) {
-  for (const HostCache& open : caches()) {
-    if (open.tag != wanted.tag) continue;
-    return complain(ErrorCode::kInvalid,
-                    fmt::format("there is a cache {} already, {}: choose another tag, or withdraw "
-                                "that one first",
-                                open.tag, open.path));
-  }
-  TRY(store::Device device, open_device_locked(wanted));
-  std::string note = fmt::format("the store is {}, {}", device.path, size_text(device.size));
-  if (!device.note.empty()) note += "; " + device.note;
-  const bool resizes = wanted.size.value() != 0 && wanted.size != device.size;
-  TRY(std::shared_ptr<store::Store> opened,
-      store::Store::open(
-          std::move(device),
-          {.commit_ns = options.commit_ns,
-           .culling = options.culling,
-           .deadline_ns = options.store_deadline_ns,
-           .index_memory = options.index_memory,
-           .sums = options.check_sums ? store::Sums::kChecked : store::Sums::kIgnored,
-           .expire_ns = options.expire_ns,
-           .min_free = options.min_free},
-          *engine.engine, machine, clock, Seed{}));
-  // Another size= than it has. Where that cannot be, it is used as it is.
-  if (resizes) {
-    const SetUp<std::string> done = opened->resize(wanted.size);
-    note += done ? "; " + *done
-                 : fmt::format("; size={} is not applied to it: {}", size_text(wanted.size),
-                               done.error().line);
-  }
-  {
-    MutexLock lock(list_mutex_);
-    caches_.push_back({wanted.tag, wanted.store, opened, figures_of(opened->counters())});
-  }
-  const Status added = cache->add_cache(opened, wanted.tag);
-  check(added.has_value(), "a tag that the host does not have is free");
-  log(LogLevel::kInfo, "cache {}: {}", wanted.tag, note);
-  return note;
 }
 
 std::string Host::Impl::make_room(ByteCount wanted) {

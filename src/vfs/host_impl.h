@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,8 @@
 namespace larder {
 
 std::string_view to_text(store::State state);
+
+std::vector<stats::Registry::Entry> figures_of(store::Counters& counters);
 
 // One of the host's caches.
 struct HostCache {
@@ -71,6 +74,7 @@ struct Host::Impl {
   OpenedEngine engine;
   std::unique_ptr<cache::FsCache> cache;
   Nanoseconds withdrawal_patience_ns = 10 * kSecond;  // of who asks for one
+  Nanoseconds ending_patience_ns = 10 * kSecond;      // while nothing moves
 
  private:
   friend class Host;
@@ -81,17 +85,36 @@ struct Host::Impl {
   };
   SetUp<std::vector<std::string>> open_locked(const MountOptions& options) REQUIRES(mutex_);
   SetUp<std::vector<std::string>> fit_locked(const MountOptions& options) REQUIRES(mutex_);
-  SetUp<std::string> add_locked(const CacheSpec& wanted) REQUIRES(mutex_);
-  SetUp<store::Device> open_device_locked(const CacheSpec& wanted) REQUIRES(mutex_);
+  // A cache comes in three steps (host_arrival.cc): its tag is taken, its store is opened, which
+  // may take long and holds no lock, and it is one of the caches.
+  struct Opened {
+    std::shared_ptr<store::Store> store;
+    std::string note;
+  };
+  SetUp<std::monostate> expect_locked(const CacheSpec& wanted) REQUIRES(mutex_);
+  SetUp<Opened> open_store(const CacheSpec& wanted, const std::vector<std::string>& forbidden);
+  // Errors: it does not; its store, if it was opened, is the caller's to close.
+  SetUp<std::string> arrive_locked(const CacheSpec& wanted, SetUp<Opened> opened) REQUIRES(mutex_);
   struct Withdrawal;
   void close_cache(const std::string& tag);  // blocks: until its last operation has ended
   void end_withdrawals();
+  void wait_for_arrivals();
+  // host_ending.cc
+  bool ends(Callback<> work);
+  std::uint64_t progress() const;
   std::uint64_t figure(std::size_t index) const;
+
+  // What hangs, and may end all the same. Shared with the threads that it is about.
+  struct Endings;
+  const std::shared_ptr<Endings> endings_;
 
   Mutex mutex_{Rank::kMount};
   std::map<std::string, Registered> netfses_ GUARDED_BY(mutex_);
   std::map<std::string, std::string> shares_ GUARDED_BY(mutex_);  // key -> mount point
   std::vector<std::string> forbidden_ GUARDED_BY(mutex_);         // places where no store may lie
+  std::set<std::string> coming_ GUARDED_BY(mutex_);               // tags
+  bool closing_ GUARDED_BY(mutex_) = false;
+  CondVar arrived_;
   std::map<std::string, std::shared_ptr<Withdrawal>> withdrawals_ GUARDED_BY(mutex_);  // by tag
   unsigned n_waiting_ GUARDED_BY(mutex_) = 0;                                          // for one
   CondVar withdrawn_;

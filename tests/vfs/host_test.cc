@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host of several mounts, without any: a cache that is withdrawn while something is under way
-// in it that does not end.
+// The host of several mounts, without any: a cache that is withdrawn, and a process that ends,
+// while something is under way that does not end; a cache that comes slowly.
+#include <larder/device.h>
 #include <larder/host.h>
 
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -41,22 +43,44 @@ void wait_for_look_up(cache::FsCache& cache, const cache::CookieRef& cookie) {
   while (cache.state_of(cookie) != "ACTV") std::this_thread::yield();
 }
 
-}  // namespace
+const cache::CookieDefinition kKind{"test.file", ObjectType::kData, nullptr};
 
-TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor another mount") {
+// A host with a mount, of which an operation is on a disk that does not answer.
+struct Hanging {
+  Hanging() {
+    REQUIRE(inside.join(options_in(folder, "first")));
+    netfs = *inside.enter_netfs("test", 1);
+    const std::string key = "f";
+    file = inside.cache->acquire(netfs, kKind, std::as_bytes(std::span(key)), {}, ByteCount{1},
+                                 nullptr, 1);
+    wait_for_look_up(*inside.cache, file);
+    REQUIRE(inside.cache->submit(file, *hangs) == cache::Submitted::kNow);
+  }
+  void answer() {
+    inside.cache->complete(*hangs);
+    hangs.reset();
+  }
+  void leave() {
+    inside.cache->relinquish(std::move(file), cache::Retire::kNo);
+    netfs = nullptr;
+    inside.leave_netfs("test");
+  }
+
   const Folder folder;
   Host host;
   Host::Impl& inside = host.impl();
-  REQUIRE(inside.join(options_in(folder, "first")));
+  std::unique_ptr<cache::Operation> hangs = std::make_unique<cache::Operation>();
+  cache::CookieRef netfs, file;
+};
+
+}  // namespace
+
+TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor another mount") {
+  Hanging hanging;
+  Host& host = hanging.host;
+  Host::Impl& inside = hanging.inside;
   cache::FsCache& cache = *inside.cache;
-  static const cache::CookieDefinition kKind{"test.file", ObjectType::kData, nullptr};
-  cache::CookieRef netfs = *inside.enter_netfs("test", 1);
-  const std::string key = "f";
-  cache::CookieRef file =
-      cache.acquire(netfs, kKind, std::as_bytes(std::span(key)), {}, ByteCount{1}, nullptr, 1);
-  wait_for_look_up(cache, file);
-  auto hangs = std::make_unique<cache::Operation>();  // on a disk that does not answer
-  REQUIRE(cache.submit(file, *hangs) == cache::Submitted::kNow);
+  const Folder& folder = hanging.folder;
 
   std::atomic<int> gone{0};
   inside.withdrawal_patience_ns = 20 * kMillisecond;
@@ -70,10 +94,9 @@ TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor 
   CHECK_FALSE(host.withdraw_cache("larder", [&] { ++gone; }).has_value());
   CHECK(host.stores().size() == 1);
   cache::Operation other;
-  CHECK(cache.submit(file, other) == cache::Submitted::kNever);  // and nobody waits for it
+  CHECK(cache.submit(hanging.file, other) == cache::Submitted::kNever);  // and nobody waits for it
 
-  cache.complete(*hangs);
-  hangs.reset();
+  hanging.answer();
   while (gone == 0) std::this_thread::yield();
   CHECK(host.stores().empty());
   CHECK(host.withdraw_cache("larder", [] {}).error().line ==
@@ -83,8 +106,75 @@ TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor 
   inside.withdrawal_patience_ns = 60 * kSecond;
   CHECK(host.withdraw_cache("larder", [&] { ++gone; }).has_value());
   CHECK(gone == 2);
-  cache.relinquish(std::move(file), cache::Retire::kNo);
-  netfs = nullptr;
-  inside.leave_netfs("test");
-  host.close();
+  hanging.leave();
+  CHECK(host.close());
+}
+
+TEST_CASE("the end of a process waits for a store that hangs, but not for ever") {
+  Hanging hanging;
+  hanging.inside.options.store_deadline_ns = hanging.inside.ending_patience_ns = 20 * kMillisecond;
+  std::atomic<bool> unmounted{false};
+  CHECK_FALSE(hanging.host.ends([&] {  // as a mount that waits for its fills
+    while (hanging.hangs->state != cache::OperationState::kComplete) std::this_thread::yield();
+    unmounted = true;
+  }));
+  CHECK_FALSE(hanging.host.close());  // at once: it is known
+  CHECK(hanging.host.stores().size() == 1);
+  hanging.inside.cache->complete(*hanging.hangs);
+  while (!unmounted) std::this_thread::yield();
+  hanging.hangs.reset();
+  hanging.leave();
+  hanging.inside.ending_patience_ns = 60 * kSecond;
+  while (!hanging.host.close()) std::this_thread::yield();
+  CHECK(hanging.host.stores().empty());
+}
+
+TEST_CASE("the withdrawal of all caches at the end is given up where one hangs, and ends later") {
+  Hanging hanging;
+  hanging.inside.options.store_deadline_ns = hanging.inside.ending_patience_ns = 20 * kMillisecond;
+  CHECK_FALSE(hanging.host.close());
+  CHECK(hanging.inside.caches_text().find("withdrawing") != std::string::npos);
+  CHECK(hanging.host.add_cache({"late", hanging.folder.path / "late", ByteCount{16u << 20}})
+            .error()
+            .line == "this larder is about to end");
+  hanging.answer();
+  hanging.leave();
+  hanging.inside.ending_patience_ns = 60 * kSecond;
+  while (!hanging.host.close()) std::this_thread::yield();
+  CHECK(hanging.host.stores().empty());
+}
+
+TEST_CASE("a cache whose store is long in opening holds up no mount that comes") {
+  const Folder folder;
+  Host host;
+  Host::Impl& inside = host.impl();
+  REQUIRE(inside.join(options_in(folder, "first")));
+  std::filesystem::create_directory(folder.path / "share");
+  // Whoever adds the tag a second time is told so; before it is taken, the place is refused.
+  const auto is_coming = [&] {
+    const auto added = host.add_cache({"late", folder.path / "share/s", ByteCount{16u << 20}});
+    return added.error().line.find("is being added just now") != std::string::npos;
+  };
+  store::DeviceOptions late;
+  late.path = folder.path / "late";
+  late.size = ByteCount{16u << 20};
+  bool was_held_up = true;
+  for (int attempt = 0; was_held_up && attempt < 20; ++attempt) {
+    // Somebody has its lock, so it is waited for.
+    std::optional<store::Device> locked = std::move(*store::open_device(late));
+    std::atomic<bool> ended{false};
+    std::thread adds([&] {
+      static_cast<void>(host.add_cache({"late", folder.path / "late", ByteCount{16u << 20}}));
+      ended = true;
+    });
+    while (!ended && !is_coming()) std::this_thread::yield();
+    CHECK(inside.join(options_in(folder, "second")));
+    CHECK(host.stores().size() == 1);
+    was_held_up = !is_coming();
+    locked.reset();
+    adds.join();
+    if (host.stores().size() == 2) CHECK(host.withdraw_cache("late", [] {}).has_value());
+  }
+  CHECK_FALSE(was_held_up);
+  CHECK(host.close());
 }

@@ -16,11 +16,17 @@ namespace {
 
 using Json = nlohmann::json;
 
+// A store may have much to replay; larder itself says what became of a withdrawal after 10 s.
+constexpr Nanoseconds kPatienceToAdd_ns = 600 * kSecond;
+constexpr Nanoseconds kPatienceToWithdraw_ns = 60 * kSecond;
+
 struct Request {
   std::string mountpoint, directory = ".larder";
   std::string argument;
 
-  SetUp<Json> ask(Json what) const { return Control(mountpoint, directory).ask(std::move(what)); }
+  SetUp<Json> ask(Json what, Nanoseconds patience_ns = 0) const {
+    return Control(mountpoint, directory).ask(std::move(what), patience_ns);
+  }
 };
 
 SetUp<std::string> line_of(const SetUp<Json>& answer) {
@@ -39,11 +45,13 @@ std::string absolute(const std::string& text) {
 }
 
 SetUp<std::string> cache_add(const Request& request) {
-  return line_of(request.ask({{"do", "add cache"}, {"cache", absolute(request.argument)}}));
+  return line_of(
+      request.ask({{"do", "add cache"}, {"cache", absolute(request.argument)}}, kPatienceToAdd_ns));
 }
 
 SetUp<std::string> cache_withdraw(const Request& request) {
-  return line_of(request.ask({{"do", "withdraw cache"}, {"tag", request.argument}}));
+  return line_of(
+      request.ask({{"do", "withdraw cache"}, {"tag", request.argument}}, kPatienceToWithdraw_ns));
 }
 
 SetUp<std::string> debug(const Request& request) {
