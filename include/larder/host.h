@@ -46,8 +46,9 @@ class Host {
   SetUp<std::string> add_cache(const CacheSpec& wanted);
   SetUp<std::string> withdraw_cache(const std::string& tag, Callback<> gone);
 
-  // Evicts from each cache, what goes next first, until so much is free. A line for the user.
-  std::string make_room(ByteCount wanted);
+  // Evicts from each cache that can hold so much, what goes next first, until so much is free. A
+  // line for the user. Errors: kInvalid where none can.
+  SetUp<std::string> make_room(ByteCount wanted);
   // Gives the cache's store another size. `tag` may be empty where there is one cache. A line for
   // the user. Blocks: until what lies behind a new end has moved.
   SetUp<std::string> resize(const std::string& tag, ByteCount size);

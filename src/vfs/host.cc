@@ -69,7 +69,7 @@ std::vector<std::string> Host::stores() const {
 }
 
 SetUp<std::string> Host::add_cache(const CacheSpec& wanted) { return impl_->add_cache(wanted); }
-std::string Host::make_room(ByteCount wanted) { return impl_->make_room(wanted); }
+SetUp<std::string> Host::make_room(ByteCount wanted) { return impl_->make_room(wanted); }
 SetUp<std::string> Host::resize(const std::string& tag, ByteCount size) {
   TRY(const HostCache cache, impl_->cache_of(tag));
   return cache.store->resize(size);
@@ -117,9 +117,10 @@ SetUp<std::vector<std::string>> Host::Impl::open_locked(const MountOptions& want
     TRY_OK(expect_locked(spec));
     SetUp<Opened> opened = open_store(spec, forbidden_);
     TRY(std::string note, arrive_locked(spec, std::move(opened)));
-    notes.push_back(std::move(note));
+    notes.push_back(all.size() == 1 ? std::move(note) : "cache " + spec.tag + ": " + note);
   }
-  notes.push_back("reads and writes it through " + engine.reason);
+  notes.push_back(fmt::format("reads and writes {} through {}", all.size() == 1 ? "it" : "them",
+                              engine.reason));
   return notes;
 }
 
@@ -133,7 +134,7 @@ SetUp<std::vector<std::string>> Host::Impl::fit_locked(const MountOptions& wante
         ErrorCode::kInvalid,
         fmt::format("the store is open already, by the larder that mounts {}, with {}={}: leave "
                     "{}={} out, or give this mount a store of its own",
-                    options.mountpoint, spec.name, spec.get(options), spec.name, value));
+                    mounts_locked(), spec.name, spec.get(options), spec.name, value));
   }
   for (const HostCache& open : caches()) {
     TRY(const std::string place, store::real_place(open.path));
@@ -144,7 +145,14 @@ SetUp<std::vector<std::string>> Host::Impl::fit_locked(const MountOptions& wante
   forbidden_.push_back(wanted.mountpoint);
   TRY(const std::string path, Host::store_of(wanted));
   return std::vector<std::string>{
-      fmt::format("shares the store {} with the mount at {}", path, options.mountpoint)};
+      fmt::format("shares the store {} with the larder that mounts {}", path, mounts_locked())};
+}
+
+// Those of this moment; the first may be gone.
+std::string Host::Impl::mounts_locked() const {
+  std::string all;
+  for (const auto& [key, mountpoint] : shares_) all += (all.empty() ? "" : ", ") + mountpoint;
+  return all.empty() ? options.mountpoint : all;
 }
 
 Result<cache::CookieRef> Host::Impl::enter_netfs(const std::string& name, std::uint32_t version) {
@@ -201,15 +209,27 @@ std::vector<HostCache> Host::Impl::caches() const {
   return caches_;
 }
 
-std::string Host::Impl::make_room(ByteCount wanted) {
+// A cache that can never have so much free is left as it is: for a slip in the unit nobody wants to
+// lose all that is cached.
+SetUp<std::string> Host::Impl::make_room(ByteCount wanted) {
   std::string text;
+  bool is_done = false;
   for (const HostCache& open : caches()) {
+    const ByteCount capacity = open.store->capacity();
+    text += (text.empty() ? "" : "; ") + open.tag;
+    if (wanted > capacity) {
+      text += fmt::format(" is left as it is: it holds {} in all, and {} cannot be free there",
+                          size_text(capacity), size_text(wanted));
+      continue;
+    }
     const ByteCount free = open.store->make_room(wanted);
-    text += fmt::format("{}{} has {} free of {}", text.empty() ? "" : "; ", open.tag,
-                        size_text(ByteCount{free.value() >> 20 << 20}),
-                        size_text(open.store->capacity()));
+    is_done = true;
+    text += fmt::format(" has {} free of {}", size_text(ByteCount{free.value() >> 10 << 10}),
+                        size_text(capacity));
   }
-  return text.empty() ? "there is no cache" : text;
+  if (text.empty()) text = "there is no cache";
+  if (!is_done) return complain(ErrorCode::kInvalid, text);
+  return text;
 }
 
 std::string Host::Impl::tags() const {
@@ -260,8 +280,8 @@ std::string Host::Impl::verify() {
 
 std::string Host::Impl::caches_text() const {
   std::string text =
-      "TAG              STATE       OBJECTS STORED       USED       SIZE STORE\n"
-      "================ ========== ======== ======== ========== ========== =====\n";
+      "TAG              STATE        OBJECTS   STORED       USED       SIZE STORE\n"
+      "================ =========== ======== ======== ========== ========== =====\n";
   const std::vector<HostCache> open = caches();
   for (const cache::CacheFigures& figures : cache->caches()) {
     const auto found = std::find_if(open.begin(), open.end(),
@@ -269,7 +289,7 @@ std::string Host::Impl::caches_text() const {
     if (found == open.end()) continue;  // it comes or goes just now
     const store::Counters& counters = found->store->counters();
     fmt::format_to(
-        std::back_inserter(text), "{:<16} {:<10} {:8} {:8} {:10} {:10} {}\n", figures.tag,
+        std::back_inserter(text), "{:<16} {:<11} {:8} {:8} {:>10} {:>10} {}\n", figures.tag,
         figures.withdrawing ? "withdrawing" : to_text(found->store->state()), figures.objects,
         counters.objects.value(), size_text(ByteCount{counters.used_bytes.value()}),
         size_text(ByteCount{counters.capacity_bytes.value()}), found->path);

@@ -49,7 +49,7 @@ struct Host::Impl {
   SetUp<std::string> add_cache(const CacheSpec& wanted);
   SetUp<std::string> withdraw_cache(const std::string& tag, Callback<> gone);
 
-  std::string make_room(ByteCount wanted);
+  SetUp<std::string> make_room(ByteCount wanted);
   SetUp<HostCache> cache_named(const std::string& tag) const;
   SetUp<HostCache> cache_of(const std::string& tag) const;  // "": the only one
   std::string tags() const;                                 // for a line to the user
@@ -84,6 +84,7 @@ struct Host::Impl {
     unsigned mounts = 0;
   };
   SetUp<std::vector<std::string>> open_locked(const MountOptions& options) REQUIRES(mutex_);
+  std::string mounts_locked() const REQUIRES(mutex_);
   SetUp<std::vector<std::string>> fit_locked(const MountOptions& options) REQUIRES(mutex_);
   // A cache comes in three steps (host_arrival.cc): its tag is taken, its store is opened, which
   // may take long and holds no lock, and it is one of the caches.

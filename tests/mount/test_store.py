@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from support import LARDERCTL, Larder, LocalShare, age_tree, hash_tree, wait_until, write_pseudo_random
+from support import (LARDERCTL, Larder, LocalShare, Slowshare, age_tree, hash_tree, is_mounted, wait_until,
+                     write_pseudo_random)
 
 MEGABYTE = 1 << 20
 FILES = 24
@@ -187,10 +188,8 @@ def test_what_is_not_used_expires(workspace, share):
     larder.umount()
 
 
-@pytest.fixture(name="loop")
-def fixture_loop(workspace):
-    """A block device of 64 MiB, taken away in any case."""
-    image = workspace / "image"
+def loop_over(image):
+    """A block device of 64 MiB; the test is skipped where none can be had."""
     with open(image, "wb") as file:
         file.truncate(64 * MEGABYTE)
     try:
@@ -200,7 +199,14 @@ def fixture_loop(workspace):
         pytest.skip("there is no losetup")
     if done.returncode != 0:
         pytest.skip(f"no loop device can be had: {done.stderr.strip()}")
-    device = done.stdout.strip()
+    return done.stdout.strip()
+
+
+@pytest.fixture(name="loop")
+def fixture_loop(workspace):
+    """A block device, taken away in any case."""
+    image = workspace / "image"
+    device = loop_over(image)
     yield device, image
     subprocess.run(["losetup", "--detach", device], check=False, timeout=30)
 
@@ -227,3 +233,26 @@ def test_a_block_device_as_store(workspace, share, loop):
     larder.umount()
     sound(device)
     assert os.stat(image).st_size == 64 * MEGABYTE, "a device keeps its length"
+
+
+def test_the_end_does_not_wait_for_ever_for_a_disk_that_hangs(workspace, share):
+    below = Slowshare(workspace, "latency=0", name="disk")
+    device = loop_over(below.path / "image")
+    try:
+        larder = Larder(workspace, share, "store_deadline=1", size="32M", store=device)
+        expected = hash_tree(larder.path)
+        larder.wait_until_filled()
+        below.ctl("hang", "image")
+        (share.source / "new").write_bytes(os.urandom(MEGABYTE))
+        (larder.path / "new").read_bytes()
+        larder.umount_only()
+        wait_until(lambda: "a store does not answer: this ends without it" in larder.last_log, "it gives up")
+        assert not is_mounted(larder.path)
+        below.ctl("clear")  # the kernel ends no process that waits for a block device
+        larder.ended_well()
+        larder.mount()
+        assert {name: one for name, one in hash_tree(larder.path).items() if name in expected} == expected
+        larder.umount()
+    finally:
+        below.ctl("clear")
+        subprocess.run(["losetup", "--detach", device], check=False, timeout=30)

@@ -110,6 +110,29 @@ TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor 
   CHECK(host.close());
 }
 
+TEST_CASE("caches: a line for each, whatever becomes of it") {
+  Hanging hanging;
+  const std::string path = hanging.folder.path / "store";
+  const std::string head =
+      "TAG              STATE        OBJECTS   STORED       USED       SIZE STORE\n"
+      "================ =========== ======== ======== ========== ========== =====\n";
+  CHECK(hanging.inside.caches_text() ==
+        head + "larder           open               3        3          0     15040K " + path +
+            "\n");
+  hanging.inside.withdrawal_patience_ns = kMillisecond;
+  CHECK_FALSE(hanging.host.withdraw_cache("larder", [] {}).has_value());
+  CHECK(hanging.inside.caches_text() ==
+        head + "larder           withdrawing        3        3          0     15040K " + path +
+            "\n");
+  CHECK(hanging.host.make_room(ByteCount{1u << 30}).error().line ==
+        "larder is left as it is: it holds 15040K in all, and 1G cannot be free there");
+  CHECK(*hanging.host.make_room(ByteCount{1u << 20}) == "larder has 15040K free of 15040K");
+  hanging.answer();
+  hanging.leave();
+  CHECK(hanging.host.close());
+  CHECK(hanging.inside.caches_text() == head);
+}
+
 TEST_CASE("the end of a process waits for a store that hangs, but not for ever") {
   Hanging hanging;
   hanging.inside.options.store_deadline_ns = hanging.inside.ending_patience_ns = 20 * kMillisecond;

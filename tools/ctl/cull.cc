@@ -23,6 +23,8 @@ constexpr const char* kCull = "user.larder.cull";
 constexpr const char* kPin = "user.larder.pin";
 constexpr const char* kOfLarder = "user.larder.source";  // which only larder answers
 
+constexpr Nanoseconds kPatience_ns = 600 * kSecond;  // of who has much evicted
+
 struct Request {
   std::string place, directory = ".larder", free;
 };
@@ -41,11 +43,15 @@ struct Count {
   std::size_t done = 0, busy = 0;
 };
 
+// Another file system would just keep the attribute.
+SetUp<std::monostate> check_mount(const std::string& path) {
+  if (::getxattr(path.c_str(), kOfLarder, nullptr, 0) >= 0) return std::monostate{};
+  return complain(ErrorCode::kInvalid,
+                  fmt::format("{}: this does not lie in a larder mount", path));
+}
+
 SetUp<std::monostate> do_to_file(const std::string& path, const Deed& deed, Count& count) {
-  // Another file system would just keep the attribute.
-  if (::getxattr(path.c_str(), kOfLarder, nullptr, 0) < 0)
-    return complain(ErrorCode::kInvalid,
-                    fmt::format("{}: this is no file of a larder mount", path));
+  TRY_OK(check_mount(path));
   if (::setxattr(path.c_str(), deed.attribute, deed.value, std::strlen(deed.value), 0) == 0) {
     ++count.done;
     return std::monostate{};
@@ -64,6 +70,7 @@ SetUp<std::string> do_to_path(const std::string& path, const Deed& deed) {
   if (::lstat(path.c_str(), &info) != 0)
     return complain(ErrorCode::kInvalid, fmt::format("{}: {}", path, std::strerror(errno)), errno);
   if (S_ISDIR(info.st_mode)) {
+    TRY_OK(check_mount(path));
     std::error_code error;
     fs::recursive_directory_iterator at(path, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
@@ -77,8 +84,11 @@ SetUp<std::string> do_to_path(const std::string& path, const Deed& deed) {
     if (count.busy != 0)
       return complain(ErrorCode::kInvalid, fmt::format("{}: it is in use", path), EBUSY);
   }
-  return fmt::format("{} {} files{}\n", deed.done, count.done,
-                     count.busy == 0 ? "" : fmt::format(", {} are in use", count.busy));
+  std::string text =
+      fmt::format("{} {} {}", deed.done, count.done, count.done == 1 ? "file" : "files");
+  if (count.busy != 0)
+    text += fmt::format(", {} {} in use", count.busy, count.busy == 1 ? "is" : "are");
+  return text + "\n";
 }
 
 SetUp<std::string> cull_bytes(const Request& request) {
@@ -86,8 +96,9 @@ SetUp<std::string> cull_bytes(const Request& request) {
   if (!size)
     return complain(ErrorCode::kInvalid,
                     fmt::format("--free: `{}` is no size, such as 512M or 10G", request.free));
-  TRY(const nlohmann::json answer, Control(request.place, request.directory)
-                                       .ask({{"do", "make room"}, {"bytes", size->value()}}));
+  TRY(const nlohmann::json answer,
+      Control(request.place, request.directory)
+          .ask({{"do", "make room"}, {"bytes", size->value()}}, kPatience_ns));
   return answer.value("line", "") + "\n";
 }
 
