@@ -176,7 +176,9 @@ CredentialsRef Request::caller() {
 
 // What libfuse reports of an answer is of no use: the request is gone either way.
 void Request::error(Error e) {
-  answer([&](fuse_req_t r) { fuse_reply_err(r, to_errno(e)); });
+  const int error = to_errno(e);
+  if (error == EIO && stats_ != nullptr) stats_->io_errors.add();
+  answer([&](fuse_req_t r) { fuse_reply_err(r, error); });
 }
 void Request::ok() {
   answer([](fuse_req_t r) { fuse_reply_err(r, 0); });

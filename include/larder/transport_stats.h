@@ -21,6 +21,7 @@ struct TransportStats {
   static constexpr std::size_t kOpcodes = 64;
 
   stats::Counter ring_entries;  // gauge
+  stats::Counter io_errors;     // answered with EIO
   stats::Counter copied_bytes, refused, stale_answers, handed_over, nudges, nudges_lost;
   // By FUSE opcode; those above share the first.
   std::array<stats::Counter, kOpcodes> operations;

@@ -278,6 +278,8 @@ std::string FsCache::histogram_text() const {
 
 void FsCache::register_in(stats::Registry& registry) {
   impl_->tree->counters.register_in(registry);
+  registry.add("cache.fill_ns", stats::Unit::kNanoseconds,
+               "time of fills, from their submission on", impl_->tree->histograms.fills);
 }
 
 Counters& FsCache::counters() { return impl_->tree->counters; }

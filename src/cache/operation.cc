@@ -237,8 +237,10 @@ void Object::complete(Operation& operation) {
   if (operation.kind == OperationKind::kRead) {
     tree().histograms.retrievals.record(tree().clock.mono_ns() - operation.submitted_mono_ns);
   }
-  if (operation.kind == OperationKind::kFill && cookie_->has(kCookieNoDataYet)) {
-    cookie_->clear(kCookieNoDataYet);
+  if (operation.kind == OperationKind::kFill) {
+    const Nanoseconds took_ns = tree().clock.mono_ns() - operation.submitted_mono_ns;
+    tree().histograms.fills.record(static_cast<std::uint64_t>(took_ns));
+    if (cookie_->has(kCookieNoDataYet)) cookie_->clear(kCookieNoDataYet);
   }
   tree().counters.ops_completed.add();
   trace(Part::kOperation, Moment::kLeave, "complete(operation {:x})", operation.id);

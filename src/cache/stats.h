@@ -138,6 +138,7 @@ struct Histograms {
   JiffyHistogram object_runs;         // one run of an object's machine
   JiffyHistogram retrieval_delays;    // a read's wait for look-up
   JiffyHistogram retrievals;          // a read from submit to complete
+  stats::Histogram fills;             // a fill, the same; in nanoseconds, and not of `histogram`
 };
 
 std::string histogram_text(const Histograms& histograms);

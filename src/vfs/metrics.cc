@@ -49,8 +49,12 @@ constexpr Metric kMetrics[] = {
      "vfs.read_bytes", ""},
     {Kind::kCounter, "larder_fuse_written_size_bytes_total", "", "Bytes that the share took",
      "vfs.write_bytes", ""},
+    {Kind::kCounter, "larder_fuse_ops_io_errors_total", "", "Requests answered with EIO",
+     "fuse.io_errors", ""},
     {Kind::kGauge, "larder_fuse_open_handlers", "", "Open files and directories", "vfs.handles",
      ""},
+    {Kind::kGauge, "larder_used_buffer_size_bytes", "",
+     "Memory for inodes, listings, fetches and copies", "vfs.memory", ""},
 };
 
 using Entries = std::vector<stats::Registry::Entry>;
@@ -59,6 +63,29 @@ std::uint64_t value_of(const Entries& entries, std::string_view name) {
   const auto found = std::find_if(entries.begin(), entries.end(),
                                   [&](const auto& entry) { return entry.name == name; });
   return found == entries.end() ? 0 : found->read();
+}
+
+// One histogram for all requests, told apart by a label. A page of its own for each, of which only
+// the first keeps the lines that say what it is.
+std::string durations_text(const MetricsOf& mount, const stats::Registry& registry) {
+  using stats::PrometheusText;
+  constexpr std::string_view kPrefix = "op.", kSuffix = "_ns";
+  std::string all;
+  for (const stats::Registry::HistogramEntry& entry : registry.histograms()) {
+    std::string_view name = entry.name;
+    if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix) || entry.histogram->count() == 0)
+      continue;
+    name.remove_prefix(kPrefix.size());
+    name.remove_suffix(kSuffix.size());
+    PrometheusText one(PrometheusText::label("mountpoint", mount.mountpoint) + "," +
+                       PrometheusText::label("op", name));
+    one.histogram("larder_fuse_ops_durations_histogram_seconds",
+                  "Time of requests, of every eighth", *entry.histogram);
+    std::string_view lines = one.text();
+    while (!all.empty() && lines.starts_with('#')) lines.remove_prefix(lines.find('\n') + 1);
+    all += lines;
+  }
+  return all;
 }
 
 }  // namespace
@@ -72,9 +99,11 @@ std::string metrics_text(const MetricsOf& mount, const stats::Registry& registry
              static_cast<std::uint64_t>(mount.uptime_ns / kSecond));
   text.gauge("larder_share_up", "Does the share answer (1), or is it slow or away (0)",
              mount.share_state == "ok" ? 1 : 0, PrometheusText::label("state", mount.share_state));
-  text.gauge("larder_store_up", "Is the store in use (1), or has it failed (0)",
-             mount.store_state == "open" ? 1 : 0,
-             PrometheusText::label("state", mount.store_state));
+  for (const auto& [tag, state] : mount.stores) {
+    text.gauge("larder_store_up", "Is the cache's store in use (1), or has it failed (0)",
+               state == "open" ? 1 : 0,
+               PrometheusText::label("tag", tag) + "," + PrometheusText::label("state", state));
+  }
   const Entries entries = registry.entries();
   for (const Metric& metric : kMetrics) {
     const std::uint64_t value = value_of(entries, metric.first) + value_of(entries, metric.second);
@@ -94,10 +123,13 @@ std::string metrics_text(const MetricsOf& mount, const stats::Registry& registry
     if (entry.name == "vfs.warm_read_ns") {
       text.histogram("larder_blockcache_read_hist_seconds", "Time of reads from the cache",
                      *entry.histogram);
+    } else if (entry.name == "cache.fill_ns") {
+      text.histogram("larder_blockcache_write_hist_seconds", "Time of fills of the cache",
+                     *entry.histogram);
     }
   }
   text.registry("larder", registry);
-  return text.text();
+  return text.text() + durations_text(mount, registry);
 }
 
 }  // namespace larder

@@ -9,6 +9,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace larder {
 
@@ -16,7 +18,9 @@ struct MetricsOf {
   std::string_view mountpoint;
   std::string_view version;
   Nanoseconds uptime_ns = 0;
-  std::string_view share_state, store_state;  // as in `status`
+  std::string_view share_state;  // as in `status`
+  // Of each cache its tag and the state of its store.
+  std::vector<std::pair<std::string, std::string_view>> stores;
 };
 
 std::string metrics_text(const MetricsOf& mount, const stats::Registry& registry);

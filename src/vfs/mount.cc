@@ -3,6 +3,7 @@
 #include <larder/mount.h>
 
 #include <fmt/format.h>
+#include <larder/log.h>
 #include <larder/store.h>
 #include <unistd.h>
 
@@ -53,7 +54,6 @@ struct Mount::Impl {
   std::string stats_text() const;
   std::string stats_json() const;
   std::string metrics() const;
-  std::string_view store_state() const;
   std::string status_text() const;
   std::string transport_name() const {
     MutexLock lock(transport_mutex);
@@ -225,7 +225,11 @@ void Mount::Impl::add_control_files() {
   control->add("stats.json", 0444, [this] { return stats_json(); });
   control->add("status", 0444, [this] { return status_text(); });
   control->add("version", 0444, [] { return fmt::format("larder {}\n", kVersion); });
-  control->add("options", 0444, [this] { return options_text(options); });
+  control->add("options", 0444, [this] {
+    MountOptions now = options;
+    now.debug = debug_mask();  // which larderctl may have changed
+    return options_text(now);
+  });
   control->add("busy", 0400, [this] { return vfs->busy_text(); });
   control->add("histogram", 0400, [this] { return host.cache->histogram_text(); });
   control->add_filtered("objects", 0400,
@@ -288,19 +292,16 @@ std::string Mount::Impl::stats_json() const {
   return json.dump(1) + "\n";
 }
 
-// Of the first cache.
-std::string_view Mount::Impl::store_state() const {
-  const std::vector<HostCache> open = host.caches();
-  return open.empty() ? "withdrawn" : to_text(open.front().store->state());
-}
-
 std::string Mount::Impl::metrics() const {
-  return metrics_text({.mountpoint = options.mountpoint,
-                       .version = kVersion,
-                       .uptime_ns = clock.mono_ns() - began_mono_ns,
-                       .share_state = larder::to_text(share->state()),
-                       .store_state = store_state()},
-                      registry);
+  MetricsOf about{.mountpoint = options.mountpoint,
+                  .version = kVersion,
+                  .uptime_ns = clock.mono_ns() - began_mono_ns,
+                  .share_state = larder::to_text(share->state()),
+                  .stores = {}};
+  for (const HostCache& open : host.caches()) {
+    about.stores.emplace_back(open.tag, to_text(open.store->state()));
+  }
+  return metrics_text(about, registry);
 }
 
 std::string Mount::Impl::status_text() const {

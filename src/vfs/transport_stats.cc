@@ -57,6 +57,7 @@ void TransportStats::register_in(stats::Registry& registry) {
   registry.add("fuse.copied_bytes", Unit::kBytes, "bytes of answers that were not in their place",
                copied_bytes);
   registry.add("fuse.refused", Unit::kCount, "requests that found no room to wait in", refused);
+  registry.add("fuse.io_errors", Unit::kCount, "requests answered with EIO", io_errors);
   registry.add("fuse.stale_answers", Unit::kCount, "answers that came twice or too late",
                stale_answers);
   registry.add("fuse.handed_over", Unit::kCount, "large reads that left a ring where others waited",

@@ -45,6 +45,12 @@ def test_metrics_are_what_prometheus_reads(workspace, share):
     assert samples["larder_blockcache_bytes", mount] > 0
     assert samples["larder_fuse_ops_total", mount + ',op="read"'] > 0
     assert samples["larder_share_up", mount + ',state="ok"'] == 1
+    assert samples["larder_store_up", mount + ',tag="larder",state="open"'] == 1
+    assert samples["larder_used_buffer_size_bytes", mount] > 0
+    assert samples["larder_fuse_ops_io_errors_total", mount] == 0
+    assert samples["larder_blockcache_write_hist_seconds_count", mount] > 0
+    durations = "larder_fuse_ops_durations_histogram_seconds"
+    assert sum(count for (name, _), count in samples.items() if name == durations + "_count") > 0
     count = samples["larder_blockcache_read_hist_seconds_count", mount]
     assert samples["larder_blockcache_read_hist_seconds_bucket", mount + ',le="+Inf"'] == count
 
