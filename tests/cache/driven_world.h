@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -77,6 +78,8 @@ struct DrivenOptions {
   // takes all of them down, and a cache that comes back can meet everything else.
   bool above_at_once = false;
   bool comes_back = true;  // a withdrawn cache may
+  // For a test of the tests: a rule of its own, that no object comes to this state.
+  std::optional<cache::State> never;
 };
 
 // Two states are the same where these are; 128 bits, since the texts of millions are too long.

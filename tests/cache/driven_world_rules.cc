@@ -26,6 +26,7 @@ std::string DrivenWorld::rule_of_object(Object& object) NO_THREAD_SAFETY_ANALYSI
       if (at->parent_locked().get() == &object) child_queued |= Probe(*other).is_queued();
     }
   }
+  if (options_.never == f.state) return "it is where no object may be";
   if (f.n_children != children) return "n_children counts the children that are not dead";
   if (f.n_obj_ops != pins) return "n_obj_ops counts the children that look up";
 

@@ -112,6 +112,21 @@ const std::vector<Do> kAllKinds = {
 
 }  // namespace
 
+TEST_CASE("an exploration finds a rule that is broken, and says by what") {
+  DrivenOptions options;
+  for (const Do what : {Do::kAcquire, Do::kRelinquish}) {
+    options.budget[static_cast<std::size_t>(what)] = 1;
+  }
+  options.never = cache::State::kDying;
+  const Explored dies = larder::test::explore(options);
+  INFO(dies.broken);
+  CHECK(dies.broken.find("(DYING): it is where no object may be\nby acquire ") !=
+        std::string::npos);
+  CHECK(dies.broken.find("relinquish ") != std::string::npos);
+  options.never = cache::State::kInvalidating;  // nothing is invalidated
+  CHECK(larder::test::explore(options).broken == "");
+}
+
 TEST_CASE("relinquish, withdraw, invalidate, rename, error, operation: all, in every order") {
   DrivenOptions options = whole_world();
   if (kSanitized) options.events = 4;

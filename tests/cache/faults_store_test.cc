@@ -176,7 +176,7 @@ TEST_CASE("culling stops when the cache is full: whatever the netfs knows of is 
   CHECK(object_of(files.front()));
 }
 
-TEST_CASE("the cull daemon looks at 4096 objects, scans the tree anew, and culls one a loop") {
+TEST_CASE("the cull daemon goes by atime, looks at 4096 objects, scans anew, culls one a loop") {
   // More than that, the oldest by use made last. One sweep finds exactly those.
   constexpr std::uint32_t kObjects = 6000;
   PagesRig rig({.objects = kObjects, .frun = 10, .fcull = 7, .fstop = 3});

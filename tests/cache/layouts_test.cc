@@ -122,6 +122,35 @@ TEST_CASE("objects has the kernel's columns, with key and aux where they are ask
 )";
   CHECK(text == full);
   CHECK(read_all(world.fs.objects("xyzKA")) == full);  // what is unknown is ignored
+  CHECK(
+      read_all(world.fs.objects("K")) ==
+      kHeader + "       OBJECT_KEY\n" + kRule + " ================\n" +
+          R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
+       2        1 ACTV     1   0   0   0  0     0 f6  0 38 0 | FSDEF.netfs      IX 222           (null) 706f736978
+       3        2 ACTV     3   0   0   0  0     0 f6  0 38 0 | test.index       IX 222                2 7368617265
+       4        3 ACTV     0   2   0   1  1     1 f6  0 3a 0 | test.data        DT 222                3 66
+       5        3 DYNG     0   1   0   1  0     1  8 20  0 0 | <no_cookie>
+       6        3 ACTV     0   0   0   0  0     0 f6  0 38 0 | test.data        DT 222                3 68
+)");
+  CHECK(
+      read_all(world.fs.objects("A")) ==
+      kHeader + "       AUX_DATA\n" + kRule + " ================\n" +
+          R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
+       2        1 ACTV     1   0   0   0  0     0 f6  0 38 0 | FSDEF.netfs      IX 222           (null) 01000000
+       3        2 ACTV     3   0   0   0  0     0 f6  0 38 0 | test.index       IX 222                2
+       4        3 ACTV     0   2   0   1  1     1 f6  0 3a 0 | test.data        DT 222                3 7631
+       5        3 DYNG     0   1   0   1  0     1  8 20  0 0 | <no_cookie>
+       6        3 ACTV     0   0   0   0  0     0 f6  0 38 0 | test.data        DT 222                3 7631
+)");
+  CHECK(
+      read_all(world.fs.objects("C")) ==
+      kHeader + "\n" + kRule + "\n" +
+          R"(       1 ffffffff ACTV     1   0   0   0  0     0 f6  0 38 0 | .FS-Cache        IX 220           (null)
+       2        1 ACTV     1   0   0   0  0     0 f6  0 38 0 | FSDEF.netfs      IX 222           (null)
+       3        2 ACTV     3   0   0   0  0     0 f6  0 38 0 | test.index       IX 222                2
+       4        3 ACTV     0   2   0   1  1     1 f6  0 3a 0 | test.data        DT 222                3
+       6        3 ACTV     0   0   0   0  0     0 f6  0 38 0 | test.data        DT 222                3
+)");
   world.fs.complete(read);
   world.fs.complete(holds);
   world.settle();
