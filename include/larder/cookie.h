@@ -18,7 +18,7 @@
 // a request or answer thread and may not block, SLOW on the machine queue and may block on the
 // store. An operation may change its type between runs. They are shareable or exclusive; an object
 // runs them in strict FIFO order with exclusive ones as barriers. An Operation is the caller's own
-// record, embedded in what it works for: submitting never allocates.
+// record, embedded in what it works for: submitting never allocates. Thread: any, for all calls.
 #pragma once
 
 #include <larder/clock.h>
@@ -198,10 +198,10 @@ class FsCache {
   Result<CookieRef> register_netfs(std::string_view name, std::uint32_t version);
   void unregister_netfs(const CookieRef& primary_index);
 
-  // Never an error; null when there is no parent or the key is in use by a live cookie (counted).
-  // Acquiring an index creates no object; acquiring any other cookie starts its look-up and that of
-  // all its ancestors, unless it is acquired disabled. `netfs_data` is handed to check_aux and
-  // shown in `objects`; valid until relinquish returns.
+  // Never an error; null without a parent, where a live cookie has the key (counted), or where key
+  // (1 to 255 bytes) or aux (at most 255) has another length. An index gets no object; any other
+  // cookie starts its look-up and its ancestors', unless it is acquired disabled. `netfs_data` is
+  // for check_aux, valid until relinquish returns; `shown_as` is NETFS_DATA in `objects`.
   CookieRef acquire(const CookieRef& parent, const CookieDefinition& definition,
                     std::span<const std::byte> key, std::span<const std::byte> aux, ByteCount size,
                     void* netfs_data, std::uint64_t shown_as, Enable enable = Enable::kYes);

@@ -133,7 +133,7 @@ class Object : private Work, public Pooled<Object> {
   friend struct Tree;
   friend struct Actions;      // what the states do
   friend struct RenameSteps;  // rename.cc
-  friend struct Probe;        // tests/cache/driven_world.cc
+  friend struct Probe;        // tests/cache/probe.h
   friend void intrusive_ptr_add_ref(Object* object);
   friend void intrusive_ptr_release(Object* object);
 

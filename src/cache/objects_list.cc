@@ -31,52 +31,30 @@ struct Filter {
   Pair cookie, busy, writing, reading, queued;
 };
 
+struct PairLetters {
+  char first, second;
+  Pair Filter::*pair;
+};
+constexpr PairLetters kPairs[] = {{'C', 'c', &Filter::cookie},
+                                  {'B', 'b', &Filter::busy},
+                                  {'W', 'w', &Filter::writing},
+                                  {'R', 'r', &Filter::reading},
+                                  {'S', 's', &Filter::queued}};
+
+// What is unknown is passed over, as in the kernel.
 Filter parse(std::string_view letters) {
-  Filter f;
-  if (letters.empty()) f.key = f.aux = true;
+  Filter filter;
+  if (letters.empty()) filter.key = filter.aux = true;
   for (const char letter : letters) {
-    switch (letter) {
-      case 'K':
-        f.key = true;
-        break;
-      case 'A':
-        f.aux = true;
-        break;
-      case 'C':
-        f.cookie.first = true;
-        break;
-      case 'c':
-        f.cookie.second = true;
-        break;
-      case 'B':
-        f.busy.first = true;
-        break;
-      case 'b':
-        f.busy.second = true;
-        break;
-      case 'W':
-        f.writing.first = true;
-        break;
-      case 'w':
-        f.writing.second = true;
-        break;
-      case 'R':
-        f.reading.first = true;
-        break;
-      case 'r':
-        f.reading.second = true;
-        break;
-      case 'S':
-        f.queued.first = true;
-        break;
-      case 's':
-        f.queued.second = true;
-        break;
-      default:
-        break;  // as in the kernel
+    filter.key |= letter == 'K';
+    filter.aux |= letter == 'A';
+    for (const PairLetters& letters_of : kPairs) {
+      Pair& pair = filter.*letters_of.pair;
+      pair.first |= letter == letters_of.first;
+      pair.second |= letter == letters_of.second;
     }
   }
-  return f;
+  return filter;
 }
 
 bool takes(const Filter& filter, const Object::Figures& f) {
@@ -126,10 +104,6 @@ void append_cookie(std::string& text, const Filter& filter, Cookie& cookie,
   if (filter.key && !aux.empty()) text += ", ";
   append_hex(text, aux);
 }
-
-}  // namespace
-
-namespace {
 
 void append_row(std::string& text, const Filter& filter, Object& object, const Object::Figures& f) {
   fmt::format_to(std::back_inserter(text),
