@@ -44,6 +44,11 @@ void wait_for_look_up(cache::FsCache& cache, const cache::CookieRef& cookie) {
   while (cache.state_of(cookie) != "ACTV") std::this_thread::yield();
 }
 
+// Its thread may be late.
+void wait_for_withdrawal(Host::Impl& host) {
+  while (host.caches_text().find("withdrawing") == std::string::npos) std::this_thread::yield();
+}
+
 const cache::CookieDefinition kKind{"test.file", ObjectType::kData, nullptr};
 
 // A host with a mount, of which an operation is on a disk that does not answer.
@@ -91,7 +96,7 @@ TEST_CASE("a withdrawal that does not end holds up neither who asked for it nor 
   CHECK(gone == 0);
   // Nothing is held: others come in, look, and ask again.
   CHECK(inside.join(options_in(folder, "second")));
-  CHECK(inside.caches_text().find("withdrawing") != std::string::npos);
+  wait_for_withdrawal(inside);
   CHECK_FALSE(host.withdraw_cache("larder", [&] { ++gone; }).has_value());
   CHECK(host.stores().size() == 1);
   cache::Operation other;
@@ -125,6 +130,7 @@ TEST_CASE("caches: a line for each, whatever becomes of it") {
   CHECK(hanging.inside.caches_text() == head + line("open"));
   hanging.inside.withdrawal_patience_ns = kMillisecond;
   CHECK_FALSE(hanging.host.withdraw_cache("larder", [] {}).has_value());
+  wait_for_withdrawal(hanging.inside);
   CHECK(hanging.inside.caches_text() == head + line("withdrawing"));
   CHECK(hanging.host.make_room(ByteCount{1u << 30}).error().line ==
         "larder is left as it is: it holds " + size + " in all, and 1G cannot be free there");
@@ -158,7 +164,7 @@ TEST_CASE("the withdrawal of all caches at the end is given up where one hangs, 
   Hanging hanging;
   hanging.inside.options.store_deadline_ns = hanging.inside.ending_patience_ns = 20 * kMillisecond;
   CHECK_FALSE(hanging.host.close());
-  CHECK(hanging.inside.caches_text().find("withdrawing") != std::string::npos);
+  wait_for_withdrawal(hanging.inside);
   CHECK(hanging.host.add_cache({"late", hanging.folder.path / "late", ByteCount{16u << 20}})
             .error()
             .line == "this larder is about to end");
@@ -175,10 +181,12 @@ TEST_CASE("a cache whose store is long in opening holds up no mount that comes")
   Host::Impl& inside = host.impl();
   REQUIRE(inside.join(options_in(folder, "first")));
   std::filesystem::create_directory(folder.path / "share");
-  // Whoever adds the tag a second time is told so; before it is taken, the place is refused.
+  // Whoever adds the tag a second time is told so; where it is not taken, the place is refused.
+  const auto is_told = [](const SetUp<std::string>& added) {
+    return !added && added.error().line.find("is being added just now") != std::string::npos;
+  };
   const auto is_coming = [&] {
-    const auto added = host.add_cache({"late", folder.path / "share/s", ByteCount{16u << 20}});
-    return added.error().line.find("is being added just now") != std::string::npos;
+    return is_told(host.add_cache({"late", folder.path / "share/s", ByteCount{16u << 20}}));
   };
   store::DeviceOptions late;
   late.path = folder.path / "late";
@@ -189,7 +197,8 @@ TEST_CASE("a cache whose store is long in opening holds up no mount that comes")
     std::optional<store::Device> locked = std::move(*store::open_device(late));
     std::atomic<bool> ended{false};
     std::thread adds([&] {
-      static_cast<void>(host.add_cache({"late", folder.path / "late", ByteCount{16u << 20}}));
+      while (is_told(host.add_cache({"late", late.path, late.size}))) {
+      }
       ended = true;
     });
     while (!ended && !is_coming()) std::this_thread::yield();
