@@ -26,6 +26,7 @@ InitOut amend(std::span<const std::byte> answer, const InitAmendment& amendment)
   out.flags |= static_cast<std::uint32_t>(amendment.flags);
   out.flags2 |= static_cast<std::uint32_t>(amendment.flags >> 32);
   if (out.flags2 != 0) out.flags |= static_cast<std::uint32_t>(kInitExtended);
+  if (amendment.stack_depth != 0) out.max_stack_depth = amendment.stack_depth;
   if (amendment.max_bytes != 0) {
     out.flags |= static_cast<std::uint32_t>(kMaxPages);
     out.max_write = std::min(out.max_write, amendment.max_bytes);

@@ -82,9 +82,29 @@ static_assert(sizeof(StatxTime) == 16 && sizeof(StatxOut) == 288 &&
 inline constexpr std::uint64_t kParallelDirops = 1u << 18;
 inline constexpr std::uint64_t kMaxPages = 1u << 22;
 inline constexpr std::uint64_t kInitExtended = 1u << 30;
+inline constexpr std::uint64_t kPassThrough = std::uint64_t{1} << 37;
 inline constexpr std::uint64_t kOverRing = std::uint64_t{1} << 41;
 
 inline constexpr unsigned long kDeviceClone = _IOR(229, 0, std::uint32_t);
+
+// A file that the kernel reads and writes by itself: its number, which an answer to OPEN names.
+struct BackingMap {
+  std::int32_t file;
+  std::uint32_t flags;
+  std::uint64_t padding;
+};
+static_assert(sizeof(BackingMap) == 16);
+inline constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
+inline constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);
+
+// The answer to OPEN, and the end of that to CREATE. libfuse 3.14 has padding where `backing` is.
+struct OpenOut {
+  std::uint64_t handle;
+  std::uint32_t flags;
+  std::int32_t backing;
+};
+static_assert(sizeof(OpenOut) == 16);
+inline constexpr std::uint32_t kOpenPassThrough = 1u << 7;  // of its flags
 
 // A notification, behind an OutHeader whose `error` is its code: the kernel is to send pages of an
 // inode that it has.

@@ -107,6 +107,11 @@ Request*& current() {
 
 int& answer_fd() { return answer_to; }
 
+BackingId& answer_backing() {
+  thread_local BackingId backing = kNoBacking;
+  return backing;
+}
+
 Reply Request::take(fuse_req_t request) {
   check(current() == this, "a request is taken once, on the thread that hands it to libfuse");
   current() = nullptr;
@@ -199,13 +204,17 @@ void Request::attributes(std::uint64_t inode, const Attributes& a, Nanoseconds t
 }
 void Request::opened(const OpenReply& open) {
   const fuse_file_info info = to_file_info(open);
+  answer_backing() = open.backing;
   answer([&](fuse_req_t r) { fuse_reply_open(r, &info); });
+  answer_backing() = kNoBacking;
 }
 void Request::created(const Entry& e, const OpenReply& open) {
   handed_out(e);
   const fuse_entry_param param = to_param(e);
   const fuse_file_info info = to_file_info(open);
+  answer_backing() = open.backing;
   answer([&](fuse_req_t r) { fuse_reply_create(r, &param, &info); });
+  answer_backing() = kNoBacking;
 }
 void Request::data(std::size_t skip, ByteCount count) {
   const auto* from = reinterpret_cast<const char*>(payload().data()) + skip;

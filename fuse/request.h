@@ -73,6 +73,9 @@ class Request : public ReplySlot {
 // was taken.
 Request*& current();
 
+// What this thread's answer to an open names, for whom libfuse has no place (transport.cc).
+BackingId& answer_backing();
+
 // The descriptor that an answer of this thread goes to; -1: the session's own (notifications).
 int& answer_fd();
 

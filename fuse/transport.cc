@@ -32,6 +32,17 @@ ssize_t read_nothing(int, void*, std::size_t, void*) {
   return -1;
 }
 
+// Into the answer to an open, at its end.
+void name_backing(BackingId backing, const iovec& answer) {
+  if (answer.iov_len < sizeof(OpenOut)) return;
+  std::byte* const at = static_cast<std::byte*>(answer.iov_base) + answer.iov_len - sizeof(OpenOut);
+  OpenOut out{};
+  std::memcpy(&out, at, sizeof out);
+  out.flags |= kOpenPassThrough;
+  out.backing = static_cast<std::int32_t>(backing.value());
+  std::memcpy(at, &out, sizeof out);
+}
+
 ByteCount memory_of(const MountOptions& options) {
   if (options.transport_memory.value() != 0) return options.transport_memory;
   const auto pages = static_cast<std::uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
@@ -65,6 +76,7 @@ Transport::Transport(fuse_session* session, const MountOptions& options, Mount& 
     return hooks;
   }();
   fuse_session_custom_io(session_, &io, fuse_session_fd(session_));
+  mount_.set_pass_through(backing_files_);
 }
 
 Transport::~Transport() = default;
@@ -116,6 +128,7 @@ Status Transport::serve_init() {
 ssize_t Transport::write(const iovec* parts, int count) {
   OutHeader head{};
   std::memcpy(&head, parts[0].iov_base, sizeof head);
+  if (answer_backing() != kNoBacking && count == 2) name_backing(answer_backing(), parts[1]);
   if (RingTag::is_tag(head.unique) && rings_) {
     rings_->answer(head.unique, parts, count);
     return static_cast<ssize_t>(head.length);
@@ -138,6 +151,11 @@ ssize_t Transport::answer_init(const iovec* parts) {
     amendment.flags |= kOverRing;
     amendment.max_bytes = static_cast<std::uint32_t>(rings_->layout().payload_bytes);
   }
+  const bool pass_through = wants_pass_through(options_) && (offer_.flags & kPassThrough) != 0;
+  if (pass_through) {
+    amendment.flags |= kPassThrough;
+    amendment.stack_depth = BackingFiles::kStackDepth;
+  }
   const auto* answer = static_cast<const std::byte*>(parts[1].iov_base);
   InitOut out = amend({answer, parts[1].iov_len}, amendment);
   OutHeader head{};
@@ -146,6 +164,7 @@ ssize_t Transport::answer_init(const iovec* parts) {
   const std::array<iovec, 2> amended{iovec{&head, sizeof head}, iovec{&out, sizeof out}};
   const ssize_t written = ::writev(fuse_session_fd(session_), amended.data(), amended.size());
   if (written < 0) init_errno_ = errno;
+  if (written >= 0 && pass_through) backing_files_->start(fuse_session_fd(session_));
   return written;
 }
 
@@ -183,6 +202,7 @@ void Transport::fall_back(int sys_errno) {
 void Transport::stop() {
   if (rings_) rings_->refuse();
   classic_.stop();
+  backing_files_->stop();
 }
 
 bool Transport::wait_until_answered(Nanoseconds at_most_ns) {

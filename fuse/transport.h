@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "backing_files.h"
 #include "classic.h"
 #include "init_reply.h"
 #include "rings.h"
@@ -58,6 +59,7 @@ class Transport {
   const ByteCount memory_;
   ClassicTransport classic_;
   std::unique_ptr<Rings> rings_;
+  const std::shared_ptr<BackingFiles> backing_files_ = std::make_shared<BackingFiles>();
   std::string note_;
   InitOffer offer_;  // of the INIT that is being answered
   bool init_pending_ = false;

@@ -10,6 +10,7 @@
 // Thread: every method from any thread, any number at once.
 #pragma once
 
+#include <larder/fd.h>
 #include <larder/netfs.h>
 #include <larder/reply.h>
 #include <larder/units.h>
@@ -55,6 +56,19 @@ class KernelCache {
   // so that it holds the inode and nothing that this could wait for.
   virtual void drop_attributes_of_opening(NodeId node) = 0;
   virtual void drop_name(NodeId parent, std::string_view name) = 0;
+};
+
+// Lets the kernel read and write a file of the share by itself (FUSE passthrough). Implemented by
+// fuse/backing_files.h. Thread: any.
+class PassThrough {
+ public:
+  virtual ~PassThrough() = default;
+  // False: the kernel, or what larder may do, does not allow it at all.
+  virtual bool available() const = 0;
+  // `file`: may be one that only stands for it. The kernel keeps it until close(). Errors: kSystem,
+  // where this file cannot be passed through.
+  virtual Result<BackingId> open(const Fd& file) = 0;
+  virtual void close(BackingId id) = 0;
 };
 
 // A write(2), or the kernel: pages that were mapped, or that it gathered. Those go to their place

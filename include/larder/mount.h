@@ -27,6 +27,7 @@ class Mount {
   Filesystem& filesystem();
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel);
+  void set_pass_through(std::shared_ptr<PassThrough> kernel);
   // Thread: any; it may change while mounted.
   void set_transport(std::string name);
   TransportStats& transport_stats();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <larder/credentials.h>
+#include <larder/fd.h>
 #include <larder/identity.h>
 #include <larder/result.h>
 #include <larder/units.h>
@@ -72,9 +73,10 @@ struct Traits {
       0;  // of the keys and aux data below this netfs; another one discards them
   ShareIdentity share;
   InodeNumbers inode_numbers = InodeNumbers::kStable;
-  bool has_ctime = true;    // ctime is the file's own, not a copy of mtime
-  bool folds_case = false;  // names that differ only in case are one name
-  bool sends_late = false;  // a write bears the time of the flush that sends it to the server
+  bool has_ctime = true;      // ctime is the file's own, not a copy of mtime
+  bool folds_case = false;    // names that differ only in case are one name
+  bool sends_late = false;    // a write bears the time of the flush that sends it to the server
+  bool tells_writer = false;  // what became of a write is told to the descriptor that wrote, alone
 };
 
 // The version that these attributes describe, by what this share can be trusted with.
@@ -95,9 +97,19 @@ class NetfsFile {
   virtual ~NetfsFile() = default;
 };
 
+// A file of the share as the kernel can be given it.
+class LentFile {
+ public:
+  virtual ~LentFile() = default;
+  // A descriptor of the program's own table that stands for the file and has not opened it: to
+  // close it asks nothing of the share. Thread: any but share threads.
+  virtual Result<Fd> take() = 0;
+};
+
 struct OpenedFile {
   std::shared_ptr<NetfsFile> file;
   Attributes attributes;  // asked of the server after the open, not from a client's cache
+  std::shared_ptr<LentFile> lent = nullptr;  // where that was asked for, and can be (Netfs::lend)
 };
 
 // How fresh attributes have to be: a cache below us (NFS client, FUSE share) may answer, or the
@@ -168,6 +180,8 @@ class Netfs {
   // O_TMPFILE: `path` is the directory of a new file that has no name (EOPNOTSUPP: it cannot).
   virtual Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) = 0;
   virtual Result<Attributes> stat(NetfsFile& file, Freshness fresh) = 0;
+  // Null: this kind of share has no files that the kernel could be given.
+  virtual std::shared_ptr<LentFile> lend(NetfsFile&) { return nullptr; }
   // Less than asked only at the end of the file. Several may run on one file at once.
   virtual Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) = 0;
   // All or an error. On a file opened with O_APPEND the share chooses the offset.

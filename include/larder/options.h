@@ -92,8 +92,9 @@ struct MountOptions {
   bool check_sums = true;  // no: for measuring
   bool verify = false;     // what is kept is compared with the share each time it would be served
   Locks locks = Locks::kLocal;
-  bool writeback_cache = false;  // the kernel gathers writes
-  unsigned threads = 0;          // of the classic transport; 0: 2 per processor, 4 to 16
+  bool writeback_cache = false;      // the kernel gathers writes
+  std::vector<std::string> nocache;  // patterns of files that are not cached (path_patterns.h)
+  unsigned threads = 0;              // of the classic transport; 0: 2 per processor, 4 to 16
   unsigned share_threads = 32;
   Nanoseconds share_deadline_ns = 30 * kSecond;
   Nanoseconds share_slow_ns = 2 * kSecond;
@@ -118,6 +119,10 @@ struct MountOptions {
       kernel_words;        // of the mount itself, for the kernel: "noexec", "noatime"
   bool direct_io = false;  // the kernel keeps no pages: every read reaches larder; for measuring
 };
+
+// Whether the kernel may read and write files that are not cached by itself: where nothing that
+// larder does with reads and writes is asked for.
+bool wants_pass_through(const MountOptions& options);
 
 // One row of the table.
 struct OptionSpec {

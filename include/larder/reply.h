@@ -33,6 +33,12 @@ struct HandleId : Strong<HandleId> {
 };
 inline constexpr HandleId kNoHandle{0};
 
+// The kernel's number of a file of the share that it reads and writes by itself.
+struct BackingId : Strong<BackingId> {
+  using Strong::Strong;
+};
+inline constexpr BackingId kNoBacking{0};
+
 // What the kernel learns of a name. `*_ttl_ns`: how long it may believe it, of larder's own trust
 // what is left.
 struct Entry {
@@ -50,6 +56,8 @@ struct OpenReply {
   bool direct_io = false;   // the kernel keeps no pages
   bool cache_dir = false;   // the kernel may keep the listing
   bool no_flush = false;    // no FLUSH at close
+  // The kernel reads and writes this one; with direct_io it only maps it, and asks for the rest.
+  BackingId backing = kNoBacking;
 };
 
 // Implemented by each transport (fuse/request.h) and by tests. One object per request buffer,

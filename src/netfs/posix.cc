@@ -84,6 +84,7 @@ SetUp<std::shared_ptr<Netfs>> open_here(const PosixOptions& options,
   traits.has_ctime = has_own_ctime(mount.type);
   traits.folds_case = folds_case(**held, mount.type);
   traits.sends_late = sends_late(mount.type);
+  traits.tells_writer = tells_writer(mount.type);
   return std::shared_ptr<Netfs>(
       keeper.adopt(std::make_unique<PosixNetfs>(std::move(*root), std::move(traits), keeper)));
 }

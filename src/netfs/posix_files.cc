@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls on open files.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -104,6 +105,21 @@ Status PosixNetfs::revive(PosixFile& file, Error error) {
 Result<Attributes> PosixNetfs::stat(NetfsFile& file, Freshness fresh) {
   PosixFile& f = own(file);
   return on(f, [&] { return stat_at(f.root_device.load(), f.fd.get(), "", AT_EMPTY_PATH, fresh); });
+}
+
+// The descriptor stays in the share's table, where it is closed on a share thread as all are.
+std::shared_ptr<LentFile> PosixNetfs::lend(NetfsFile& file) {
+  struct Lent final : LentFile {
+    explicit Lent(SharePool::Keeper k) : keeper(std::move(k)) {}
+    Result<Fd> take() override { return keeper.fetch(place.get()); }
+    SharePool::Keeper keeper;
+    Fd place;
+  };
+  auto lent = std::make_unique<Lent>(keeper_);
+  const std::string itself = fmt::format("/proc/thread-self/fd/{}", own(file).fd.get());
+  lent->place = Fd(::open(itself.c_str(), O_PATH | O_CLOEXEC));
+  if (!lent->place.valid()) return nullptr;
+  return keeper_.adopt(std::move(lent));
 }
 
 Result<ByteCount> PosixNetfs::read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) {

@@ -47,6 +47,7 @@ class PosixNetfs final : public Netfs {
 
   Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) override;
   Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
+  std::shared_ptr<LentFile> lend(NetfsFile& file) override;
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
                           std::span<const std::byte> data) override;

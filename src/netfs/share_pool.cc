@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "netfs/share_pool.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <larder/log.h>
 #include <larder/result.h>
@@ -8,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -42,6 +44,8 @@ struct SharePool::Core : std::enable_shared_from_this<Core> {
   bool stopping GUARDED_BY(mutex) = false;
   bool stopped GUARDED_BY(mutex) = false;
   std::optional<int> unshare_errno GUARDED_BY(mutex);  // set when the mother is ready
+  pid_t mother_thread GUARDED_BY(mutex) = 0;
+  Fd mother;  // a pidfd of hers: constant once she is ready; invalid before Linux 6.9
   std::vector<pthread_t> threads GUARDED_BY(mutex);
   std::vector<pthread_t> ended GUARDED_BY(mutex);
 };
@@ -82,6 +86,13 @@ int leave_table() {
   return error;
 }
 
+// PIDFD_THREAD, of Linux 6.9.
+constexpr unsigned kOfThread = O_EXCL;
+
+Fd thread_descriptor(pid_t thread) {
+  return Fd(static_cast<int>(::syscall(SYS_pidfd_open, thread, kOfThread)));
+}
+
 struct Start {
   std::shared_ptr<SharePool::Core> core;
   void (SharePool::Core::*body)();
@@ -106,9 +117,11 @@ int SharePool::Core::start(const std::string& name, void (Core::*body)(), pthrea
 }
 
 void SharePool::Core::run_mother() {
+  const pid_t self = ::gettid();
   const int error = leave_table();
   MutexLock lock(mutex);
   unshare_errno = error;
+  mother_thread = self;
   changed.notify_all();
   for (;;) {
     while (!stopping && !wants_thread_locked()) mother_work.wait(mutex);
@@ -162,12 +175,22 @@ SharePool::SharePool(SharePoolOptions options) : core_(std::make_shared<Core>(st
     const MutexLock lock(core_->mutex);
     while (!core_->unshare_errno) core_->changed.wait(core_->mutex);
     error = *core_->unshare_errno;
+    core_->mother = thread_descriptor(core_->mother_thread);
   }
   if (error == 0) return;
   log(LogLevel::kWarn,
       "the share's threads have no descriptor table of their own ({}): after kill -9 a share that "
       "hangs keeps the store locked",
       std::generic_category().message(error));
+}
+
+// Also where the table is the program's own.
+Result<Fd> SharePool::Keeper::fetch(int share_descriptor) const {
+  if (!core_->mother.valid()) return fail(ErrorCode::kNotSupported);
+  Fd fetched(
+      static_cast<int>(::syscall(SYS_pidfd_getfd, core_->mother.get(), share_descriptor, 0)));
+  if (!fetched.valid()) return fail(ErrorCode::kSystem, errno);
+  return fetched;
 }
 
 bool thread_has_own_umask() { return own_umask; }

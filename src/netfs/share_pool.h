@@ -29,6 +29,7 @@
 
 #include <larder/clock.h>
 #include <larder/fd.h>
+#include <larder/result.h>
 #include <larder/work_queue.h>
 #include <pthread.h>
 
@@ -73,6 +74,9 @@ class SharePool final : public WorkQueue {
    public:
     template <class T>
     std::shared_ptr<T> adopt(std::unique_ptr<T> object) const;
+    // A descriptor of the share threads' table, in the program's. Errors: kSystem; kNotSupported
+    // before Linux 6.9. Thread: any but the pool's own.
+    Result<Fd> fetch(int share_descriptor) const;
 
    private:
     friend class SharePool;

@@ -89,6 +89,8 @@ bool sends_late(std::string_view type) {
   return type == "nfs" || type == "nfs4" || is_smb(type) || type == "ceph" || type == "afs";
 }
 
+bool tells_writer(std::string_view type) { return type.starts_with("fuse"); }
+
 CaseOfKind case_of(std::string_view type) {
   if (is_smb(type) || holds(kFatTypes, type) || type == "ntfs3" || type == "hfsplus")
     return CaseOfKind::kFoldsUnlessShown;

@@ -21,6 +21,8 @@ InodeNumbers inode_numbers_of(std::string_view type, const MountEntry* mount, Sh
 bool has_own_ctime(std::string_view type);
 // True where the client gathers writes, and the server stamps them as they arrive.
 bool sends_late(std::string_view type);
+// True where errors of writes are kept by descriptor: a FUSE file system's own program may do so.
+bool tells_writer(std::string_view type);
 // Does this kind fold case? Those of the system itself tell names apart and are not probed; behind
 // FUSE may be anything; FAT and SMB do unless a probe shows otherwise.
 enum class CaseOfKind : std::uint8_t { kTells, kTellsUnlessShown, kFoldsUnlessShown };

@@ -75,6 +75,7 @@ void Vfs::begin_flights_locked(Inode& inode, PageRange range, std::vector<Launch
 // A reader that goes on gets ahead of itself, in whole flights.
 void Vfs::begin_ahead_locked(Inode& inode, const ParkedRead& read,
                              const cache::Operation* operation, std::vector<Launch>& launches) {
+  if (!inode.cookie) return;  // nothing would keep it
   std::uint64_t ahead = 0;
   {
     MutexLock lock(read.handle.mutex);

@@ -38,6 +38,7 @@
 
 #include "base/mutex.h"
 #include "memo/range_flights.h"
+#include "vfs/backing_file.h"
 #include "vfs/listed.h"
 #include "vfs/open_files.h"
 #include "vfs/seek_answers.h"
@@ -161,6 +162,9 @@ class Inode : public boost::intrusive::list_base_hook<> {
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
   std::uint64_t entry_generation GUARDED_BY(mutex) = 1;   // of what the kernel's inode shows
   unsigned open_count GUARDED_BY(mutex) = 0;
+  // How the file is served from its first open to its last release (pass_through.cc).
+  bool excluded GUARDED_BY(mutex) = false;                 // from caching
+  std::shared_ptr<BackingFile> backing GUARDED_BY(mutex);  // null: reads and writes come here
   OpenFiles open_files GUARDED_BY(mutex);
   std::vector<LockFile> lock_files GUARDED_BY(mutex);  // locks=share
   cache::CookieRef cookie GUARDED_BY(mutex);
@@ -177,6 +181,7 @@ class Inode : public boost::intrusive::list_base_hook<> {
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};
   std::atomic<std::uint64_t> warm_reads{0};  // to show
+  std::atomic<bool> passed_through{false};   // it has a `backing`
   // The number of the cache object on which the last session was begun in the store. Another one
   // that the cookie was given since (its cache failed and came back) knows nothing of the session.
   std::atomic<std::uint32_t> session_object{0};

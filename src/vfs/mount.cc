@@ -91,6 +91,9 @@ SetUp<std::unique_ptr<Mount>> Mount::open(Host& host, const MountOptions& option
 
 Filesystem& Mount::filesystem() { return *impl_->vfs; }
 void Mount::set_kernel_cache(KernelCache& kernel) { impl_->vfs->set_kernel_cache(kernel); }
+void Mount::set_pass_through(std::shared_ptr<PassThrough> kernel) {
+  impl_->vfs->set_pass_through(std::move(kernel));
+}
 void Mount::set_transport(std::string name) {
   MutexLock lock(impl_->transport_mutex);
   impl_->transport = std::move(name);
@@ -115,18 +118,22 @@ SetUp<std::monostate> Mount::Impl::open() {
   vfs = std::make_unique<Vfs>(
       VfsParts{*share, *host.cache, share_cookie, host.answer, host.timers, clock, policy,
                *control},
-      VfsOptions{.share = options.share,
-                 .share_slow_ns = options.share_slow_ns,
-                 .memory_bytes = memory_of(options).value(),
-                 .writeback_cache = options.writeback_cache,
-                 .share_locks = options.locks == Locks::kShare,
-                 .direct_io = options.direct_io,
-                 .store_reads = options.store_reads,
-                 .skip_flush = options.kernel.skip_flush,
-                 .cache_directories = options.kernel.cache_directories,
-                 .gives_files_away = ::geteuid() == 0 && options.creds == Creds::kLarder,
-                 .as_caller = options.creds == Creds::kCaller,
-                 .verify = options.verify},
+      VfsOptions{
+          .share = options.share,
+          .share_slow_ns = options.share_slow_ns,
+          .memory_bytes = memory_of(options).value(),
+          .writeback_cache = options.writeback_cache,
+          .share_locks = options.locks == Locks::kShare,
+          .direct_io = options.direct_io,
+          .store_reads = options.store_reads,
+          .skip_flush = options.kernel.skip_flush,
+          .cache_directories = options.kernel.cache_directories,
+          .gives_files_away = ::geteuid() == 0 && options.creds == Creds::kLarder,
+          .as_caller = options.creds == Creds::kCaller,
+          .nocache = {options.nocache, share->traits().folds_case ? PathPatterns::Case::kFolds
+                                                                  : PathPatterns::Case::kTells},
+          .passes_through = wants_pass_through(options),
+          .verify = options.verify},
       at_mount.root, at_mount.figures);
   vfs->register_in(registry);
   transport_stats.register_in(registry);

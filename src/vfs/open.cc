@@ -54,6 +54,11 @@ Result<OpenedFile> Vfs::open_for(Netfs& netfs, const std::string& path, int flag
   return opened;
 }
 
+// What the kernel may be given is made ready where the share's descriptors are.
+void Vfs::lend_if(Lend lend, Netfs& netfs, OpenedFile& opened) {
+  if (lend == Lend::kYes && opened.attributes.is_regular()) opened.lent = netfs.lend(*opened.file);
+}
+
 void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   if (parts_.control.owns(node)) {
     // Root's own rights pass over the modes.
@@ -63,7 +68,8 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   counters_.opens.add();
   flags = flags_for_share(flags);
   const InodeRef inode = inode_of(node);
-  if (may_open_unasked(*inode, flags)) {
+  const bool excluded = is_excluded(*inode);
+  if (!excluded && may_open_unasked(*inode, flags)) {
     counters_.opens_unasked.add();
     return opened(*inode, {flags}, nullptr, std::move(reply), nullptr);
   }
@@ -73,11 +79,15 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   const bool cuts = (flags & O_TRUNC) != 0;
   if (!(cuts ? park(reply) : park_question(reply))) return;
   Opening opening{flags, ask()};
+  opening.excluded = excluded;
+  const Lend lend = excluded && may_pass_through() ? Lend::kYes : Lend::kNo;
   if (cuts) opening.cut = begin_truncate(*inode, 0, opening.asked);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, cuts ? until_answered(as) : asking(*inode, opening.may_fall_back(), as),
-      [path = std::move(*path), flags, caller](Netfs& netfs) {
-        return open_for(netfs, path, flags, caller);
+      [path = std::move(*path), flags, caller, lend](Netfs& netfs) -> Result<OpenedFile> {
+        TRY(OpenedFile share, open_for(netfs, path, flags, caller));
+        lend_if(lend, netfs, share);
+        return share;
       },
       [this, inode, opening, reply = std::move(reply)](Result<OpenedFile> result) mutable {
         share_opened(*inode, opening, std::move(result), std::move(reply));
@@ -100,8 +110,10 @@ void Vfs::share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> 
     if (opening.cut) not_truncated(inode, *opening.cut);
     return reply.error({ErrorCode::kShareStale});
   }
+  Opening held = opening;
+  held.backing = give_to_kernel(*result);
   hold_to_share(InodeRef(&inode), opening, std::move(*result), 1,
-                [this, inode = InodeRef(&inode), opening,
+                [this, inode = InodeRef(&inode), opening = std::move(held),
                  reply = std::move(reply)](Result<OpenedFile> share) mutable {
                   if (!share) return reply.error(share.error());
                   opened(*inode, opening, &*share, std::move(reply), nullptr);
@@ -138,6 +150,7 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
   if (share) handle->slot->set(share->file);
   bool kernel_is_behind = false;
+  if (opening.excluded) leave_cache(inode);
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
     // One that cuts it gives it a size that the kernel knows.
@@ -145,6 +158,7 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
       lock.unlock();
       return reply.error({ErrorCode::kShareStale});
     }
+    choose_way_locked(inode, opening, *handle, answer);
     kernel_is_behind = share && inode.told != identity_of(inode.attributes, parts_.share.traits());
     ensure_cookie_locked(inode);
     ++inode.open_count;
@@ -154,7 +168,9 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
     const std::uint64_t generation = inode.generation.load();
     // The kernel's pages are kept exactly when they are of the version that this open validated,
     // and that version can be told from the next.
-    answer.keep_cache = !options_.verify && inode.kernel_generation == generation &&
+    // Where it reads a file by itself it keeps none of them, and may not be told to.
+    answer.keep_cache = !options_.verify && !inode.backing &&
+                        inode.kernel_generation == generation &&
                         inode.session.kind != Session::Kind::kVolatile;
     inode.kernel_generation = generation;
     if (handle->writable()) begin_write_session_locked(inode);
@@ -180,15 +196,18 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
   if (!park(reply)) return;
   const Asked asked = ask();
   const CredentialsRef as = caller_of(reply);
+  const bool excluded = is_excluded(*path);
+  const Lend lend = excluded && may_pass_through() ? Lend::kYes : Lend::kNo;
   parts_.share.call<OpenedFile>(
       CallKind::kNames, until_answered(as),
       [path = std::move(*path), flags, mode = NewMode(mode, caller.umask),
-       owner = owner_of_new(*directory, caller)](Netfs& netfs) -> Result<OpenedFile> {
+       owner = owner_of_new(*directory, caller), lend](Netfs& netfs) -> Result<OpenedFile> {
         TRY(OpenedFile made, netfs.open(path, (flags & (kOpenFlags | O_EXCL)) | O_CREAT, mode));
         TRY(made.attributes, hand_over(netfs, path, made.file.get(), made.attributes, owner));
+        lend_if(lend, netfs, made);
         return made;
       },
-      [this, directory, name = std::string(name), asked, flags,
+      [this, directory, name = std::string(name), asked, flags, excluded,
        reply = std::move(reply)](Result<OpenedFile> result) mutable {
         changed_name(*directory, name);
         if (!result) return reply.error(result.error());
@@ -197,6 +216,8 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
         const Nanoseconds until =
             kernel_trusts_until(*directory, name, asked.at_mono_ns + entry_trust_ns(*inode, name));
         Opening opening{flags, asked};
+        opening.excluded = excluded;
+        opening.backing = give_to_kernel(*result);
         if ((flags & O_TRUNC) != 0) opening.cut = begin_truncate(*inode, 0, asked);
         hold_to_share(inode, opening, std::move(*result), 1,
                       [this, inode, opening, until,
@@ -291,6 +312,7 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
   bool last_writer = false;
   OpenFiles gone;
   std::vector<LockFile> unlocked;
+  std::shared_ptr<BackingFile> backing;
   const std::shared_ptr<NetfsFile> file = handle->share_file();
   const bool speaks = inode.if_its_own(file) != nullptr;
   const std::shared_ptr<NetfsFile> own_lock = take_lock_file(inode, LockOwner{id.value()});
@@ -299,6 +321,7 @@ void Vfs::release(NodeId node, HandleId id, Reply reply) {
     if (--inode.open_count == 0) {
       std::swap(unlocked, inode.lock_files);
       std::swap(gone, inode.open_files);
+      backing = leave_way_locked(inode);
       if (inode.session.kind == Session::Kind::kVolatile) end_volatile_session_locked(inode);
     }
     last_writer = handle->writable() && --inode.session.writers == 0;

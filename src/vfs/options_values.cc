@@ -137,6 +137,23 @@ std::string size_text(ByteCount size) {
 }
 
 // It stands in the columns of `caches` and in log lines.
+std::optional<std::vector<std::string>> parse_patterns(std::string_view text) {
+  std::vector<std::string> patterns;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(':', begin), text.size());
+    if (end == begin) return std::nullopt;
+    patterns.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return patterns;
+}
+
+std::string patterns_text(const std::vector<std::string>& patterns) {
+  std::string text;
+  for (const std::string& pattern : patterns) text += (text.empty() ? "" : ":") + pattern;
+  return text;
+}
+
 bool is_tag(std::string_view text) {
   return !text.empty() && text.size() <= 32 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '.' ||

@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace larder {
 
@@ -18,6 +20,10 @@ std::optional<std::uint64_t> parse_number_within(std::string_view text, std::uin
                                                  std::uint64_t most);
 // As parse_duration(); a number without a unit counts `bare`.
 std::optional<Nanoseconds> parse_duration_in(std::string_view text, Nanoseconds bare);
+
+// "a:b:c", none of them empty.
+std::optional<std::vector<std::string>> parse_patterns(std::string_view text);
+std::string patterns_text(const std::vector<std::string>& patterns);
 
 // The name of a cache: 1 to 32 letters, digits, dots, dashes and underscores.
 bool is_tag(std::string_view text);

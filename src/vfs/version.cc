@@ -35,6 +35,7 @@ static Nanoseconds trust_of(const Settings& settings, Nanoseconds between_opens_
 }
 
 Nanoseconds Vfs::attr_trust_ns(const Inode& inode) const {
+  if (inode.passed_through.load()) return 0;
   const Settings& settings = parts_.policy.resolve(inode);
   return trust_of(settings, settings.attr_ttl_ns);
 }
@@ -206,7 +207,7 @@ void Vfs::adopt(Inode& inode, const Changed& by_us, const Asked& asked,
 }
 
 void Vfs::ensure_cookie_locked(Inode& inode) {
-  if (inode.cookie || !parts_.share_cookie) return;
+  if (inode.cookie || !parts_.share_cookie || inode.excluded) return;
   if (inode.is_regular() && inode.identity_known) {
     inode.cookie = parts_.cache.acquire(parts_.share_cookie, file_definition(&Vfs::check_aux),
                                         inode.file_id.encode(), inode.identity.encode(),

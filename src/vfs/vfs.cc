@@ -101,6 +101,12 @@ void VfsCounters::register_in(stats::Registry& registry) {
                sessions_dropped);
   registry.add("vfs.lookups", Unit::kCount, "look-ups that the kernel asked for", lookups);
   registry.add("vfs.opens", Unit::kCount, "opens that the kernel asked for", opens);
+  registry.add("vfs.excluded_opens", Unit::kCount, "opens of files that nocache= names",
+               excluded_opens);
+  registry.add("vfs.pass_through_opens", Unit::kCount,
+               "of these, those that the kernel serves by itself", pass_through_opens);
+  registry.add("vfs.pass_through_refused", Unit::kCount,
+               "files of the share that the kernel would not take", pass_through_refused);
   registry.add("vfs.opens_unasked", Unit::kCount, "opens answered without asking the share",
                opens_unasked);
   registry.add("vfs.new_versions", Unit::kCount, "files found to have changed", new_versions);

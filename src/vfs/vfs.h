@@ -16,6 +16,7 @@
 //   fetch.cc       flights and fills
 //   write.cc       write-through, truncate
 //   locks.cc       locks on the share
+//   pass_through.cc  what is not cached, and the kernel's own way to it
 //   ranges.cc      fallocate, copy_file_range, lseek
 //   sessions.cc    the sessions around writes
 //   directory.cc   listings
@@ -51,6 +52,7 @@
 #include "vfs/leaving.h"
 #include "vfs/memos.h"
 #include "vfs/names.h"
+#include "vfs/path_patterns.h"
 #include "vfs/share_clock.h"
 #include "vfs/target.h"
 
@@ -63,6 +65,7 @@ struct VfsCounters {
   stats::Counter parked, left, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
+  stats::Counter excluded_opens, pass_through_opens, pass_through_refused;
   stats::Counter given_back, stale_answers;
   stats::Counter inodes, handles;  // gauges
   stats::Histogram warm_read_ns, cold_read_ns, stage_lookup_ns, stage_store_ns;
@@ -81,6 +84,8 @@ struct VfsOptions {
   bool cache_directories = true;  // the kernel may keep listings that are trusted
   bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
   bool as_caller = false;         // creds=caller
+  PathPatterns nocache{};         // files that are not cached
+  bool passes_through = false;    // those the kernel may read and write by itself
   bool verify = false;  // nothing is served from the cache without asking (stale_answers.cc)
 };
 
@@ -108,6 +113,8 @@ class Vfs final : public Filesystem {
 
   // Before the first request.
   void set_kernel_cache(KernelCache& kernel) { kernel_ = &kernel; }
+  // Before the first request; null: no file can be passed through.
+  void set_pass_through(std::shared_ptr<PassThrough> kernel) { pass_through_ = std::move(kernel); }
   VfsCounters& counters() { return counters_; }
   void register_in(stats::Registry& registry);
   std::uint64_t memory_used() const;
@@ -373,10 +380,14 @@ class Vfs final : public Filesystem {
   bool may_open_unasked(const Inode& inode, int flags) const;
   static Result<OpenedFile> open_for(Netfs& netfs, const std::string& path, int flags,
                                      Caller caller);
+  enum class Lend : bool { kNo, kYes };
+  static void lend_if(Lend lend, Netfs& netfs, OpenedFile& opened);
   struct Opening {
     int flags = 0;
     Asked asked{};
     std::optional<Cut> cut = std::nullopt;  // O_TRUNC
+    bool excluded = false;                  // from caching, where this is the first open
+    std::shared_ptr<BackingFile> backing = nullptr;
     // What is known will do where the share cannot be asked.
     bool may_fall_back() const { return (flags & O_ACCMODE) == O_RDONLY && !cut; }
   };
@@ -387,6 +398,18 @@ class Vfs final : public Filesystem {
   void opened(Inode& inode, const Opening& opening, const OpenedFile* share, Reply reply,
               const Entry* created);
   static Handle& handle_of(HandleId id) { return *reinterpret_cast<Handle*>(id.value()); }
+
+  // -- pass_through.cc
+  bool is_excluded(const std::string& path) const;
+  bool is_excluded(const Inode& inode) const;
+  bool may_pass_through() const;
+  std::shared_ptr<BackingFile> give_to_kernel(const OpenedFile& share);
+  void leave_cache(Inode& inode);
+  void choose_way_locked(Inode& inode, const Opening& opening, const Handle& handle,
+                         OpenReply& answer) REQUIRES(inode.mutex);
+  // What it gives goes where no lock is held.
+  [[nodiscard]] static std::shared_ptr<BackingFile> leave_way_locked(Inode& inode)
+      REQUIRES(inode.mutex);
 
   // -- read.cc
   struct Span {  // of a read, clipped to the file
@@ -535,6 +558,7 @@ class Vfs final : public Filesystem {
   Leaving leaving_;
   BusyFiles busy_;
   KernelCache* kernel_ = nullptr;
+  std::shared_ptr<PassThrough> pass_through_;
   InodeTable table_;
   InodeRef root_;
   NameTree names_;

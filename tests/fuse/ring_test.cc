@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "backing_files.h"
 #include "fake_ring.h"
 #include "init_reply.h"
 #include "ops.h"
@@ -564,6 +565,10 @@ TEST_CASE("INIT is read and its answer amended") {
   CHECK((ring.flags & kInitExtended) != 0);
   CHECK(ring.max_write == 256 << 10);
   CHECK(ring.max_pages == 64);
+  const auto through = amend(std::as_bytes(std::span(&answer, 1)),
+                             {.flags = kPassThrough, .stack_depth = BackingFiles::kStackDepth});
+  CHECK(through.flags2 == 1u << 5);
+  CHECK(through.max_stack_depth == 1);
   // Of an old libfuse, which says less.
   CHECK(amend(std::as_bytes(std::span(&answer, 1)).first(24), {}).max_write == 1 << 20);
 }

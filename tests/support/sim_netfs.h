@@ -103,7 +103,11 @@ class SimNetfs final : public Netfs {
   // written.
   void send_late() { traits_.sends_late = true; }
   std::string why_away() const override { return "the test says so"; }
+  // Keeps errors of writes by descriptor, as a FUSE share may. REQUIRES: nothing was written.
+  void tell_writer() { traits_.tells_writer = true; }
   bool act_as(const Credentials* who) override;
+  // Some descriptor: a kernel of a test does not look at it.
+  std::shared_ptr<LentFile> lend(NetfsFile& file) override;
   Result<Attributes> stat(const std::string& path, Freshness fresh) override;
   Result<std::vector<Dirent>> list(const std::string& path) override;
   Result<std::string> read_link(const std::string& path) override;

@@ -153,6 +153,24 @@ struct WorldOptions {
   std::uint64_t memory_bytes = 256 << 20;
   bool as_caller = false;
   bool verify = false;
+  std::vector<std::string> nocache{};  // what the kernel may serve by itself where it takes it
+};
+
+// The files that the kernel was given.
+struct Backings final : PassThrough {
+  bool available() const override { return true; }
+  Result<BackingId> open(const Fd& file) override {
+    check(file.valid(), "the kernel is given a file");
+    if (refuses) return fail(ErrorCode::kSystem, 40);
+    now.push_back(++last);
+    return BackingId{last};
+  }
+  void close(BackingId id) override {
+    check(std::erase(now, id.value()) == 1, "a file is taken back once");
+  }
+  bool refuses = false;
+  std::vector<std::uint64_t> now;
+  std::uint64_t last = 0;
 };
 
 class World {
@@ -321,9 +339,14 @@ class World {
                 VfsOptions{.share = "simulated",
                            .memory_bytes = options_.memory_bytes,
                            .as_caller = options_.as_caller,
+                           .nocache = {options_.nocache, share.traits().folds_case
+                                                             ? PathPatterns::Case::kFolds
+                                                             : PathPatterns::Case::kTells},
+                           .passes_through = !options_.nocache.empty(),
                            .verify = options_.verify},
                 *share.stat("", Freshness::kServer), *share.stat_fs());
     vfs->set_kernel_cache(kernel);
+    vfs->set_pass_through(backings);
     settle();
   }
   Answer noted(NodeId node, const Answer& opened) {
@@ -364,6 +387,7 @@ class World {
   CredentialsRef caller;  // of the requests that follow
   Timers timers{clock};
   Kernel kernel;
+  std::shared_ptr<Backings> backings = std::make_shared<Backings>();
   std::optional<Policy> policy;
   std::optional<ShareCalls> calls;
   std::unique_ptr<store::Store> store;
