@@ -18,10 +18,13 @@
 #include <system_error>
 #include <vector>
 
+#include "introduction.h"
+
 namespace larder::fuse {
 namespace {
 
 constexpr Nanoseconds kAnswerGrace_ns = kSecond;
+constexpr Nanoseconds kIntroduction_ns = kSecond;
 
 // ECONNABORTED: it died over this very question.
 bool is_death(int number) { return number == ENOTCONN || number == ECONNABORTED; }
@@ -206,6 +209,8 @@ SetUp<std::unique_ptr<Session>> Session::mount(const MountOptions& options, Moun
     return give_up("the kernel's FUSE did not answer: " + to_text(served.error()),
                    served.error().sys_errno);
   }
+  if (self->transport_->over_rings())
+    introduce(fmt::format("{}/{}/version", options.mountpoint, options.control), kIntroduction_ns);
   set_read_ahead(options, number);
   return self;
 }

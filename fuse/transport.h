@@ -32,6 +32,7 @@ class Transport {
 
   // Reads and answers INIT on this thread; requests are served from here on. Errors: kSystem.
   Status start();
+  bool over_rings() const { return rings_ != nullptr; }
   // A line for the user: which transport, and why.
   const std::string& note() const { return note_; }
 

@@ -2,6 +2,7 @@
 """The two transports: which one a mount gets and what it says; every kind of reply byte for byte; aborts,
 signals, kill -9 and unmounting under load."""
 import errno
+import json
 import os
 import pathlib
 import random
@@ -23,7 +24,8 @@ LIMIT_S = 2
 
 # Reads PATH at random until it fails or is ended.
 LOAD = textwrap.dedent("""
-    import os, random, sys
+    import os, random, signal, sys
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also where whoever started the tests ignores it
     if len(sys.argv) > 2: os.sched_setaffinity(0, {int(sys.argv[2])})
     fd = os.open(sys.argv[1], os.O_RDONLY)
     size = os.fstat(fd).st_size
@@ -188,6 +190,34 @@ def test_200_readers_of_a_hung_file_on_one_processor_leave_it_to_others(workspac
                                              capture_output=True).returncode) == 0
     share.ctl("clear")
     assert readers.wait(30) == 0
+
+
+def test_a_burst_of_look_ups_before_any_file_was_looked_at_reaches_larder(workspace):
+    """More at once than a queue has entries, and all of them wait: the kernel must be nudged, by a file that
+    it knows."""
+    share = Slowshare(workspace)
+    for n in range(100):
+        (share.source / f"stuck-{n}").write_bytes(b"x")
+    larder = Larder(workspace, share, "share_slow=50,share_deadline=60")
+    share.ctl("hang", "stuck-*")
+    code = textwrap.dedent("""
+        import os, sys, threading
+        os.sched_setaffinity(0, {0})
+        def look(n):
+            os.stat(f"{sys.argv[1]}/stuck-{n}")
+        threads = [threading.Thread(target=look, args=(n,)) for n in range(100)]
+        for one in threads: one.start()
+        for one in threads: one.join()
+    """)
+    lookers = workspace.spawn([sys.executable, "-c", code, larder.path])
+
+    def parked():
+        told = json.loads(larder.ctl("stats", "--json").stdout)  # over the socket: past the mount
+        return told["vfs.parked"]["value"]
+
+    wait_until(lambda: parked() >= 100, "all of them have come")
+    share.ctl("clear")
+    assert lookers.wait(30) == 0
 
 
 @pytest.mark.skipif(os.cpu_count() < 2, reason="with one processor there is no other")
