@@ -13,8 +13,11 @@ from support import (TRANSPORT, LocalShare, Workspace, age_tree, pseudo_random, 
                      uring_switched_on, why_no_fuse, why_no_uring)
 
 
-# Of a whole run over io_uring: what the transport has a hand in. With LARDER_LONG=1 everything.
-URING_FILES = ("test_transport.py", "test_counters.py", "test_hangs.py")
+# Of a run over io_uring: what asks for content and names in every way. What is about stores, caches, options and
+# daemons is the same on both transports, and runs over io_uring with LARDER_LONG=1.
+URING_FILES = ("test_transport.py", "test_counters.py", "test_hangs.py", "test_pass_through.py",
+               "test_posix_basic.py", "test_posix_names.py", "test_posix_mapped.py", "test_posix_locks.py",
+               "test_differential.py", "test_model.py", "test_programs.py")
 
 
 def pytest_ignore_collect(path):
