@@ -78,7 +78,7 @@ int main_of(int argc, char** argv) {
     sub->callback([&measure, all] { measure = all; });
   };
   add("fuse", "Hot and warm reads, against the local file system and passthrough_ll.", measure_fuse,
-      {"hot", "warm", "classic", "disk", "sums", "memory", "peers"});
+      {"hot", "through", "warm", "classic", "disk", "sums", "memory", "peers"});
   add("cold", "Reads of what is not in the store, against cp from the same slow share.",
       measure_cold);
   add("meta", "Names and small files: stat, open, git status and find, as they are trusted.",

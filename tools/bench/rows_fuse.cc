@@ -75,6 +75,19 @@ SetUp<std::monostate> hot_rows(const Plan& plan, const std::string& share, Outco
   return std::monostate{};
 }
 
+// A file that is not cached, which the kernel reads by itself.
+SetUp<std::monostate> pass_through_rows(const Plan& plan, const std::string& share,
+                                        Outcome& outcome) {
+  TRY(const Mounted larder, mount_larder(plan.programs, plan.directory, "through", share,
+                                         larder_options(plan, ",nocache=file")));
+  TRY_OK(compare_files(larder.path() + "/file", share + "/file"));
+  const Side local{larder, nullptr, "local file", share + "/file"};
+  return rows(plan, local,
+              {{"through_seq", "MB/s", kMega, sequential(plan), 0.95},
+               {"through_rand", "reads/s", 1, random_4k(plan, 1), 0.95}},
+              outcome);
+}
+
 // Processor time of a read, of larder's in passthrough_ll's.
 double processor_ratio(const Row& row) {
   const double ours = row.work.larder_s / static_cast<double>(row.work.requests);
@@ -212,6 +225,7 @@ SetUp<Outcome> measure_fuse(const Plan& plan) {
   Outcome outcome;
   const auto part = [&](std::string_view name) { return plan.only.empty() || plan.only == name; };
   if (part("hot")) TRY_OK(hot_rows(plan, share, outcome));
+  if (part("through")) TRY_OK(pass_through_rows(plan, share, outcome));
   if (part("warm")) TRY_OK(warm_rows(plan, share, "uring", outcome));
   if (part("classic")) TRY_OK(warm_rows(plan, share, "classic", outcome));
   if (part("disk")) TRY_OK(disk_rows(plan, share, outcome));
