@@ -279,17 +279,6 @@ bool set_share_id(MountOptions& options, std::string_view value) {
   return true;
 }
 
-bool set_nocache(MountOptions& options, std::string_view value) {
-  if (value == "none") {
-    options.nocache.clear();
-    return true;
-  }
-  return keep(parse_patterns(value), options.nocache);
-}
-std::string get_nocache(const MountOptions& options) {
-  return options.nocache.empty() ? "none" : patterns_text(options.nocache);
-}
-
 bool set_commit(MountOptions& options, std::string_view value) {
   const auto time = parse_duration_in(value, kMillisecond);
   return time && *time >= kMillisecond && *time <= kLongestCommit && keep(time, options.commit_ns);
@@ -450,8 +439,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "Files that are not cached. A pattern as the shell has them means each name on a path, or "
      "where it has a slash the path from the share's root; what lies below is meant too. Where "
      "the kernel and root's rights allow it, the kernel reads and writes such files by itself.",
-     "patterns such as *.sqlite:.git:/home/*/mail, with colons between, or `none`", set_nocache,
-     get_nocache},
+     "patterns such as *.sqlite:.git:/home/*/mail, with colons between, or `none`",
+     [](Out o, Text v) { return keep(parse_patterns(v), o.nocache); },
+     [](In o) { return patterns_text(o.nocache); }},
 
     {"Access", "ro", "", "no", "Mounts read-only.", kFlag,
      [](Out o, Text v) { return set_flag(v, o.settings.read_only); },
@@ -605,11 +595,5 @@ constexpr auto kTable = std::to_array<OptionSpec>({
 }  // namespace
 
 std::span<const OptionSpec> option_table() { return kTable; }
-
-bool wants_pass_through(const MountOptions& options) {
-  return !options.nocache.empty() && options.creds == Creds::kLarder &&
-         options.permissions == Permissions::kLocal && !options.writeback_cache &&
-         options.settings.coherency != Coherency::kStrict && !options.direct_io && !options.verify;
-}
 
 }  // namespace larder

@@ -136,9 +136,9 @@ std::string size_text(ByteCount size) {
   return fmt::format("{}", size.value());
 }
 
-// It stands in the columns of `caches` and in log lines.
 std::optional<std::vector<std::string>> parse_patterns(std::string_view text) {
   std::vector<std::string> patterns;
+  if (text == "none") return patterns;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(':', begin), text.size());
     if (end == begin) return std::nullopt;
@@ -149,11 +149,19 @@ std::optional<std::vector<std::string>> parse_patterns(std::string_view text) {
 }
 
 std::string patterns_text(const std::vector<std::string>& patterns) {
+  if (patterns.empty()) return "none";
   std::string text;
   for (const std::string& pattern : patterns) text += (text.empty() ? "" : ":") + pattern;
   return text;
 }
 
+bool wants_pass_through(const MountOptions& options) {
+  return !options.nocache.empty() && options.creds == Creds::kLarder &&
+         options.permissions == Permissions::kLocal && !options.writeback_cache &&
+         options.settings.coherency != Coherency::kStrict && !options.direct_io && !options.verify;
+}
+
+// It stands in the columns of `caches` and in log lines.
 bool is_tag(std::string_view text) {
   return !text.empty() && text.size() <= 32 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '.' ||

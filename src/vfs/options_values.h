@@ -21,7 +21,7 @@ std::optional<std::uint64_t> parse_number_within(std::string_view text, std::uin
 // As parse_duration(); a number without a unit counts `bare`.
 std::optional<Nanoseconds> parse_duration_in(std::string_view text, Nanoseconds bare);
 
-// "a:b:c", none of them empty.
+// "a:b:c", none of them empty; "none" is no pattern.
 std::optional<std::vector<std::string>> parse_patterns(std::string_view text);
 std::string patterns_text(const std::vector<std::string>& patterns);
 

@@ -52,9 +52,9 @@
 #include "vfs/leaving.h"
 #include "vfs/memos.h"
 #include "vfs/names.h"
-#include "vfs/path_patterns.h"
 #include "vfs/share_clock.h"
 #include "vfs/target.h"
+#include "vfs/vfs_options.h"
 
 namespace larder {
 
@@ -70,23 +70,6 @@ struct VfsCounters {
   stats::Counter inodes, handles;  // gauges
   stats::Histogram warm_read_ns, cold_read_ns, stage_lookup_ns, stage_store_ns;
   void register_in(stats::Registry& registry);
-};
-
-struct VfsOptions {
-  std::string share;  // its path, to show
-  Nanoseconds share_slow_ns = 2 * kSecond;
-  std::uint64_t memory_bytes = 256 << 20;  // for inodes, listings, fetches and copies
-  bool writeback_cache = false;            // the kernel gathers writes
-  bool share_locks = false;                // locks=share
-  bool direct_io = false;                  // every read reaches larder: for measuring
-  StoreReads store_reads = StoreReads::kAuto;
-  bool skip_flush = true;         // of handles that cannot write
-  bool cache_directories = true;  // the kernel may keep listings that are trusted
-  bool gives_files_away = false;  // larder is root: what it makes for others becomes theirs
-  bool as_caller = false;         // creds=caller
-  PathPatterns nocache{};         // files that are not cached
-  bool passes_through = false;    // those the kernel may read and write by itself
-  bool verify = false;  // nothing is served from the cache without asking (stale_answers.cc)
 };
 
 struct VfsParts {
