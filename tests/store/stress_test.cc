@@ -47,6 +47,7 @@ class Stress {
     for (std::uint64_t i = 0; i < 2; ++i) threads.emplace_back([this, i] { fill(Seed{100 + i}); });
     for (std::uint64_t i = 0; i < 2; ++i) threads.emplace_back([this, i] { read(Seed{200 + i}); });
     threads.emplace_back([this] { disturb(Seed{300}); });
+    threads.emplace_back([this] { resize(); });
     for (std::thread& thread : threads) thread.join();
     while (in_flight_.load() != 0) std::this_thread::yield();
     for (const ObjectRef& file : files_)
@@ -131,6 +132,14 @@ class Stress {
     }
   }
 
+  // At least once each way, until all has been filled; ends as small as it began.
+  void resize() {
+    for (int i = 0; i < 2 || i % 2 == 1 || filling_.load() != 0; ++i) {
+      if (!store_.resize(ByteCount{kSmallestStore.value() * (i % 2 == 0 ? 2 : 1)}))
+        wrong_.fetch_add(1);
+    }
+  }
+
   Store& store_;
   const int rounds_;
   std::vector<ObjectRef> files_;
@@ -140,7 +149,8 @@ class Stress {
 
 }  // namespace
 
-TEST_CASE("threads that fill, read, drop, invalidate and commit at once read nothing wrong") {
+TEST_CASE(
+    "threads that fill, read, drop, invalidate, commit and resize at once read nothing wrong") {
   std::string path = (std::filesystem::temp_directory_path() / "larder-stress-XXXXXX").string();
   const int fd = ::mkstemp(path.data());
   REQUIRE(fd >= 0);
@@ -168,6 +178,7 @@ TEST_CASE("threads that fill, read, drop, invalidate and commit at once read not
     CHECK(store->state() == State::kOpen);
     CHECK(store->counters().sum_errors.value() == 0);
     CHECK(store->counters().fills.value() > 0);
+    CHECK(store->counters().resizes.value() >= 2);
     for (const std::string& line : check_store(*store)) {
       CAPTURE(line);
       CHECK(line.empty());
