@@ -135,6 +135,7 @@ struct LockRange {
 // With what mode something is made, before `umask` takes its bits away: where the directory has a
 // default access list, that stands instead of the umask, and only the share can tell.
 struct NewMode {
+  // NOLINTNEXTLINE(google-explicit-constructor): 0755 is one, with no umask
   NewMode(std::uint32_t mode_bits, std::uint32_t umask_bits = 0)
       : mode(mode_bits), umask(umask_bits) {}
   std::uint32_t masked() const { return mode & ~umask; }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace larder {
 
@@ -37,7 +38,7 @@ class Inode;
 
 class Policy {
  public:
-  explicit Policy(Settings settings) : settings_(settings) {}
+  explicit Policy(Settings settings) : settings_(std::move(settings)) {}
   // Valid as long as the mount. Thread: any.
   const Settings& resolve(const Inode&) const { return settings_; }
   // For what happens before there is an inode: the root's.

@@ -137,7 +137,7 @@ void ShareCalls::call(CallKind kind, CallOptions options,
     Callback<Result<T>> done_;
     std::optional<Result<T>> answer_;
   };
-  submit(kind, options, std::make_shared<Typed>(std::move(work), std::move(done)));
+  submit(kind, std::move(options), std::make_shared<Typed>(std::move(work), std::move(done)));
 }
 
 }  // namespace larder

@@ -304,14 +304,14 @@ class Store {
   // The three steps on this thread with IoEngine::read_now. How many pages from the first were read
   // and verified; 0 is a miss.
   PageCount read_now(const ObjectRef& object, PageRange range, std::span<std::byte> into,
-                     ReadMode mode = ReadMode::kBuffered);
+                     ReadMode wanted = ReadMode::kBuffered);
   // The same as far as it goes without waiting for the device.
   struct AtOnce {
     PageCount served{};       // from the first; all of them are read and verified
     bool would_wait = false;  // there is more, at the device
   };
   AtOnce read_at_once(const ObjectRef& object, PageRange range, std::span<std::byte> into,
-                      ReadMode mode);
+                      ReadMode wanted);
   // Is start_read() no hand-off from here, and waiting out of place? (IoEngine's word for it.)
   bool reads_on_this_ring() const;
   // The rest: several extents are several reads at once.

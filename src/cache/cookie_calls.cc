@@ -112,6 +112,7 @@ CookieRef FsCache::Impl::acquire(const CookieRef& parent, const CookieDefinition
   return cookie;
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): whoever relinquishes has it no more
 void FsCache::relinquish(CookieRef cookie, Retire retire) {
   Tree& tree = *impl_->tree;
   tree.counters.relinquishes.add();

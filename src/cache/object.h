@@ -145,7 +145,7 @@ class Object : private Work, public Pooled<Object> {
   bool dispatch();
   bool step();
   void arrive(State state);
-  const Row* matching_row(Events events);
+  const Row* matching_row(Events raised);
   Events open_mask();
   Events events() const { return events_.load(); }
   void set_mask(Events mask) { mask_.store(static_cast<EventBits>(mask)); }

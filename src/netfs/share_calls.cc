@@ -322,7 +322,7 @@ ShareCalls::~ShareCalls() {
 }
 
 void ShareCalls::submit(CallKind kind, CallOptions options, std::shared_ptr<Call> call) {
-  core_->submit(kind, options, std::move(call));
+  core_->submit(kind, std::move(options), std::move(call));
 }
 
 ShareState ShareCalls::state() const { return core_->state.load(); }

@@ -69,10 +69,10 @@ KernelListing::Offer Vfs::offer_listing(Inode& directory, const CredentialsRef& 
   return state_locked(directory).kernel.open(known ? known->get() : nullptr, good.now_mono_ns);
 }
 
-void Vfs::release_directory(NodeId node, HandleId handle, Reply reply) {
-  if (parts_.control.owns(node)) return parts_.control.release(handle, std::move(reply));
+void Vfs::release_directory(NodeId node, HandleId id, Reply reply) {
+  if (parts_.control.owns(node)) return parts_.control.release(id, std::move(reply));
   counters_.handles.sub();
-  const std::unique_ptr<DirectoryHandle> gone(&directory_of(handle));
+  const std::unique_ptr<DirectoryHandle> gone(&directory_of(id));
   if (gone->offer.fills) {
     MutexLock lock(gone->inode->mutex);
     state_locked(*gone->inode).kernel.close();

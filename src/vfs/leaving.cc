@@ -236,7 +236,7 @@ Leaving::~Leaving() { end(); }
 void Leaving::guard(Reply& reply) {
   auto* guarded = new Guarded(core_, std::move(reply));
   Reply outer(*guarded);
-  reply.swap(outer);
+  reply.swap(outer);  // NOLINT(bugprone-use-after-move): empty, and gets another
   guarded->begin();
 }
 

@@ -17,7 +17,7 @@ FileId root_file(const Attributes& attributes, const Traits& traits) {
 
 Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struct statvfs& figures)
     : parts_(std::move(parts)),
-      options_(options),
+      options_(std::move(options)),
       leaving_(parts_.clock, parts_.timers, parts_.answer, options_.share_slow_ns, counters_.left),
       table_(&Vfs::inode_gone, this),
       root_(table_.find_or_make(root_file(root, parts_.share.traits()), S_IFDIR,

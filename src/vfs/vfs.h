@@ -239,7 +239,7 @@ class Vfs final : public Filesystem {
   enum class Look : std::uint8_t { kFirst, kBehind };
   static Look look_at(const Inode& inode);
   static std::optional<Attributes> seen(Netfs& netfs, const Target& target, Look look);
-  void adopt(Inode& inode, const Changed& changed, const Asked& asked,
+  void adopt(Inode& inode, const Changed& by_us, const Asked& asked,
              const AttributeChange& change = {});
   void take_version_locked(Inode& inode, const Attributes& attributes) REQUIRES(inode.mutex);
   void new_version_locked(Inode& inode, const Identity& identity) REQUIRES(inode.mutex);

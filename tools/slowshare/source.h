@@ -56,7 +56,7 @@ class Source {
 
   // errno or 0. Tells the kernel of the inode once more, so the answer must reach it or forget()
   // must follow.
-  int lookup(fuse_ino_t parent, const char* name, fuse_entry_param& entry);
+  int lookup(fuse_ino_t parent, const char* asked, fuse_entry_param& entry);
   void forget(fuse_ino_t ino, std::uint64_t times);
   // After a rename: the inode there goes by that name now.
   void renamed(fuse_ino_t parent, const char* name);
