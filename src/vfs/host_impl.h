@@ -37,7 +37,7 @@ struct Host::Impl {
 
   // Opens the stores and the cache for the first mount; sees that a later one fits. Returns what
   // the user should be told. Errors: with a line; nothing has changed.
-  SetUp<std::vector<std::string>> join(const MountOptions& options);
+  SetUp<std::vector<std::string>> join(const MountOptions& wanted);
   // A netfs's cookie, registered at its first mount. Errors: kInvalid.
   Result<cache::CookieRef> enter_netfs(const std::string& name, std::uint32_t version);
   void leave_netfs(const std::string& name);
@@ -83,9 +83,9 @@ struct Host::Impl {
     std::uint32_t version = 0;
     unsigned mounts = 0;
   };
-  SetUp<std::vector<std::string>> open_locked(const MountOptions& options) REQUIRES(mutex_);
+  SetUp<std::vector<std::string>> open_locked(const MountOptions& wanted) REQUIRES(mutex_);
   std::string mounts_locked() const REQUIRES(mutex_);
-  SetUp<std::vector<std::string>> fit_locked(const MountOptions& options) REQUIRES(mutex_);
+  SetUp<std::vector<std::string>> fit_locked(const MountOptions& wanted) REQUIRES(mutex_);
   // A cache comes in three steps (host_arrival.cc): its tag is taken, its store is opened, which
   // may take long and holds no lock, and it is one of the caches.
   struct Opened {
