@@ -36,7 +36,8 @@ class Exploration {
       ++here.tried;
       go_on();
     }
-    if (!found_.broken.empty()) static_cast<void>(world_.release());  // it might not end
+    // A world that is broken might not end. One that only comes where it may not be does.
+    if (!found_.broken.empty() && !options_.never) static_cast<void>(world_.release());
     found_.states = seen_.size();
     return std::move(found_);
   }
