@@ -4,6 +4,7 @@
 #include <larder/log.h>
 #include <larder/share_calls.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -333,7 +334,7 @@ struct Model {
         if (random.one_in(60)) calls->drain();
         break;
     }
-    for (const int times : told) CHECK(times <= 1);
+    CHECK(std::all_of(told.begin(), told.end(), [](int times) { return times <= 1; }));
   }
 
   Random random;
@@ -358,13 +359,13 @@ TEST_CASE("in every order of share, deadline and unmount each call is answered e
     for (int i = 0; i < 400; ++i) model.step();
     model.calls->drain();
     model.answers.run_all();
-    for (const int times : model.told) REQUIRE(times == 1);
+    REQUIRE(model.told == std::vector<int>(model.told.size(), 1));
     CHECK(model.timers.run_due() == INT64_MAX);
     model.calls.reset();
     // Shares that answer after all find nobody.
     model.pool.run_all();
     CHECK(model.answers.size() == 0);
-    for (const int times : model.told) REQUIRE(times == 1);
+    REQUIRE(model.told == std::vector<int>(model.told.size(), 1));
   }
 }
 
