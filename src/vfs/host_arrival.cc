@@ -36,11 +36,18 @@ SetUp<std::string> Host::Impl::add_cache(const CacheSpec& wanted) {
 SetUp<std::monostate> Host::Impl::expect_locked(const CacheSpec& wanted) {
   if (closing_) return complain(ErrorCode::kShutdown, "this larder is about to end");
   for (const HostCache& open : caches()) {
-    if (open.tag != wanted.tag) continue;
-    return complain(ErrorCode::kInvalid,
-                    fmt::format("there is a cache {} already, {}: choose another tag, or withdraw "
-                                "that one first",
-                                open.tag, open.path));
+    if (open.tag == wanted.tag)
+      return complain(
+          ErrorCode::kInvalid,
+          fmt::format("there is a cache {} already, {}: choose another tag, or withdraw "
+                      "that one first",
+                      open.tag, open.path));
+    if (open.path == wanted.store)
+      return complain(
+          ErrorCode::kInvalid,
+          fmt::format("{} is the store of the cache {}: choose another one, or withdraw "
+                      "that cache first",
+                      open.path, open.tag));
   }
   if (!coming_.insert(wanted.tag).second)
     return complain(

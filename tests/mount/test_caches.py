@@ -162,6 +162,7 @@ def test_wrong_words_get_one_line(workspace, share):
         code, out, line = ctl(*words, larder.path)
         assert code == 1 and not out, words
         assert line.count("\n") == 1, line
+    assert "is the store of the cache larder" in ctl("cache", "add", f"t:{larder.store}", larder.path)[2]
     assert list(caches(larder)) == ["larder"]
     path = workspace.folder("second")
     for options in ("cache=x", "cache=x:/a:1K", f"cache=x:{workspace}/a,cache=x:{workspace}/b", "select_cache=a b"):
