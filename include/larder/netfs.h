@@ -180,6 +180,8 @@ class Netfs {
   // `flags`: O_ACCMODE, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECTORY; `mode` for O_CREAT.
   // O_TMPFILE: `path` is the directory of a new file that has no name (EOPNOTSUPP: it cannot).
   virtual Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) = 0;
+  // The same file once more, also where it has no name any more.
+  virtual Result<OpenedFile> open_again(NetfsFile& file, int flags) = 0;
   virtual Result<Attributes> stat(NetfsFile& file, Freshness fresh) = 0;
   // Null: this kind of share has no files that the kernel could be given.
   virtual std::shared_ptr<LentFile> lend(NetfsFile&) { return nullptr; }

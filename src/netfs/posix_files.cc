@@ -53,21 +53,36 @@ int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
 Result<OpenedFile> PosixNetfs::open_at(const ShareRoot::Ref& root, const std::string& path,
                                        int flags, NewMode mode) {
   TRY(const SafePath place, SafePath::resolve(root->fd.get(), path));
-  auto file = std::make_unique<PosixFile>();
   const int wanted = (flags & kOpenFlags) | O_NOFOLLOW | O_CLOEXEC;
   const Making making(mode);
-  file->fd = Fd(open_not_waiting(place.directory(), place.is_root() ? "." : place.name(), wanted,
-                                 making.bits() & kPermissionBits));
-  if (!file->fd.valid()) return share_error();
+  Fd fd(open_not_waiting(place.directory(), place.is_root() ? "." : place.name(), wanted,
+                         making.bits() & kPermissionBits));
+  return opened(std::move(fd), path, flags, root->device);
+}
+
+Result<OpenedFile> PosixNetfs::open_again(NetfsFile& file, int flags) {
+  PosixFile& f = own(file);
+  return on(f, [&]() -> Result<OpenedFile> {
+    const HeldName held(f.fd.get());
+    Fd fd(open_not_waiting(AT_FDCWD, held.c_str(), (flags & kOpenFlags) | O_CLOEXEC, 0));
+    return opened(std::move(fd), f.path, flags, f.root_device.load());
+  });
+}
+
+// Behind open(2): `fd` is as it left it, and errno too.
+Result<OpenedFile> PosixNetfs::opened(Fd opened_fd, const std::string& path, int flags,
+                                      std::uint64_t root_device) {
+  if (!opened_fd.valid()) return share_error();
+  auto file = std::make_unique<PosixFile>();
+  file->fd = std::move(opened_fd);
   const int fd = file->fd.get();
-  TRY(const Attributes attributes,
-      stat_at(root->device, fd, "", AT_EMPTY_PATH, Freshness::kServer));
+  TRY(const Attributes attributes, stat_at(root_device, fd, "", AT_EMPTY_PATH, Freshness::kServer));
   // Devices, FIFOs and sockets are the kernel's own business; none of them is opened on a share.
   if (!attributes.is_regular() && !attributes.is_directory()) return share_error(ENXIO);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   file->flags = flags & kOpenFlags & ~kOnceFlags;
   file->path = path;
-  file->root_device = root->device;
+  file->root_device = root_device;
   file->inode = attributes.inode;
   file->btime_ns = attributes.btime_ns;
   return OpenedFile{keeper_.adopt(std::move(file)), attributes};

@@ -46,6 +46,7 @@ class PosixNetfs final : public Netfs {
   Status access(const std::string& path, int mode) override;
 
   Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) override;
+  Result<OpenedFile> open_again(NetfsFile& file, int flags) override;
   Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
   std::shared_ptr<LentFile> lend(NetfsFile& file) override;
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
@@ -103,6 +104,7 @@ class PosixNetfs final : public Netfs {
 
   Result<OpenedFile> open_at(const ShareRoot::Ref& root, const std::string& path, int flags,
                              NewMode mode);
+  Result<OpenedFile> opened(Fd fd, const std::string& path, int flags, std::uint64_t root_device);
 
   const std::unique_ptr<ShareRoot> root_;
   const Traits traits_;

@@ -16,9 +16,12 @@ constexpr std::string_view kCapability = "security.capability";
 
 }  // namespace
 
-void Vfs::answer_question(const Inode& inode, Reply reply) {
-  if (options_.writeback_cache && inode.kernel_shows_another())
+void Vfs::answer_question(const Inode& inode, NodeId node, Reply reply) {
+  const bool of_before = inode.is_regular() && node != inode.node();
+  if (options_.writeback_cache && (of_before || inode.kernel_shows_another())) {
+    names_.distrust(*inode_of(node));  // so that the look-up asks
     return reply.error({ErrorCode::kShareStale});
+  }
   answer_attributes(inode, std::move(reply));
 }
 
@@ -38,6 +41,16 @@ Target Vfs::target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const
   Target target = target_at(inode, paths.empty() ? std::string() : std::move(paths.front()));
   target.file = std::move(file);
   for (std::size_t i = 1; i < paths.size(); ++i) target.other_paths.push_back(std::move(paths[i]));
+  return target;
+}
+
+// By the name that was seen last; without one by a file that is open.
+Result<Target> Vfs::named_or_open(const Inode& inode) const {
+  Result<std::string> path = names_.path_of(inode);
+  if (path) return target_at(inode, std::move(*path));
+  Target target = target_at(inode, {});
+  target.file = inode.any_open_file(OpenFiles::Use::kAny);
+  if (!target.file) return fail(path.error());
   return target;
 }
 
@@ -75,14 +88,14 @@ void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
 void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.get_attributes(node, std::move(reply));
   const InodeRef inode = inode_of(node);
-  if (trusted(*inode)) return answer_question(*inode, std::move(reply));
+  if (trusted(*inode)) return answer_question(*inode, node, std::move(reply));
   if (serve_unasked(*inode)) {
     counters_.served_unasked.add();
     probe();
-    return answer_question(*inode, std::move(reply));
+    return answer_question(*inode, node, std::move(reply));
   }
   Result<Target> target = target_of(*inode);
-  if (!target && was_removed(*inode)) return answer_question(*inode, std::move(reply));
+  if (!target && was_removed(*inode)) return answer_question(*inode, node, std::move(reply));
   if (!target) return reply.error(target.error());
   bool known = false;
   std::uint64_t last_change = 0;
@@ -97,14 +110,14 @@ void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
   // Behind a change of our own nobody joins a question of before: its number is part of the key.
   auto ticket = memos_.attributes.get(
       key_for(as, *inode, "attr", last_change),
-      {.waiter = [this, inode, known,
+      {.waiter = [this, inode, node, known,
                   reply = std::move(reply)](const AttributeCache::Answer& answer) mutable {
         if (!answer) {
           const bool serve = known && unreachable(answer.error()) && may_serve_unasked(*inode);
           if (!serve) return reply.error(answer.error());
           counters_.served_unasked.add();
         }
-        answer_question(*inode, std::move(reply));
+        answer_question(*inode, node, std::move(reply));
       }});
   if (!ticket) return;
   parts_.share.call<Attributes>(

@@ -27,7 +27,8 @@ namespace larder {
 
 // How far ahead of a reader to fetch. A reader that goes on where it stopped gets twice the window
 // each time, up to `kWindowMax`; one that jumps starts anew with what it asks for. Per handle, so
-// that many readers of one file do not break each other's rhythm.
+// that many readers of one file do not break each other's rhythm. Reads that find all they want are
+// not told here: whoever comes to the end of what was fetched ahead has read up to there.
 class ReadAhead {
  public:
   static constexpr std::uint64_t kWindowStart = 128 << 10;
@@ -38,18 +39,20 @@ class ReadAhead {
     // The kernel reads ahead itself and sends neighbouring requests in any order: within a window
     // counts as going on.
     const bool goes_on =
-        offset + kWindowStart >= end_ && offset <= end_ + kWindowStart && end_ != 0;
+        offset + kWindowStart >= end_ && offset <= reach_ + kWindowStart && end_ != 0;
     const bool starts = end_ == 0 && offset == 0;
     if (goes_on)
       window_ = window_ == 0 ? kWindowStart : std::min(window_ * 2, kWindowMax);
     else
       window_ = starts ? kWindowStart : 0;
     end_ = goes_on ? std::max(end_, offset + count) : offset + count;
+    reach_ = std::max(end_, offset + window_);
     return std::max(window_, count);
   }
 
  private:
   std::uint64_t end_ = 0;     // of the last read
+  std::uint64_t reach_ = 0;   // of what it was to bring
   std::uint64_t window_ = 0;  // 0: reads at random so far
 };
 

@@ -75,10 +75,19 @@ struct Child {
 
 class Inode : public boost::intrusive::list_base_hook<> {
  public:
+  static constexpr std::uint64_t kKernelInodes = 8;  // what an address leaves free
+
   Inode(InodeTable& table, const FileId& file, std::uint32_t type, std::uint64_t shown_inode)
       : file_id(file), type_bits(type), inode_number(shown_inode), table_(table) {}
 
-  NodeId node() const { return NodeId{reinterpret_cast<std::uintptr_t>(this)}; }
+  // By which the kernel knows it now: the address, and in the bits that it has not, which of the
+  // kernel's inodes (for_kernel()).
+  NodeId node() const {
+    return NodeId{reinterpret_cast<std::uintptr_t>(this) + kernel_inode.load() % kKernelInodes};
+  }
+  static Inode* of(NodeId node) {
+    return reinterpret_cast<Inode*>(node.value() / kKernelInodes * kKernelInodes);
+  }
   bool is_regular() const { return type_bits == 0100000; }
   bool is_directory() const { return type_bits == 0040000; }
   void set_identity_locked(const Identity& now) REQUIRES(mutex) {
@@ -117,19 +126,32 @@ class Inode : public boost::intrusive::list_base_hook<> {
     return open_files.is_of_before(file) ? nullptr : std::move(file);
   }
   // A kernel that gathers writes takes nobody's word for the size and the times of a file that it
-  // knows. So another version is another inode to it, as long as no handle of it would be lost.
-  std::uint64_t generation_for_kernel() {
+  // knows. So for another version it is given another inode, as long as the file is not open here:
+  // under a number of its own, so that whoever is on his way by the one of before meets no dead
+  // inode there, but is told ESTALE here, looks the name up anew and comes again.
+  struct ForKernel {
+    NodeId node;
+    std::uint64_t generation = 0;
+  };
+  ForKernel for_kernel() {
     MutexLock lock(mutex);
-    if (open_count == 0) entry_generation = generation.load();
-    return entry_generation;
+    show_current_locked();
+    return {node(), 1 + kernel_inode.load()};
   }
-  // Told ESTALE, it looks the name up anew, and gets such an inode.
+  void show_current_locked() REQUIRES(mutex) {
+    if (kernel_shows_another_locked()) kernel_inode.fetch_add(1);
+    if (open_count != 0) return;
+    shown_generation = generation.load();
+    shown = identity;
+  }
+  // Not where we let go of pages of the very version that it was shown.
+  bool kernel_shows_another_locked() const REQUIRES(mutex) {
+    return is_regular() && open_count == 0 && shown_generation != generation.load() &&
+           shown != identity;
+  }
   bool kernel_shows_another() const {
     MutexLock lock(mutex);
     return kernel_shows_another_locked();
-  }
-  bool kernel_shows_another_locked() const REQUIRES(mutex) {
-    return is_regular() && open_count == 0 && entry_generation != generation.load();
   }
   // Null when the last reference is gone and the inode on its way out.
   InodeRef reference_if_alive();
@@ -160,7 +182,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
   Identity identity GUARDED_BY(mutex);
   bool identity_known GUARDED_BY(mutex) = false;
   std::uint64_t kernel_generation GUARDED_BY(mutex) = 0;  // of the pages that the kernel may hold
-  std::uint64_t entry_generation GUARDED_BY(mutex) = 1;   // of what the kernel's inode shows
+  std::uint64_t shown_generation GUARDED_BY(mutex) = 1;   // of what the kernel's inode shows
+  Identity shown GUARDED_BY(mutex);                       // the same
   unsigned open_count GUARDED_BY(mutex) = 0;
   // How the file is served from its first open to its last release (pass_through.cc).
   bool excluded GUARDED_BY(mutex) = false;                 // from caching
@@ -180,8 +203,9 @@ class Inode : public boost::intrusive::list_base_hook<> {
 
   // Written under mutex, read without.
   std::atomic<std::uint64_t> generation{1};
-  std::atomic<std::uint64_t> warm_reads{0};  // to show
-  std::atomic<bool> passed_through{false};   // it has a `backing`
+  std::atomic<std::uint64_t> kernel_inode{0};  // how many the kernel was given before this one
+  std::atomic<std::uint64_t> warm_reads{0};    // to show
+  std::atomic<bool> passed_through{false};     // it has a `backing`
   // The number of the cache object on which the last session was begun in the store. Another one
   // that the cookie was given since (its cache failed and came back) knows nothing of the session.
   std::atomic<std::uint32_t> session_object{0};
@@ -199,6 +223,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
   mutable Mutex published_mutex_{Rank::kLeaf};
   Identity published_ GUARDED_BY(published_mutex_);
 };
+
+static_assert(alignof(Inode) >= Inode::kKernelInodes);
 
 // File id and type -> Inode, for all that is in memory. Thread: any.
 class InodeTable {

@@ -29,7 +29,7 @@ std::uint64_t inode_number_of(const FileId& file) {
 
 InodeRef Vfs::inode_of(NodeId node) {
   if (node == kRootNode) return root_;
-  return InodeRef(reinterpret_cast<Inode*>(node.value()));
+  return InodeRef(Inode::of(node));
 }
 
 bool Vfs::unreachable(const Error& error) {
@@ -143,8 +143,10 @@ InodeRef Vfs::install_unnamed(const Attributes& attributes, const Asked& asked) 
 
 Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
   Entry entry;
-  entry.node = &inode == root_.get() ? kRootNode : inode.node();
-  entry.generation = options_.writeback_cache ? inode.generation_for_kernel() : 1;
+  const auto [node, generation] =
+      options_.writeback_cache ? inode.for_kernel() : Inode::ForKernel{inode.node(), 1};
+  entry.node = &inode == root_.get() ? kRootNode : node;
+  entry.generation = generation;
   entry.inode = inode.inode_number;
   std::tie(entry.attributes, entry.attr_ttl_ns) = attributes_of(inode);
   const Nanoseconds left = entry_until_mono_ns - parts_.clock.mono_ns();

@@ -102,22 +102,12 @@ void Vfs::make_symlink(NodeId parent, std::string_view name, std::string_view ta
        });
 }
 
-// By its name; without one (O_TMPFILE) by the file that is open.
-Result<Target> Vfs::target_to_link(const Inode& inode) const {
-  Result<std::string> path = names_.path_of(inode);
-  if (path) return target_at(inode, std::move(*path));
-  Target target = target_at(inode, {});
-  target.file = inode.any_open_file(OpenFiles::Use::kAny);
-  if (!target.file) return fail(path.error());
-  return target;
-}
-
 void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, Reply reply) {
   if (parts_.control.owns(node) || parts_.control.owns(new_parent))
     return reply.error({ErrorCode::kPermission});
   const InodeRef inode = inode_of(node);
   const InodeRef directory = inode_of(new_parent);
-  Result<Target> from = target_to_link(*inode);
+  Result<Target> from = named_or_open(*inode);
   Result<std::string> to = names_.path_of(*directory, new_name);
   if (!from || !to) return reply.error(from ? to.error() : from.error());
   if (!park(reply)) return;

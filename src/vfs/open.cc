@@ -42,14 +42,15 @@ int Vfs::flags_for_share(int flags) const {
 
 // Truncating takes set-user-ID and set-group-ID away, unless root does it. Where larder is root
 // and the caller is not, the share does not know.
-Result<OpenedFile> Vfs::open_for(Netfs& netfs, const std::string& path, int flags, Caller caller) {
-  TRY(OpenedFile opened, netfs.open(path, flags & kOpenFlags, 0));
+Result<OpenedFile> Vfs::open_for(Netfs& netfs, const Target& target, int flags, Caller caller) {
+  TRY(OpenedFile opened, target.file ? netfs.open_again(*target.file, flags & kOpenFlags)
+                                     : netfs.open(target.path, flags & kOpenFlags, 0));
   const std::uint32_t mode = opened.attributes.mode;
   const bool is_set = (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
   if ((flags & O_TRUNC) == 0 || caller.uid == 0 || !is_set) return opened;
   AttributeChange change;
   change.mode = mode & 07777 & ~((mode & S_IXGRP) != 0 ? S_ISUID | S_ISGID : S_ISUID);
-  const auto cleared = netfs.set_attributes(path, opened.file.get(), change);
+  const auto cleared = netfs.set_attributes(target.path, opened.file.get(), change);
   if (cleared) opened.attributes = *cleared;
   return opened;
 }
@@ -71,21 +72,21 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   const bool excluded = is_excluded(*inode);
   if (!excluded && may_open_unasked(*inode, flags)) {
     counters_.opens_unasked.add();
-    return opened(*inode, {flags}, nullptr, std::move(reply), nullptr);
+    return opened(*inode, {.flags = flags, .node = node}, nullptr, std::move(reply));
   }
-  Result<std::string> path = names_.path_of(*inode);
-  if (!path) return reply.error(path.error());
+  Result<Target> target = named_or_open(*inode);
+  if (!target) return reply.error(target.error());
   const CredentialsRef as = caller_of(reply);
   const bool cuts = (flags & O_TRUNC) != 0;
   if (!(cuts ? park(reply) : park_question(reply))) return;
-  Opening opening{flags, ask()};
+  Opening opening{.flags = flags, .asked = ask(), .node = node};
   opening.excluded = excluded;
   const Lend lend = excluded && may_pass_through() ? Lend::kYes : Lend::kNo;
   if (cuts) opening.cut = begin_truncate(*inode, 0, opening.asked);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, cuts ? until_answered(as) : asking(*inode, opening.may_fall_back(), as),
-      [path = std::move(*path), flags, caller, lend](Netfs& netfs) -> Result<OpenedFile> {
-        TRY(OpenedFile share, open_for(netfs, path, flags, caller));
+      [target = std::move(*target), flags, caller, lend](Netfs& netfs) -> Result<OpenedFile> {
+        TRY(OpenedFile share, open_for(netfs, target, flags, caller));
         lend_if(lend, netfs, share);
         return share;
       },
@@ -104,7 +105,7 @@ void Vfs::share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> 
       return reply.error(error);
     // The share turned slow while we waited: the version that was current is served on.
     counters_.opens_unasked.add();
-    return opened(inode, opening, nullptr, std::move(reply), nullptr);
+    return opened(inode, opening, nullptr, std::move(reply));
   }
   if (!still_is(inode, result->attributes)) {
     if (opening.cut) not_truncated(inode, *opening.cut);
@@ -116,7 +117,7 @@ void Vfs::share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> 
                 [this, inode = InodeRef(&inode), opening = std::move(held),
                  reply = std::move(reply)](Result<OpenedFile> share) mutable {
                   if (!share) return reply.error(share.error());
-                  opened(*inode, opening, &*share, std::move(reply), nullptr);
+                  opened(*inode, opening, &*share, std::move(reply));
                 });
 }
 
@@ -129,7 +130,7 @@ void Vfs::hold_to_share(const InodeRef& inode, const Opening& opening, OpenedFil
   if (opening.cut) return then(std::move(share));
   if (validate(*inode, share.attributes, opening.asked) || attempts == kAttemptsMax)
     return then(std::move(share));
-  const Opening again{opening.flags, ask()};
+  const Opening again{.flags = opening.flags, .asked = ask()};
   parts_.share.call<Attributes>(
       CallKind::kNames, {},
       [file = share.file](Netfs& netfs) { return netfs.stat(*file, Freshness::kServer); },
@@ -141,10 +142,17 @@ void Vfs::hold_to_share(const InodeRef& inode, const Opening& opening, OpenedFil
       });
 }
 
-// The open has succeeded: `share` is what the share opened, null where it was not asked; `created`
-// is there where it came from a create.
+// By an inode of the kernel's that shows an older version. One that cuts it gives it a size that
+// the kernel knows.
+bool Vfs::opened_what_was_before_locked(const Inode& inode, const Opening& opening) const {
+  if (!options_.writeback_cache || opening.node == NodeId{}) return false;
+  return opening.node != inode.node() || (!opening.cut && inode.kernel_shows_another_locked());
+}
+
+// The open has succeeded: `share` is what the share opened, null where it was not asked;
+// `created_until`: it came from a create, and the name is trusted until then.
 void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, Reply reply,
-                 const Entry* created) {
+                 std::optional<Nanoseconds> created_until) {
   HandleRef handle(new Handle(InodeRef(&inode), opening.flags, caller_of(reply)));
   OpenReply answer{.handle = handle->id(), .direct_io = options_.direct_io || asks_at_read(inode)};
   answer.no_flush = options_.skip_flush && !options_.share_locks && !handle->writable();
@@ -153,13 +161,16 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
   if (opening.excluded) leave_cache(inode);
   if (inode.is_regular()) {
     MutexLock lock(inode.mutex);
-    // One that cuts it gives it a size that the kernel knows.
-    if (options_.writeback_cache && !opening.cut && inode.kernel_shows_another_locked()) {
+    if (opened_what_was_before_locked(inode, opening)) {
       lock.unlock();
+      if (share && opening.cut) truncated(inode, *opening.cut, share->attributes);
+      names_.distrust(inode);  // so that the look-up asks, and the next open finds nothing newer
       return reply.error({ErrorCode::kShareStale});
     }
+    if (created_until && options_.writeback_cache) inode.show_current_locked();
     choose_way_locked(inode, opening, *handle, answer);
-    kernel_is_behind = share && inode.told != identity_of(inode.attributes, parts_.share.traits());
+    kernel_is_behind = share && !created_until &&
+                       inode.told != identity_of(inode.attributes, parts_.share.traits());
     ensure_cookie_locked(inode);
     ++inode.open_count;
     if (share)
@@ -180,9 +191,10 @@ void Vfs::opened(Inode& inode, const Opening& opening, const OpenedFile* share, 
   handle.detach();  // the kernel's, until RELEASE
   // Close-to-open holds for the size too, and an open does not tell it: the kernel must ask.
   if (kernel_is_behind) kernel_->drop_attributes_of_opening(inode.node());
-  if (!created) return reply.opened(answer);
+  if (!created_until) return reply.opened(answer);
+  const Entry entry = entry_of(inode, *created_until);
   hold(inode);
-  reply.created(*created, answer);
+  reply.created(entry, answer);
 }
 
 void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
@@ -215,7 +227,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
         const InodeRef inode = install(*directory, name, result->attributes, asked);
         const Nanoseconds until =
             kernel_trusts_until(*directory, name, asked.at_mono_ns + entry_trust_ns(*inode, name));
-        Opening opening{flags, asked};
+        Opening opening{.flags = flags, .asked = asked};
         opening.excluded = excluded;
         opening.backing = give_to_kernel(*result);
         if ((flags & O_TRUNC) != 0) opening.cut = begin_truncate(*inode, 0, asked);
@@ -223,8 +235,7 @@ void Vfs::create(NodeId parent, std::string_view name, int flags, std::uint32_t 
                       [this, inode, opening, until,
                        reply = std::move(reply)](Result<OpenedFile> share) mutable {
                         if (!share) return reply.error(share.error());
-                        const Entry entry = entry_of(*inode, until);
-                        opened(*inode, opening, &*share, std::move(reply), &entry);
+                        opened(*inode, opening, &*share, std::move(reply), until);
                       });
       });
 }
@@ -250,8 +261,7 @@ void Vfs::create_unnamed(NodeId parent, int flags, std::uint32_t mode, Caller ca
       [this, asked, flags, reply = std::move(reply)](Result<OpenedFile> made) mutable {
         if (!made) return reply.error(made.error());
         const InodeRef inode = install_unnamed(made->attributes, asked);
-        const Entry entry = entry_of(*inode, 0);
-        opened(*inode, {flags, asked}, &*made, std::move(reply), &entry);
+        opened(*inode, {.flags = flags, .asked = asked}, &*made, std::move(reply), 0);
       });
 }
 

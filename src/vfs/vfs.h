@@ -251,7 +251,7 @@ class Vfs final : public Filesystem {
 
   // -- attributes.cc
   void answer_attributes(const Inode& inode, Reply reply);
-  void answer_question(const Inode& inode, Reply reply);
+  void answer_question(const Inode& inode, NodeId node, Reply reply);
   static void answer_text(const Text& text, std::size_t size, Reply reply);
   // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
   // wait.
@@ -263,6 +263,7 @@ class Vfs final : public Filesystem {
   static Target target_at(const Inode& inode, std::string path);
   Target target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const;
   Result<Target> target_of(const Inode& inode) const;
+  Result<Target> named_or_open(const Inode& inode) const;
   // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
@@ -299,7 +300,6 @@ class Vfs final : public Filesystem {
                     bool exchange);
   void lost_name(Inode& inode);
   static void keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file);
-  Result<Target> target_to_link(const Inode& inode) const;
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,
                                               const Inode& inode);
@@ -350,14 +350,14 @@ class Vfs final : public Filesystem {
   // -- open.cc
   int flags_for_share(int flags) const;
   bool may_open_unasked(const Inode& inode, int flags) const;
-  static Result<OpenedFile> open_for(Netfs& netfs, const std::string& path, int flags,
-                                     Caller caller);
+  static Result<OpenedFile> open_for(Netfs& netfs, const Target& target, int flags, Caller caller);
   enum class Lend : bool { kNo, kYes };
   static void lend_if(Lend lend, Netfs& netfs, OpenedFile& opened);
   struct Opening {
     int flags = 0;
     Asked asked{};
     std::optional<Cut> cut = std::nullopt;  // O_TRUNC
+    NodeId node{};                          // that was opened; of what is made there is none yet
     bool excluded = false;                  // from caching, where this is the first open
     std::shared_ptr<BackingFile> backing = nullptr;
     // What is known will do where the share cannot be asked.
@@ -368,7 +368,9 @@ class Vfs final : public Filesystem {
   void hold_to_share(const InodeRef& inode, const Opening& opening, OpenedFile share,
                      unsigned attempts, ThenOpened then);
   void opened(Inode& inode, const Opening& opening, const OpenedFile* share, Reply reply,
-              const Entry* created);
+              std::optional<Nanoseconds> created_until = std::nullopt);
+  bool opened_what_was_before_locked(const Inode& inode, const Opening& opening) const
+      REQUIRES(inode.mutex);
   static Handle& handle_of(HandleId id) { return *reinterpret_cast<Handle*>(id.value()); }
 
   // -- pass_through.cc

@@ -264,21 +264,22 @@ class Content {
     const off_t at = place();
     const int whence = random_.one_in(2) ? SEEK_DATA : SEEK_HOLE;
     on(file, slot, fmt::format("seek {} from {}", whence == SEEK_DATA ? "data" : "hole", at),
-       [&](int fd, std::size_t side) {
+       [&](int fd, std::size_t) {
          const off_t found = ::lseek(fd, at, whence);
          if (found < 0 && errno == ENXIO && whence == SEEK_DATA) {
-           return only_zeros(file, side, at, -1) ? Outcome{} : Outcome{-2, 0, "data called none"};
+           return only_zeros(fd, at, -1) ? Outcome{} : Outcome{-2, 0, "data called none"};
          }
          if (found < 0) return outcome_of(-1);
-         const bool good =
-             found >= at && (whence == SEEK_HOLE || only_zeros(file, side, at, found));
+         const bool good = found >= at && (whence == SEEK_HOLE || only_zeros(fd, at, found));
          ::lseek(fd, 0, SEEK_SET);
          return good ? Outcome{} : Outcome{-2, 0, "data called a hole"};
        });
   }
 
-  bool only_zeros(std::size_t file, std::size_t side, off_t from, off_t to) {
-    const int fd = open_[file][0][side].get();
+  // `file` may be open for writing alone, and have lost its name.
+  static bool only_zeros(int file, off_t from, off_t to) {
+    const Fd readable(::open(fmt::format("/proc/self/fd/{}", file).c_str(), O_RDONLY | O_CLOEXEC));
+    const int fd = readable.get();
     struct stat st {};
     if (to < 0) to = ::fstat(fd, &st) == 0 ? st.st_size : 0;
     if (to <= from) return true;

@@ -438,9 +438,10 @@ def test_changes_behind_its_back_show_at_the_next_open(share, here):
                                      "writeback_cache,coherency=ttl=0.1"])
 def test_a_kernel_that_gathers_writes_sees_what_others_did(workspace, share, options):
     """It keeps size and times of a file itself, whatever it is told of them."""
-    here = Larder(workspace, share, options).path
-    path, shown = share.source / "file", here / "file"
+    larder = Larder(workspace, share, options)
+    path, shown = share.source / "file", larder.path / "file"
     for n in range(12):
+        larder.wait_for("vfs.handles", lambda open_files: open_files == 0)  # the kernel tells of a close later
         content = pseudo_random((n * 7919) % 50_000, n)
         path.write_bytes(content)
         age(path, n)

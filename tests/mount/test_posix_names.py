@@ -273,6 +273,10 @@ def test_an_unlinked_file_that_is_open_is_read_and_written_on(share, here):
         assert os.pread(file.fileno(), 100, 0) == b"still"
         path.write_bytes(b"another of that name")
         assert os.pread(file.fileno(), 100, 0) == b"still"
+        with open(f"/proc/self/fd/{file.fileno()}", "r+b", buffering=0) as again:
+            assert again.read() == b"still"
+            again.write(b" there")
+        assert os.pread(file.fileno(), 100, 0) == b"still there"
     assert path.read_bytes() == b"another of that name"
 
 

@@ -114,6 +114,7 @@ class SimNetfs final : public Netfs {
   Result<struct statvfs> stat_fs() override;
   Status access(const std::string& path, int mode) override;
   Result<OpenedFile> open(const std::string& path, int flags, NewMode mode) override;
+  Result<OpenedFile> open_again(NetfsFile& file, int flags) override;
   Result<Attributes> stat(NetfsFile& file, Freshness fresh) override;
   Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) override;
   Result<ByteCount> write(NetfsFile& file, ByteOffset offset,

@@ -111,6 +111,19 @@ std::shared_ptr<LentFile> SimNetfs::lend(NetfsFile&) {
   return std::make_shared<Lent>();
 }
 
+Result<OpenedFile> SimNetfs::open_again(NetfsFile& file, int flags) {
+  TRY_OK(begin(SimCall::kOpen));
+  const MutexLock lock(mutex_);
+  TRY(const NodeRef node, open_node_locked(file));
+  if ((flags & O_TRUNC) != 0) {
+    node->content.clear();
+    node->kept.reset();
+    changed_locked(*node);
+  }
+  return OpenedFile{std::make_shared<File>(node, flags, open_files_),
+                    answer_locked(*node, Freshness::kServer)};
+}
+
 Result<Attributes> SimNetfs::stat(NetfsFile& file, Freshness fresh) {
   TRY_OK(begin(SimCall::kFileStat));
   const MutexLock lock(mutex_);

@@ -20,7 +20,34 @@ std::string pattern(std::size_t size, unsigned salt) {
   return text;
 }
 
+constexpr std::uint64_t kPart = 8 << 20;
+
+// Each reads a part of its own in order, in turn with the others. How often the share is read.
+std::uint64_t share_reads_of(unsigned readers) {
+  constexpr std::uint64_t kStep = 64 << 10;
+  World world;
+  world.share.put("f", pattern(4 * kPart, 1));
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  std::vector<HandleId> handles;
+  for (unsigned i = 0; i < readers; ++i) handles.push_back(world.open(node).open.handle);
+  for (std::uint64_t at = 0; at < kPart; at += kStep) {
+    for (unsigned i = 0; i < readers; ++i) {
+      const Answer read = world.read(node, handles[i], i * kPart + at, kStep);
+      REQUIRE(read.data.size() == kStep);
+    }
+  }
+  for (const HandleId handle : handles) world.release(node, handle);
+  return world.share.calls(SimCall::kRead);
+}
+
 }  // namespace
+
+TEST_CASE("readers of one file do not break each other's rhythm") {
+  const auto alone = share_reads_of(1);
+  CHECK(alone <= 4 * (kPart >> 20));
+  CHECK(share_reads_of(4) <= 4 * alone + 4);
+}
 
 TEST_CASE("files that are held open for long keep all their bytes where the store has no room") {
   constexpr std::uint64_t kSize = 4 << 20;
@@ -90,6 +117,10 @@ TEST_CASE("a file without a name is written and read, and found by the name that
       CHECK(world.stat(one->entry.node).attributes.size == 15);
     }
     CHECK(world.list().names.size() == 2);  // "." and ".."
+    const Answer again = world.open(kept.entry.node);
+    REQUIRE(again.ok());
+    CHECK(world.read(kept.entry.node, again.open.handle, 0, 100).data == "what is written");
+    world.release(kept.entry.node, again.open.handle);
     const Answer linked = world.run(
         [&](Reply r) { world.vfs->make_link(kept.entry.node, kRootNode, "name", std::move(r)); });
     REQUIRE(linked.ok());
