@@ -144,7 +144,7 @@ def test_clear_and_pin(workspace, share):
     pinned.read_bytes()
     larder.wait_until_filled()
     code, out, line = ctl("pin", pinned)
-    assert code == 0 and "pinned 1 files" in out, out + line
+    assert code == 0 and "pinned 1 file\n" in out, out + line
     assert os.getxattr(pinned, "user.larder.pinned") == b"1"
     expected = filled(larder)   # more than has room
     filled(larder)
