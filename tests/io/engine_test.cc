@@ -265,10 +265,15 @@ TEST_CASE("thousands of mixed requests move the right bytes to and from the righ
 
 namespace {
 
+constexpr std::size_t kSideBySide = 40, kEachLength = 6000;
+
 // Whoever writes tells of this one and finds the others waiting, side by side in the file.
 struct Opener : Kept {
-  Opener(int file, std::span<std::byte> bytes, Tally& t)
-      : Kept(Kind::kWrite, file, 0, bytes, t), keep(done) {
+  // `all` in pieces, the first of which is its own.
+  Opener(IoEngine& an_engine, int file, std::span<std::byte> all, Tally& t)
+      : Kept(Kind::kWrite, file, 0, all.first(kEachLength), t), keep(done), engine(&an_engine) {
+    for (std::size_t at = kEachLength; at < all.size(); at += kEachLength)
+      others.emplace_back(Kind::kWrite, file, at, all.subspan(at, kEachLength), t);
     done = [](IoRequest& self, Status answer) {
       Opener& opener = static_cast<Opener&>(self);
       for (Kept& one : opener.others) opener.engine->submit(one);
@@ -276,7 +281,7 @@ struct Opener : Kept {
     };
   }
   void (*keep)(IoRequest&, Status);
-  IoEngine* engine = nullptr;
+  IoEngine* engine;
   std::deque<Kept> others;
 };
 
@@ -291,8 +296,6 @@ std::uint64_t write_calls() {
   return 0;
 }
 
-constexpr std::size_t kSideBySide = 40, kEachLength = 6000;
-
 }  // namespace
 
 TEST_CASE("writes that wait side by side are few calls, and each is told") {
@@ -300,12 +303,7 @@ TEST_CASE("writes that wait side by side are few calls, and each is told") {
   const Fd file = scratch_file();
   std::vector<std::byte> all = content(0, kEachLength * (kSideBySide + 1), 3);
   Tally tally;
-  Opener opener(file.get(), std::span{all}.first(kEachLength), tally);
-  opener.engine = engine.get();
-  for (std::size_t i = 1; i <= kSideBySide; ++i) {
-    opener.others.emplace_back(IoRequest::Kind::kWrite, file.get(), i * kEachLength,
-                               std::span{all}.subspan(i * kEachLength, kEachLength), tally);
-  }
+  Opener opener(*engine, file.get(), all, tally);
   const std::uint64_t before = write_calls();
   engine->submit(opener);
   tally.wait_for(kSideBySide + 1);
@@ -322,15 +320,9 @@ TEST_CASE("where one of the writes side by side fails, only that one hears of it
   const Fd file = scratch_file();
   std::vector<std::byte> all = content(0, kEachLength * (kSideBySide + 1), 3);
   Tally tally;
-  Opener opener(file.get(), std::span{all}.first(kEachLength), tally);
-  opener.engine = engine.get();
+  Opener opener(*engine, file.get(), all, tally);
   constexpr std::size_t kBroken = kSideBySide / 2;
-  for (std::size_t i = 1; i <= kSideBySide; ++i) {
-    opener.others.emplace_back(IoRequest::Kind::kWrite, file.get(), i * kEachLength,
-                               std::span{all}.subspan(i * kEachLength, kEachLength), tally);
-    // Memory that is not there.
-    if (i == kBroken) opener.others.back().data = reinterpret_cast<std::byte*>(16);
-  }
+  opener.others[kBroken - 1].data = reinterpret_cast<std::byte*>(16);  // memory that is not there
   engine->submit(opener);
   tally.wait_for(kSideBySide + 1);
   std::vector<std::byte> seen(kEachLength);
