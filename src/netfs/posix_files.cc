@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls on open files.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -131,8 +130,7 @@ std::shared_ptr<LentFile> PosixNetfs::lend(NetfsFile& file) {
     Fd place;
   };
   auto lent = std::make_unique<Lent>(keeper_);
-  const std::string itself = fmt::format("/proc/thread-self/fd/{}", own(file).fd.get());
-  lent->place = Fd(::open(itself.c_str(), O_PATH | O_CLOEXEC));
+  lent->place = Fd(::open(HeldName(own(file).fd.get()).c_str(), O_PATH | O_CLOEXEC));
   if (!lent->place.valid()) return nullptr;
   return keeper_.adopt(std::move(lent));
 }
