@@ -108,7 +108,8 @@ class PrometheusText {
   void gauge(std::string_view name, std::string_view help, std::uint64_t value,
              std::string_view extra = {});
   // Of nanoseconds, shown in seconds.
-  void histogram(std::string_view name, std::string_view help, const Histogram& histogram);
+  void histogram(std::string_view name, std::string_view help, const Histogram& histogram,
+                 std::string_view extra = {});
   // All of it: "store.fill_bytes" becomes PREFIX_store_fill_bytes_total.
   void registry(std::string_view prefix, const Registry& registry);
 

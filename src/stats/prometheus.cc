@@ -64,11 +64,12 @@ void PrometheusText::gauge(std::string_view name, std::string_view help, std::ui
 }
 
 void PrometheusText::histogram(std::string_view name, std::string_view help,
-                               const Histogram& histogram) {
+                               const Histogram& histogram, std::string_view extra) {
   head(name, "histogram", help);
   std::uint64_t below = 0;
   double sum_ns = 0;
   unsigned bucket = 0;
+  const std::string before_edge = extra.empty() ? "" : fmt::format("{},", extra);
   const auto take_until = [&](unsigned end) {
     for (; bucket < end; ++bucket) {
       const std::uint64_t n = histogram.in_bucket(bucket);
@@ -82,13 +83,15 @@ void PrometheusText::histogram(std::string_view name, std::string_view help,
     const std::uint64_t edge = std::uint64_t{1} << power;
     take_until(Histogram::bucket_of(edge));
     fmt::format_to(std::back_inserter(text_), "{}_bucket{} {}\n", name,
-                   labels(label("le", seconds_text(static_cast<double>(edge)))), below);
+                   labels(before_edge + label("le", seconds_text(static_cast<double>(edge)))),
+                   below);
   }
   take_until(Histogram::kBuckets);
-  fmt::format_to(std::back_inserter(text_), "{}_bucket{} {}\n", name, labels("le=\"+Inf\""), below);
-  fmt::format_to(std::back_inserter(text_), "{}_sum{} {}\n", name, labels({}),
+  fmt::format_to(std::back_inserter(text_), "{}_bucket{} {}\n", name,
+                 labels(before_edge + label("le", "+Inf")), below);
+  fmt::format_to(std::back_inserter(text_), "{}_sum{} {}\n", name, labels(extra),
                  seconds_text(sum_ns));
-  fmt::format_to(std::back_inserter(text_), "{}_count{} {}\n", name, labels({}), below);
+  fmt::format_to(std::back_inserter(text_), "{}_count{} {}\n", name, labels(extra), below);
 }
 
 void PrometheusText::registry(std::string_view prefix, const Registry& registry) {

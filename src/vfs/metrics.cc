@@ -65,27 +65,19 @@ std::uint64_t value_of(const Entries& entries, std::string_view name) {
   return found == entries.end() ? 0 : found->read();
 }
 
-// One histogram for all requests, told apart by a label. A page of its own for each, of which only
-// the first keeps the lines that say what it is.
-std::string durations_text(const MetricsOf& mount, const stats::Registry& registry) {
-  using stats::PrometheusText;
+// One histogram for all requests, told apart by a label.
+void add_durations(stats::PrometheusText& text, const stats::Registry& registry) {
   constexpr std::string_view kPrefix = "op.", kSuffix = "_ns";
-  std::string all;
   for (const stats::Registry::HistogramEntry& entry : registry.histograms()) {
     std::string_view name = entry.name;
     if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix) || entry.histogram->count() == 0)
       continue;
     name.remove_prefix(kPrefix.size());
     name.remove_suffix(kSuffix.size());
-    PrometheusText one(PrometheusText::label("mountpoint", mount.mountpoint) + "," +
-                       PrometheusText::label("op", name));
-    one.histogram("larder_fuse_ops_durations_histogram_seconds",
-                  "Time of requests, of every eighth", *entry.histogram);
-    std::string_view lines = one.text();
-    while (!all.empty() && lines.starts_with('#')) lines.remove_prefix(lines.find('\n') + 1);
-    all += lines;
+    text.histogram("larder_fuse_ops_durations_histogram_seconds",
+                   "Time of requests, of every eighth", *entry.histogram,
+                   stats::PrometheusText::label("op", name));
   }
-  return all;
 }
 
 }  // namespace
@@ -129,7 +121,8 @@ std::string metrics_text(const MetricsOf& mount, const stats::Registry& registry
     }
   }
   text.registry("larder", registry);
-  return text.text() + durations_text(mount, registry);
+  add_durations(text, registry);
+  return text.text();
 }
 
 }  // namespace larder
