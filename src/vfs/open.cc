@@ -81,7 +81,9 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   if (!(cuts ? park(reply) : park_question(reply))) return;
   Opening opening{.flags = flags, .asked = ask(), .node = node};
   opening.excluded = excluded;
-  const Lend lend = excluded && may_pass_through() ? Lend::kYes : Lend::kNo;
+  // Who comes later is served as the first one is, and needs no other number of the file.
+  const bool wants_number = excluded && may_pass_through() && !inode->passed_through.load();
+  const Lend lend = wants_number ? Lend::kYes : Lend::kNo;
   if (cuts) opening.cut = begin_truncate(*inode, 0, opening.asked);
   parts_.share.call<OpenedFile>(
       CallKind::kNames, cuts ? until_answered(as) : asking(*inode, opening.may_fall_back(), as),
