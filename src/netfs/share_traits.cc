@@ -61,6 +61,9 @@ std::string swap_case(std::string_view name) {
 }
 
 bool is_smb(std::string_view type) { return type == "cifs" || type == "smb3"; }
+bool is_fuse(std::string_view type) {
+  return type == "fuse" || type == "fuseblk" || type.starts_with("fuse.");
+}
 
 }  // namespace
 
@@ -89,13 +92,12 @@ bool sends_late(std::string_view type) {
   return type == "nfs" || type == "nfs4" || is_smb(type) || type == "ceph" || type == "afs";
 }
 
-bool tells_writer(std::string_view type) { return type.starts_with("fuse"); }
+bool tells_writer(std::string_view type) { return is_fuse(type); }
 
 CaseOfKind case_of(std::string_view type) {
   if (is_smb(type) || holds(kFatTypes, type) || type == "ntfs3" || type == "hfsplus")
     return CaseOfKind::kFoldsUnlessShown;
-  const bool is_fuse = type == "fuse" || type == "fuseblk" || type.starts_with("fuse.");
-  return is_fuse ? CaseOfKind::kTellsUnlessShown : CaseOfKind::kTells;
+  return is_fuse(type) ? CaseOfKind::kTellsUnlessShown : CaseOfKind::kTells;
 }
 
 std::optional<std::pair<std::string, std::string>> names_that_tell_case(
