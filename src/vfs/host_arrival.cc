@@ -93,12 +93,9 @@ SetUp<std::string> Host::Impl::arrive_locked(const CacheSpec& wanted, SetUp<Open
   arrived_.notify_all();
   if (!opened) return tl::make_unexpected(opened.error());
   // What may have come about while it was opened.
-  const auto may_stay = [&]() REQUIRES(mutex_) -> SetUp<bool> {
-    if (closing_) return complain(ErrorCode::kShutdown, "this larder is about to end");
-    TRY(const std::string place, store::real_place(wanted.store));
-    return store::check_forbidden(place, forbidden_);
-  };
-  TRY_OK(may_stay());
+  if (closing_) return complain(ErrorCode::kShutdown, "this larder is about to end");
+  TRY(const std::string place, store::real_place(wanted.store));
+  TRY_OK(store::check_forbidden(place, forbidden_));
   {
     MutexLock lock(list_mutex_);
     caches_.push_back(
@@ -108,6 +105,13 @@ SetUp<std::string> Host::Impl::arrive_locked(const CacheSpec& wanted, SetUp<Open
   check(added.has_value(), "a tag that the host does not have is free");
   log(LogLevel::kInfo, "cache {}: {}", wanted.tag, opened->note);
   return std::move(opened->note);
+}
+
+// Behind the last mount: none comes any more.
+void Host::Impl::wait_for_arrivals() {
+  MutexLock lock(mutex_);
+  closing_ = true;
+  while (!coming_.empty()) arrived_.wait(mutex_);
 }
 
 }  // namespace larder

@@ -77,12 +77,6 @@ void Host::Impl::end_withdrawals() {
   while (n_waiting_ > 0) withdrawn_.wait(mutex_);
 }
 
-void Host::Impl::wait_for_arrivals() {
-  MutexLock lock(mutex_);
-  closing_ = true;
-  while (!coming_.empty()) arrived_.wait(mutex_);
-}
-
 // Its objects go first, then its store is written out.
 void Host::Impl::close_cache(const std::string& tag) {
   const Status withdrawn = cache->withdraw(tag);
