@@ -16,13 +16,9 @@
 namespace larder::slowshare {
 namespace {
 
-struct CloseDir {
-  void operator()(DIR* stream) const { closedir(stream); }
-};
-
 struct Listing {
   std::mutex mutex;
-  std::unique_ptr<DIR, CloseDir> stream;
+  DirectoryStream stream;
   off_t offset = 0;  // where the stream stands
 };
 
@@ -31,18 +27,12 @@ Listing& listing_of(const fuse_file_info* file) { return *reinterpret_cast<Listi
 void op_opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* file) {
   const Request request(req, Call::opendir, ino);
   if (request.refused()) return;
-  Fd fd{openat(request.source.inode(ino).fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (!fd.valid()) {
-    fuse_reply_err(req, errno);
-    return;
-  }
   auto listing = std::make_unique<Listing>();
-  listing->stream.reset(fdopendir(fd.get()));
+  listing->stream = open_stream(request.source.inode(ino).fd.get());
   if (listing->stream == nullptr) {
     fuse_reply_err(req, errno);
     return;
   }
-  (void)fd.release();
   file->fh = reinterpret_cast<std::uint64_t>(listing.get());
   if (fuse_reply_open(req, file) == 0) (void)listing.release();
 }

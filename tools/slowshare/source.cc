@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slowshare/source.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <strings.h>
@@ -9,13 +8,13 @@
 #include <cerrno>
 
 namespace larder::slowshare {
-namespace {
 
-struct CloseDir {
-  void operator()(DIR* stream) const { closedir(stream); }
-};
-
-}  // namespace
+DirectoryStream open_stream(int directory) {
+  Fd fd{openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  DirectoryStream stream{fd.valid() ? fdopendir(fd.get()) : nullptr};
+  if (stream != nullptr) (void)fd.release();
+  return stream;
+}
 
 std::string Inode::proc_path() const { return fmt::format("/proc/self/fd/{}", fd.get()); }
 
@@ -40,10 +39,8 @@ std::string Source::spelled(fuse_ino_t parent, const char* name) {
   if (name_case_ == NameCase::kTells ||
       fstatat(directory, name, &attributes, AT_SYMLINK_NOFOLLOW) == 0)
     return name;
-  Fd fd{openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  const std::unique_ptr<DIR, CloseDir> stream{fd.valid() ? fdopendir(fd.get()) : nullptr};
+  const DirectoryStream stream = open_stream(directory);
   if (stream == nullptr) return name;
-  (void)fd.release();
   while (const dirent* found = readdir(stream.get())) {
     if (strcasecmp(found->d_name, name) == 0) return found->d_name;
   }

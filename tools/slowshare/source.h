@@ -10,6 +10,7 @@
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
+#include <dirent.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <larder/fd.h>
 #include <sys/stat.h>
@@ -23,6 +24,13 @@
 #include "slowshare/gate.h"
 
 namespace larder::slowshare {
+
+struct CloseDir {
+  void operator()(DIR* stream) const { closedir(stream); }
+};
+using DirectoryStream = std::unique_ptr<DIR, CloseDir>;
+// Of a directory's descriptor, which may be O_PATH. Null: errno says why.
+DirectoryStream open_stream(int directory);
 
 struct Inode {
   Fd fd;
