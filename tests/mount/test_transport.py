@@ -39,6 +39,18 @@ LOAD = textwrap.dedent("""
             sys.exit(0)
 """)
 
+BURST = 100
+# Looks at so many names below PATH at once, from one processor.
+LOOKS = textwrap.dedent(f"""
+    import os, sys, threading
+    os.sched_setaffinity(0, {{0}})
+    def look(n):
+        os.stat(f"{{sys.argv[1]}}/stuck-{{n}}")
+    threads = [threading.Thread(target=look, args=(n,)) for n in range({BURST})]
+    for one in threads: one.start()
+    for one in threads: one.join()
+""")
+
 
 @pytest.fixture(name="larder")
 def fixture_larder(workspace, share):
@@ -49,6 +61,11 @@ def load(workspace, path, *words):
     child = workspace.spawn([sys.executable, "-c", LOAD, path, *words])
     wait_until(lambda: "reads" in child.log.read_text(), "the reader reads")
     return child
+
+
+def add_stuck(share):
+    for n in range(BURST):
+        (share.source / f"stuck-{n}").write_bytes(b"x")
 
 
 def test_the_mount_says_which_transport_it_has(larder):
@@ -196,26 +213,16 @@ def test_a_burst_of_look_ups_before_any_file_was_looked_at_reaches_larder(worksp
     """More at once than a queue has entries, and all of them wait: the kernel must be nudged, by a file that
     it knows."""
     share = Slowshare(workspace)
-    for n in range(100):
-        (share.source / f"stuck-{n}").write_bytes(b"x")
+    add_stuck(share)
     larder = Larder(workspace, share, "share_slow=50,share_deadline=60")
     share.ctl("hang", "stuck-*")
-    code = textwrap.dedent("""
-        import os, sys, threading
-        os.sched_setaffinity(0, {0})
-        def look(n):
-            os.stat(f"{sys.argv[1]}/stuck-{n}")
-        threads = [threading.Thread(target=look, args=(n,)) for n in range(100)]
-        for one in threads: one.start()
-        for one in threads: one.join()
-    """)
-    lookers = workspace.spawn([sys.executable, "-c", code, larder.path])
+    lookers = workspace.spawn([sys.executable, "-c", LOOKS, larder.path])
 
     def parked():
         told = json.loads(larder.ctl("stats", "--json").stdout)  # over the socket: past the mount
         return told["vfs.parked"]["value"]
 
-    wait_until(lambda: parked() >= 100, "all of them have come")
+    wait_until(lambda: parked() >= BURST, "all of them have come")
     share.ctl("clear")
     assert lookers.wait(30) == 0
 
@@ -224,8 +231,7 @@ def test_a_burst_of_look_ups_before_any_file_was_looked_at_reaches_larder(worksp
 def test_a_burst_on_a_processor_that_larder_may_not_use_leaves_it_to_others(workspace):
     """Its queue is on a ring of no processor's, whose thread has to go there to nudge the kernel."""
     share = Slowshare(workspace)
-    for n in range(100):
-        (share.source / f"stuck-{n}").write_bytes(b"x")
+    add_stuck(share)
     (share.source / "warm").write_bytes(pseudo_random(1 << 20, "warm"))
     age_tree(share.source)
     before = os.sched_getaffinity(0)
@@ -236,18 +242,9 @@ def test_a_burst_on_a_processor_that_larder_may_not_use_leaves_it_to_others(work
         os.sched_setaffinity(0, before)
     warm = (larder.path / "warm").read_bytes()
     share.ctl("hang", "*")
-    code = textwrap.dedent("""
-        import os, sys, threading
-        os.sched_setaffinity(0, {0})
-        def look(n):
-            os.stat(f"{sys.argv[1]}/stuck-{n}")
-        threads = [threading.Thread(target=look, args=(n,)) for n in range(100)]
-        for one in threads: one.start()
-        for one in threads: one.join()
-    """)
     before_parked = larder.counter("vfs.parked")
-    lookers = workspace.spawn([sys.executable, "-c", code, larder.path])
-    larder.wait_for("vfs.parked", lambda now: now >= before_parked + 100)
+    lookers = workspace.spawn([sys.executable, "-c", LOOKS, larder.path])
+    larder.wait_for("vfs.parked", lambda now: now >= before_parked + BURST)
     assert within(LIMIT_S, "df", os.statvfs, larder.path)
     share.ctl("clear")
     assert lookers.wait(30) == 0

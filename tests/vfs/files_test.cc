@@ -13,13 +13,6 @@ using namespace larder::test;
 
 namespace {
 
-std::string pattern(std::size_t size, unsigned salt) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i)
-    text[i] = static_cast<char>('a' + (i * 7 + i / 4096 + salt * 13) % 26);
-  return text;
-}
-
 constexpr std::uint64_t kPart = 8 << 20;
 
 // Each reads a part of its own in order, in turn with the others. How often the share is read.

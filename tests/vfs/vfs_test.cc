@@ -6,17 +6,6 @@
 using namespace larder;
 using namespace larder::test;
 
-namespace {
-
-std::string pattern(std::size_t size, unsigned salt) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i)
-    text[i] = static_cast<char>('a' + (i * 7 + i / 4096 + salt * 13) % 26);
-  return text;
-}
-
-}  // namespace
-
 TEST_CASE("a second read of a file asks the share for no data") {
   World world;
   world.share.put("f", pattern(100'000, 1));

@@ -139,6 +139,14 @@ inline std::string_view to_text(Coherency level) {
   return "";
 }
 
+// Content that tells by each byte where it is, and by `salt` which file's.
+inline std::string pattern(std::size_t size, unsigned salt) {
+  std::string text(size, '\0');
+  for (std::size_t i = 0; i < size; ++i)
+    text[i] = static_cast<char>('a' + (i * 7 + i / 4096 + salt * 13) % 26);
+  return text;
+}
+
 inline Settings trusting_for_a_minute() {
   Settings settings;
   settings.coherency = Coherency::kTtl;
