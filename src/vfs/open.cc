@@ -81,8 +81,9 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   if (!(cuts ? park(reply) : park_question(reply))) return;
   Opening opening{.flags = flags, .asked = ask(), .node = node};
   opening.excluded = excluded;
-  // Who comes later is served as the first one is, and needs no other number of the file.
-  const bool wants_number = excluded && may_pass_through() && !inode->passed_through.load();
+  // Who comes later is served as the first one is, also when that one has left by the time.
+  if (excluded) opening.backing = backing_of(*inode);
+  const bool wants_number = excluded && may_pass_through() && !opening.backing;
   const Lend lend = wants_number ? Lend::kYes : Lend::kNo;
   if (cuts) opening.cut = begin_truncate(*inode, 0, opening.asked);
   parts_.share.call<OpenedFile>(
@@ -114,7 +115,7 @@ void Vfs::share_opened(Inode& inode, const Opening& opening, Result<OpenedFile> 
     return reply.error({ErrorCode::kShareStale});
   }
   Opening held = opening;
-  held.backing = give_to_kernel(*result);
+  if (!held.backing) held.backing = give_to_kernel(*result);
   hold_to_share(InodeRef(&inode), opening, std::move(*result), 1,
                 [this, inode = InodeRef(&inode), opening = std::move(held),
                  reply = std::move(reply)](Result<OpenedFile> share) mutable {

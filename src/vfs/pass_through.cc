@@ -35,6 +35,11 @@ std::shared_ptr<BackingFile> Vfs::give_to_kernel(const OpenedFile& share) {
   return nullptr;
 }
 
+std::shared_ptr<BackingFile> Vfs::backing_of(Inode& inode) {
+  MutexLock lock(inode.mutex);
+  return inode.backing;
+}
+
 // What is cached of a file that is excluded by now goes, in front of its first open.
 void Vfs::leave_cache(Inode& inode) {
   cache::CookieRef cookie;

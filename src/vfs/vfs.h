@@ -378,6 +378,7 @@ class Vfs final : public Filesystem {
   bool is_excluded(const Inode& inode) const;
   bool may_pass_through() const;
   std::shared_ptr<BackingFile> give_to_kernel(const OpenedFile& share);
+  static std::shared_ptr<BackingFile> backing_of(Inode& inode);
   void leave_cache(Inode& inode);
   void choose_way_locked(Inode& inode, const Opening& opening, const Handle& handle,
                          OpenReply& answer) REQUIRES(inode.mutex);

@@ -116,6 +116,20 @@ TEST_CASE("the kernel is given the share's file once, until the last handle goes
   CHECK(world.backings->now.empty());
 }
 
+TEST_CASE("who was opening a file when its last handle went is passed through as that one was") {
+  PassWorld world;
+  const Answer found = world.lookup("a.db");
+  const Answer first = world.open(found.entry.node);
+  const Asked second =
+      world.ask([&](Reply r) { world.vfs->open(found.entry.node, O_RDWR, {}, std::move(r)); });
+  world.release(found.entry.node, first.open.handle);
+  CHECK(second->open.backing == first.open.backing);
+  world.release(found.entry.node, second->open.handle);
+  CHECK(world.backings->now.empty());
+  CHECK(world.share.open_files() == 0);
+  CHECK(world.vfs->counters().pass_through_opens.value() == 2);
+}
+
 TEST_CASE("as long as a file is open it is served in one way") {
   PassWorld world;
   const Answer found = world.lookup("a.db");
