@@ -35,23 +35,27 @@ std::uint64_t mask_of(std::string_view status, std::string_view name) {
 std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
 
 // `thread`: of whoever asks, as this process numbers it; 0: not to be seen from here.
-bool dies(std::uint32_t thread) {
-  if (thread == 0) return false;
+Signalled signalled(std::uint32_t thread) {
+  if (thread == 0) return Signalled::kCaught;
   std::ifstream file(fmt::format("/proc/{}/status", thread));
   std::ostringstream text;
   text << file.rdbuf();
-  return ends_by_signal(text.str());
+  return larder::signalled(text.str());
 }
 
 }  // namespace
 
-bool ends_by_signal(std::string_view status) {
+Signalled signalled(std::string_view status) {
+  if (status.find("SigPnd:") == std::string_view::npos) return Signalled::kCaught;
   const std::uint64_t pending = mask_of(status, "SigPnd:") | mask_of(status, "ShdPnd:");
-  if ((pending & bit(SIGKILL)) != 0) return true;
-  const std::uint64_t harmless = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) |
-                                 bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
-  return (pending & ~mask_of(status, "SigBlk:") & ~mask_of(status, "SigIgn:") &
-          ~mask_of(status, "SigCgt:") & ~harmless) != 0;
+  if ((pending & bit(SIGKILL)) != 0) return Signalled::kEnds;
+  const std::uint64_t noticed =
+      pending & ~mask_of(status, "SigBlk:") & ~mask_of(status, "SigIgn:") & ~bit(SIGSTOP);
+  const std::uint64_t caught = noticed & mask_of(status, "SigCgt:");
+  const std::uint64_t ends_nobody = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) |
+                                    bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
+  if ((noticed & ~caught & ~ends_nobody) != 0) return Signalled::kEnds;
+  return caught != 0 ? Signalled::kCaught : Signalled::kNothing;
 }
 
 struct Leaving::Core : Timer, std::enable_shared_from_this<Core> {
@@ -91,7 +95,9 @@ class Leaving::Guarded final : public ReplySlot {
   void begin() { inner_.slot().listen(&ear_); }
 
   bool may_leave(Nanoseconds now_ns) const {
-    return now_ns - since_ns_ >= core_->patience_ns || dies(inner_thread_);
+    const Signalled by = signalled(inner_thread_);
+    return by == Signalled::kEnds ||
+           (by == Signalled::kCaught && now_ns - since_ns_ >= core_->patience_ns);
   }
   void leave_locked() REQUIRES(core_->mutex) {
     state_ = State::kLeft;

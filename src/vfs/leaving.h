@@ -5,8 +5,9 @@
 // A signal that ends the asker is answered at once: it goes, and sees no answer. One that it has a
 // handler for is answered only when the request has waited for share_slow: on a share that is
 // merely distant a stat(2) that fails with EINTR would be a surprise to most programs, as it never
-// does on a local disk. The kernel tells of the first signal only, so whoever stays is looked at
-// again now and then.
+// does on a local disk. One that only stops or continues him (Ctrl-Z, a debugger, a freezer) is
+// none of these: no system call should fail for it, however long it lasts. The kernel tells of the
+// first signal only, so whoever stays is looked at again now and then.
 //
 // What runs for him goes on: others may wait for it too, and the cache is filled.
 //
@@ -47,7 +48,13 @@ class Leaving {
   const std::shared_ptr<Core> core_;
 };
 
-// Does a pending signal end the process? `status`: as /proc/PID/status has it.
-bool ends_by_signal(std::string_view status);
+// What the signals that are pending mean to a process.
+enum class Signalled : std::uint8_t {
+  kNothing,  // there are none, or he will not notice: blocked, ignored, to stop or to continue him
+  kCaught,   // he has a handler for one
+  kEnds,
+};
+// `status`: as /proc/PID/status has it. One that says nothing counts as kCaught.
+Signalled signalled(std::string_view status);
 
 }  // namespace larder

@@ -246,6 +246,25 @@ def test_a_signal_with_a_handler_is_answered_when_the_share_turns_slow(workspace
     assert world.larder.counter("vfs.left") == 1
 
 
+def test_one_who_is_stopped_and_continued_waits_on(workspace):
+    world = World(workspace, "direct_io")
+    world.larder.remount("direct_io,share_slow=1,share_deadline=30")
+    world.share.ctl("hang", "stuck", "read")
+    stopped = asker(world, "read")
+    world.share.wait_for_parked(1)
+    stopped.send_signal(signal.SIGSTOP)
+    # Another, who asks later: when he has waited long enough to be told, so has the first.
+    joins = counter(world, "vfs.flight_joins")
+    caught = asker(world, "read", "handler")
+    wait_until(lambda: counter(world, "vfs.flight_joins") > joins, "the second waits too")
+    caught.send_signal(signal.SIGUSR1)
+    wait_until(lambda: "heard" in caught.log.read_text(), "the read is interrupted", patience_s=10)
+    stopped.send_signal(signal.SIGCONT)
+    world.share.ctl("clear")
+    assert stopped.wait(30) == 0 and caught.wait(30) == 0
+    assert world.larder.counter("vfs.left") == 1
+
+
 def test_one_who_leaves_does_not_take_the_fetch_with_him(workspace):
     world = World(workspace, "direct_io")
     world.share.ctl("hang", "stuck", "read")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vfs/leaving.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <cerrno>
@@ -157,7 +158,7 @@ TEST_CASE("a reply that is dropped is answered all the same") {
   CHECK(w.seen.error->sys_errno == EIO);
 }
 
-TEST_CASE("which pending signals end a process") {
+TEST_CASE("what pending signals mean to a process") {
   const auto status = [](const char* pending, const char* blocked, const char* ignored,
                          const char* caught) {
     return std::string("Name:\tcat\nSigQ:\t0/95963\nSigPnd:\t0000000000000000\nShdPnd:\t") +
@@ -165,16 +166,25 @@ TEST_CASE("which pending signals end a process") {
            "\n";
   };
   const char* const none = "0000000000000000";
+  const char* const all = "ffffffffffffffff";
   const char* const interrupt = "0000000000000002";
-  CHECK(ends_by_signal(status(interrupt, none, none, none)));
-  CHECK_FALSE(ends_by_signal(status(interrupt, interrupt, none, none)));
-  CHECK_FALSE(ends_by_signal(status(interrupt, none, interrupt, none)));
-  CHECK_FALSE(ends_by_signal(status(interrupt, none, none, interrupt)));
-  CHECK_FALSE(ends_by_signal(status(none, none, none, none)));
-  CHECK_FALSE(ends_by_signal(status("0000000000010000", none, none, none)));          // SIGCHLD
-  CHECK(ends_by_signal(status("0000000000000100", "ffffffffffffffff", none, none)));  // SIGKILL
-  CHECK_FALSE(ends_by_signal(""));
-  CHECK_FALSE(ends_by_signal("SigPnd:"));
+  CHECK(signalled(status(interrupt, none, none, none)) == Signalled::kEnds);
+  CHECK(signalled(status(interrupt, interrupt, none, none)) == Signalled::kNothing);
+  CHECK(signalled(status(interrupt, none, interrupt, none)) == Signalled::kNothing);
+  CHECK(signalled(status(interrupt, none, none, interrupt)) == Signalled::kCaught);
+  CHECK(signalled(status(none, none, none, all)) == Signalled::kNothing);
+  for (const int harmless :
+       {SIGCHLD, SIGURG, SIGWINCH, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU}) {
+    const std::string one = fmt::format("{:016x}", std::uint64_t{1} << (harmless - 1));
+    CHECK(signalled(status(one.c_str(), none, none, none)) == Signalled::kNothing);
+    const bool is_caught = harmless != SIGSTOP;
+    CHECK(signalled(status(one.c_str(), none, none, all)) ==
+          (is_caught ? Signalled::kCaught : Signalled::kNothing));
+  }
+  CHECK(signalled(status("0000000000000100", all, none, none)) == Signalled::kEnds);  // SIGKILL
+  // Of whom nothing is to be seen, a signal came all the same.
+  CHECK(signalled("") == Signalled::kCaught);
+  CHECK(signalled("Name:\tcat\n") == Signalled::kCaught);
 }
 
 }  // namespace
