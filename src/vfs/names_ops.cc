@@ -276,9 +276,15 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
   const InodeRef moved = names_.find(to, new_name).inode;
   if (!moved || changed.now.mode == 0) return;
   if (still_is(*moved, changed.now)) return adopt(*moved, changed, asked);
-  // Another client had given the old name to another file: who asks next is told which.
-  NameTree::Dropped dropped;
-  names_.remove(to, new_name, dropped);
+  // Another client had given the old name to another file, and the kernel has moved what it knew.
+  // It is told to look again; who opens the file before it has is told kShareStale by the share's
+  // answer for that name, so the name stays with the inode until then.
+  names_.distrust(*moved);
+  {
+    MutexLock lock(moved->mutex);
+    moved->trusted_until_mono_ns = 0;
+  }
+  kernel_->drop_name(&to == root_.get() ? kRootNode : to.node(), new_name);
 }
 
 // The names of a share without stable numbers carry their file ids along: one record.

@@ -210,6 +210,27 @@ TEST_CASE("what we do by a name that another client has given away is done to wh
   }
 }
 
+TEST_CASE(
+    "a file that lost its name to another client's is not opened by the name it was moved to") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.put("f", "ours");
+  world.age();
+  const NodeId node = world.lookup("f").entry.node;
+  const Answer writer = world.open(node, O_RDWR);
+  world.share.replace("f", "the other file");
+  REQUIRE(
+      world
+          .run([&](Reply r) { world.vfs->rename(kRootNode, "f", kRootNode, "g", 0, std::move(r)); })
+          .ok());
+  // The kernel has moved its own name along, and opens what that is.
+  CHECK(world.kernel.asked_to_drop == std::vector{std::pair(kRootNode, std::string("g"))});
+  const Answer by_name = world.open(node);
+  REQUIRE(by_name.error);
+  CHECK(by_name.error->code == ErrorCode::kShareStale);
+  CHECK(world.cat("g").data == "the other file");
+  world.release(node, writer.open.handle);
+}
+
 TEST_CASE("a change of our own does not cover up another's that put the time back") {
   World world({.settings = trusting_for_a_minute()});
   world.share.put("f", "what was there");
