@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "courtesy.h"
 #include "protocol.h"
 
 namespace larder::fuse {
@@ -57,6 +58,7 @@ Status ClassicTransport::start(unsigned threads) {
 
 void ClassicTransport::run(int device_fd) {
   pthread_setname_np(pthread_self(), "request");
+  be_ordinary();  // where the kernel refused the rings, one of these started it
   sigset_t wake;
   sigemptyset(&wake);
   sigaddset(&wake, SIGUSR1);

@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include "courtesy.h"
+
 namespace larder::fuse {
 
 void Crew::post(Work& work) {
@@ -19,11 +21,7 @@ void Crew::post(Work& work) {
 
 void Crew::run() {
   ::pthread_setname_np(::pthread_self(), "crew");
-  // A ring's thread is pinned, and this one was started by it.
-  cpu_set_t all;
-  CPU_ZERO(&all);
-  for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) CPU_SET(cpu, &all);
-  ::pthread_setaffinity_np(::pthread_self(), sizeof all, &all);
+  be_ordinary();
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || first_ != nullptr; });

@@ -14,6 +14,8 @@
 #include <system_error>
 #include <utility>
 
+#include "courtesy.h"
+
 namespace larder::fuse {
 namespace {
 
@@ -36,13 +38,6 @@ bool is_online(std::uint16_t processor) {
   char state = '1';  // one that cannot go has no such file
   file >> state;
   return state == '1';
-}
-
-cpu_set_t allowed_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  ::sched_getaffinity(0, sizeof set, &set);
-  return set;
 }
 
 // The kernel sends a NOTIFY_REPLY, of no bytes, to the queue of the processor that this runs on.
@@ -127,7 +122,7 @@ SetUp<std::unique_ptr<Rings>> Rings::prepare(const Options& options, TransportSt
   if (processors == 0)
     return complain(ErrorCode::kSystem, "/sys does not say how many processors there may be");
   TRY(const RingLayout layout, plan_rings(options.memory, processors));
-  std::unique_ptr<Rings> self(new Rings(layout, stats));
+  std::unique_ptr<Rings> self(new Rings(layout, options, stats));
   self->commons_.session = options.session;
   self->commons_.device_fd = fuse_session_fd(options.session);
   self->commons_.crew = &self->crew_;
@@ -139,7 +134,7 @@ SetUp<std::unique_ptr<Rings>> Rings::prepare(const Options& options, TransportSt
   self->commons_.payload_bytes = layout.payload_bytes;
   self->commons_.entries_left.store(layout.entries_most);
   self->queues_.resize(processors);
-  const cpu_set_t allowed = allowed_processors();
+  const cpu_set_t& allowed = allowed_processors();
   std::vector<std::uint16_t> others;
   SetUp<std::monostate> added;
   for (unsigned cpu = 0; cpu < processors && added; ++cpu) {
@@ -206,9 +201,12 @@ void Rings::run(Ring& ring) {
   ring.ready.count_down();
   started_.wait();
   if (cancelled_ || !ring.begun) return;
+  // One that is not pinned wakes its callers from elsewhere.
+  Courtesy courtesy(wake_in_place_ && ring.processor >= 0, commons_.stats);
   // The queue of a processor that is not there starts with one entry, and grows if it comes.
   for (RingQueue* queue : ring.queues) queue->start(is_online(queue->id()) ? layout_.depth : 1);
   while (ring.live > 0 && !ring.quits) {
+    courtesy.look();
     for (RingQueue* queue : ring.queues) queue->new_turn();
     if (std::ranges::none_of(ring.queues, &RingQueue::is_starved)) {
       ring.reactor->turn();

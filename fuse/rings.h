@@ -42,6 +42,7 @@ class Rings {
   struct Options {
     fuse_session* session = nullptr;
     ByteCount memory;
+    bool wake_in_place = true;  // courtesy.h
   };
   static SetUp<std::unique_ptr<Rings>> prepare(const Options& options, TransportStats& stats);
   ~Rings();  // REQUIRES: join() was called
@@ -80,11 +81,13 @@ class Rings {
     Ring& ring;
   };
 
-  Rings(RingLayout layout, TransportStats& stats) : layout_(layout), commons_{.stats = stats} {}
+  Rings(RingLayout layout, const Options& options, TransportStats& stats)
+      : layout_(layout), wake_in_place_(options.wake_in_place), commons_{.stats = stats} {}
   SetUp<std::monostate> add_ring(int processor, const std::vector<std::uint16_t>& queues);
   void run(Ring& ring);
 
   const RingLayout layout_;
+  const bool wake_in_place_;
   RingCommons commons_;
   Crew crew_{kCrewThreads};
   std::vector<std::unique_ptr<Ring>> rings_;

@@ -174,7 +174,8 @@ void Transport::choose(const InitOffer& offer) {
   if ((offer.flags & kOverRing) == 0) {
     reason = why_not_offered();
   } else {
-    auto rings = Rings::prepare({session_, memory_}, mount_.transport_stats());
+    auto rings =
+        Rings::prepare({session_, memory_, options_.wake_in_place}, mount_.transport_stats());
     if (rings) {
       rings_ = std::move(*rings);
       return name("uring",

@@ -351,8 +351,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](In o) { return fmt::format("{}", o.culling.stop); }},
     {"Store", "min_free", "SIZE", "none",
      "What the disk below the store keeps free: where others fill it, the cache gives room back, "
-     "and "
-     "it never takes from this itself.",
+     "and it never takes from this itself.",
      "a size such as 1G, or `none`",
      [](Out o, Text v) {
        const auto size = v == "none" ? std::optional(ByteCount{0}) : parse_size(v);
@@ -403,8 +402,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](Out o, Text v) { return set_positive(v, o.store_deadline_ns); },
      [](In o) { return duration_text(o.store_deadline_ns); }},
     {"Store", "engine", "auto|uring|threads", "auto",
-     "How the store is read and written: io_uring, threads where that is forbidden, or whichever "
-     "works.",
+     "How the store is read and written: io_uring, threads where that is forbidden, or either.",
      "auto, uring or threads", [](Out o, Text v) { return set_word(kEngines, v, o.engine); },
      [](In o) { return word_text(kEngines, o.engine); }},
     {"Store", "store_reads", "auto|buffered|dropbehind|direct", "auto",
@@ -497,8 +495,7 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "1 to 255 characters, or `auto`", set_share_id,
      [](In o) { return o.share_id.empty() ? std::string("auto") : o.share_id; }},
     {"Share", "share_ino", "auto|stable|unstable", "auto",
-     "Whether the share's inode numbers name a file for good; auto goes by the type of file "
-     "system.",
+     "Whether the share's inode numbers name a file for good; auto goes by its file system.",
      "auto, stable or unstable",
      [](Out o, Text v) { return set_word(kShareInodes, v, o.share_inodes); },
      [](In o) { return word_text(kShareInodes, o.share_inodes); }},
@@ -514,6 +511,11 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "may wait for the share at once.",
      "a size of 1M or more, such as 64M or 1G, or `auto`", set_transport_memory,
      get_transport_memory},
+    {"Transport", "wake_in_place", "yes|no", "yes",
+     "Over io_uring callers are woken on the processor that they called from: the threads that "
+     "answer run under SCHED_IDLE, where larder may (as root, or with RLIMIT_NICE).",
+     kYesNo, [](Out o, Text v) { return set_flag(v, o.wake_in_place); },
+     [](In o) { return flag_text(o.wake_in_place); }},
     {"Transport", "threads", "N", "auto",
      "How many threads answer requests over /dev/fuse, 1 to 64; by default two per processor, from "
      "4 to 16.",
@@ -556,9 +558,8 @@ constexpr auto kTable = std::to_array<OptionSpec>({
 
     {"Running", "memory", "SIZE", "auto",
      "What inodes, listings and fetches may take in memory. Above it listings are forgotten and "
-     "the "
-     "kernel is asked to let go of names; by default a sixteenth of the machine's memory, from 64M "
-     "to 1G.",
+     "the kernel is asked to let go of names; by default a sixteenth of the machine's memory, from "
+     "64M to 1G.",
      "a size of 8M or more, such as 64M or 1G, or `auto`", set_memory, get_memory},
     {"Running", "verify", "", "no",
      "Whatever would be answered from the cache is asked for all the same and compared: where they "

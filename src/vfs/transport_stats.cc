@@ -65,6 +65,11 @@ void TransportStats::register_in(stats::Registry& registry) {
   registry.add("fuse.nudges", Unit::kCount, "times that the kernel was made to look at its queue",
                nudges);
   registry.add("fuse.nudges_lost", Unit::kCount, "those that the kernel refused", nudges_lost);
+  registry.add("fuse.rings_back", Unit::kGauge,
+               "rings' threads that stand back from their processor (wake_in_place=)", rings_back);
+  registry.add("fuse.kept_waiting", Unit::kCount,
+               "times that one of them was kept waiting, and was ordinary again for a while",
+               kept_waiting);
   for (const auto& [opcode, name] : kNames) {
     registry.add(fmt::format("op.{}", name), Unit::kCount, fmt::format("{} requests", name),
                  operations[opcode]);

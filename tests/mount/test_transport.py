@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,27 @@ def test_what_cannot_be_had_is_said_in_one_line_and_classic_serves(workspace, sh
     assert f"echo Y > {SWITCH}" in lines[0] or "6.14" in lines[0]
     assert (path / "large").read_bytes() == (share.source / "large").read_bytes()
     subprocess.run(["umount", path], check=True)
+
+
+def policies(larder):
+    """Of its threads, by their names."""
+    threads = pathlib.Path(f"/proc/{larder.process.pid}/task").iterdir()
+    return {(one / "comm").read_text().strip(): os.sched_getscheduler(int(one.name)) for one in threads}
+
+
+@pytest.mark.skipif(TRANSPORT != "uring", reason="about rings")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root finds the way back from SCHED_IDLE")
+def test_the_threads_of_rings_stand_back_and_no_others(workspace, share):
+    larder = Larder(workspace, share, "direct_io")
+    assert os.listdir(larder.path)
+    names = policies(larder)
+    rings = [name for name in names if re.fullmatch(r"ring-\d+", name)]
+    assert rings
+    assert {name for name, policy in names.items() if policy != os.SCHED_OTHER} == set(rings)
+    assert larder.counter("fuse.rings_back") == len(rings)
+    larder.remount("wake_in_place=no")
+    assert set(policies(larder).values()) == {os.SCHED_OTHER}
+    assert larder.counter("fuse.rings_back") == 0
 
 
 @pytest.mark.skipif(TRANSPORT != "uring", reason="about rings")
