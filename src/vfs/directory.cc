@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 
 #include "vfs/vfs.h"
@@ -85,13 +86,31 @@ void Vfs::sync_directory(NodeId node, SyncWhat what, Reply reply) {
   if (parts_.control.owns(node)) return reply.ok();
   const InodeRef inode = inode_of(node);
   if (was_removed(*inode)) return reply.ok();
-  ask_share<std::monostate>(
-      *inode, std::move(reply),
-      [what](Netfs& netfs, const Target& target) -> Result<std::monostate> {
-        TRY_OK(netfs.sync_directory(target.path, what));
-        return std::monostate{};
+  if (!park(reply)) return;
+  const CredentialsRef as = caller_of(reply);
+  sync_names(inode, what, as, std::move(reply));
+}
+
+// Who has a directory open may sync it, whatever its mode is by now; but the share is asked by its
+// name, and whoever may not open that any more is refused there. Then larder asks for itself.
+void Vfs::sync_names(const InodeRef& directory, SyncWhat what, const CredentialsRef& as,
+                     Reply reply) {
+  Result<Target> target = target_of(*directory);
+  if (!target) return reply.error(target.error());
+  parts_.share.call<std::monostate>(
+      CallKind::kNames, {.as = as},
+      [target = std::move(*target), what](Netfs& netfs) {
+        return target.ask(netfs, [&](const Target& by) -> Result<std::monostate> {
+          TRY_OK(netfs.sync_directory(by.path, what));
+          return std::monostate{};
+        });
       },
-      [](Reply r, std::monostate) { r.ok(); });
+      [this, directory, what, as, reply = std::move(reply)](Result<std::monostate> result) mutable {
+        if (result) return reply.ok();
+        if (as && result.error().sys_errno == EACCES)
+          return sync_names(directory, what, nullptr, std::move(reply));
+        reply.error(lost_path(*directory, result.error()));
+      });
 }
 
 void Vfs::told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns) {

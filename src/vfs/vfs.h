@@ -319,6 +319,7 @@ class Vfs final : public Filesystem {
   GoodListing good_listing(const Inode& directory) const;
   bool kernel_keeps_listings(const Inode& directory) const;
   static DirectoryState& state_locked(Inode& directory) REQUIRES(directory.mutex);
+  void sync_names(const InodeRef& directory, SyncWhat what, const CredentialsRef& as, Reply reply);
   static void told_names(Inode& directory, const Listed& listed, Nanoseconds until_mono_ns);
   void take_listing(DirectoryHandle& handle, const ListedRef& listed);
   KernelListing::Offer offer_listing(Inode& directory, const CredentialsRef& as);

@@ -259,21 +259,26 @@ class Content {
     });
   }
 
-  // Where holes are is the file system's own affair; what is called one must read as zeros.
+  // Where holes are is the file system's own affair; what is called one must read as zeros. The
+  // next write goes to the start of the file on both sides, whatever each found.
   void find_data(std::size_t file, std::size_t slot) {
     const off_t at = place();
     const int whence = random_.one_in(2) ? SEEK_DATA : SEEK_HOLE;
     on(file, slot, fmt::format("seek {} from {}", whence == SEEK_DATA ? "data" : "hole", at),
        [&](int fd, std::size_t) {
-         const off_t found = ::lseek(fd, at, whence);
-         if (found < 0 && errno == ENXIO && whence == SEEK_DATA) {
-           return only_zeros(fd, at, -1) ? Outcome{} : Outcome{-2, 0, "data called none"};
-         }
-         if (found < 0) return outcome_of(-1);
-         const bool good = found >= at && (whence == SEEK_HOLE || only_zeros(fd, at, found));
+         const Outcome outcome = found_data(fd, at, whence);
          ::lseek(fd, 0, SEEK_SET);
-         return good ? Outcome{} : Outcome{-2, 0, "data called a hole"};
+         return outcome;
        });
+  }
+
+  static Outcome found_data(int fd, off_t at, int whence) {
+    const off_t found = ::lseek(fd, at, whence);
+    if (found < 0 && errno == ENXIO && whence == SEEK_DATA)
+      return only_zeros(fd, at, -1) ? Outcome{} : Outcome{-2, 0, "data called none"};
+    if (found < 0) return outcome_of(-1);
+    const bool good = found >= at && (whence == SEEK_HOLE || only_zeros(fd, at, found));
+    return good ? Outcome{} : Outcome{-2, 0, "data called a hole"};
   }
 
   // `file` may be open for writing alone, and have lost its name.

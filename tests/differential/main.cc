@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include "content.h"
@@ -49,6 +50,7 @@ int run(int argc, char** argv) {
   const Sides sides = {Side{plain_fd.get(), plain}, Side{other_fd.get(), other}};
   const Seed first = fresh_if_zero(Seed{seed});
   ::umask(022);
+  ::signal(SIGPIPE, SIG_IGN);  // that nobody reads a FIFO is an outcome, and compared
   for (std::uint64_t n = 0; n < runs; ++n) {
     const Seed now{first.value + n};
     if (part == "names")

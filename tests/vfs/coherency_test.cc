@@ -415,6 +415,23 @@ TEST_CASE("as whoever asks: what one caller is refused another still gets, and i
   }
 }
 
+TEST_CASE(
+    "as whoever asks: who has a directory open may sync it, also when it is closed to him by now") {
+  World world({.as_caller = true});
+  world.share.make_dir("d");
+  world.caller = user(1000);
+  const NodeId node = world.lookup("d").entry.node;
+  const Answer opened = world.run([&](Reply r) { world.vfs->open_directory(node, std::move(r)); });
+  const auto sync = [&] {
+    return world.run(
+        [&](Reply r) { world.vfs->sync_directory(node, SyncWhat::kAll, std::move(r)); });
+  };
+  CHECK(sync().ok());
+  world.share.refuse(1000);
+  CHECK(sync().ok());
+  world.run([&](Reply r) { world.vfs->release_directory(node, opened.open.handle, std::move(r)); });
+}
+
 TEST_CASE("as whoever asks: a warm read asks nobody") {
   World world({.as_caller = true});
   world.share.put("f", "text");
