@@ -44,13 +44,12 @@ Target Vfs::target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const
   return target;
 }
 
-// By the name that was seen last; without one by a file that is open.
+// By names; without one by a file that is open.
 Result<Target> Vfs::named_or_open(const Inode& inode) const {
-  Result<std::string> path = names_.path_of(inode);
-  if (path) return target_at(inode, std::move(*path));
-  Target target = target_at(inode, {});
+  Target target = target_by(inode, nullptr);
+  if (!target.path.empty() || &inode == root_.get()) return target;
   target.file = inode.any_open_file(OpenFiles::Use::kAny);
-  if (!target.file) return fail(path.error());
+  if (!target.file) return fail(ErrorCode::kShareStale);
   return target;
 }
 

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <limits>
 
 #include "vfs/vfs.h"
@@ -107,7 +106,7 @@ void Vfs::sync_names(const InodeRef& directory, SyncWhat what, const Credentials
       },
       [this, directory, what, as, reply = std::move(reply)](Result<std::monostate> result) mutable {
         if (result) return reply.ok();
-        if (as && result.error().sys_errno == EACCES)
+        if (as && is_refused(result.error()))
           return sync_names(directory, what, nullptr, std::move(reply));
         reply.error(lost_path(*directory, result.error()));
       });

@@ -118,7 +118,9 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
       [from = std::move(*from), to = std::move(*to),
        look = look_at(*inode)](Netfs& netfs) -> Result<Changed> {
         Changed changed{seen(netfs, from, look), {}};
-        TRY(changed.now, netfs.make_link(from.path, from.file.get(), to));
+        TRY(changed.now, from.ask_by_name(netfs, [&](const Target& by) {
+          return netfs.make_link(by.path, by.file.get(), to);
+        }));
         return changed;
       },
       [this, inode, directory, asked, name = std::string(new_name),

@@ -89,7 +89,9 @@ void Vfs::open(NodeId node, int flags, Caller caller, Reply reply) {
   parts_.share.call<OpenedFile>(
       CallKind::kNames, cuts ? until_answered(as) : asking(*inode, opening.may_fall_back(), as),
       [target = std::move(*target), flags, caller, lend](Netfs& netfs) -> Result<OpenedFile> {
-        TRY(OpenedFile share, open_for(netfs, target, flags, caller));
+        TRY(OpenedFile share, target.ask_by_name(netfs, [&](const Target& by) {
+          return open_for(netfs, by, flags, caller);
+        }));
         lend_if(lend, netfs, share);
         return share;
       },

@@ -13,6 +13,10 @@ bool leads_nowhere(const Error& error) {
           (error.sys_errno == ENOENT || error.sys_errno == ENOTDIR));
 }
 
+bool is_refused(const Error& error) {
+  return error.code == ErrorCode::kShareAnswer && error.sys_errno == EACCES;
+}
+
 bool Target::is(const Attributes& attributes, const Traits& traits) const {
   const auto shown = file_id_of(attributes, traits);
   return (attributes.mode & 0170000) == type_bits && (!shown || *shown == id);
@@ -21,7 +25,9 @@ bool Target::is(const Attributes& attributes, const Traits& traits) const {
 Result<Attributes> Target::stat(Netfs& netfs) const {
   if (file) return netfs.stat(*file, Freshness::kServer);
   auto by_last = netfs.stat(path, Freshness::kServer);
-  if (by_last ? is(*by_last, netfs.traits()) : !leads_nowhere(by_last.error())) return by_last;
+  const bool is_answer = by_last ? is(*by_last, netfs.traits())
+                                 : !leads_nowhere(by_last.error()) && !is_refused(by_last.error());
+  if (is_answer) return by_last;
   for (const std::string& other : other_paths) {
     auto found = netfs.stat(other, Freshness::kServer);
     if (found && is(*found, netfs.traits())) return found;
@@ -37,11 +43,13 @@ Result<std::shared_ptr<NetfsFile>> Target::opened(Netfs& netfs) const {
     return std::move(found.file);
   };
   auto by_last = open(path);
-  if (by_last || !leads_nowhere(by_last.error())) return by_last;
+  const bool refused = !by_last && is_refused(by_last.error());
+  if (by_last || (!refused && !leads_nowhere(by_last.error()))) return by_last;
   for (const std::string& other : other_paths) {
     auto found = open(other);
-    if (found || !leads_nowhere(found.error())) return found;
+    if (found || (!leads_nowhere(found.error()) && !is_refused(found.error()))) return found;
   }
+  if (refused) return by_last;
   return fail(ErrorCode::kShareStale);
 }
 

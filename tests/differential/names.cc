@@ -264,7 +264,10 @@ class Names {
                       const Outcome outcome =
                           outcome_of(::utimensat(side.root, path.c_str(), times.data(), nofollow));
                       if (outcome.returned != 0) return outcome;
-                      return attributes(side.root, path, nofollow, times[0].tv_nsec != UTIME_OMIT);
+                      // On the way to a link that link itself may be followed, and so accessed.
+                      const bool same_since = nofollow == 0 || path.find('/') == path.npos;
+                      return attributes(side.root, path, nofollow,
+                                        same_since && times[0].tv_nsec != UTIME_OMIT);
                     });
       }
       case 3: {

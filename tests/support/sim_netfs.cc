@@ -103,6 +103,7 @@ Result<SimNetfs::Place> SimNetfs::find_locked(const std::string& path) const {
     if (part.empty() || part == "." || part == "..") return fail(ErrorCode::kInvalid, EINVAL);
     if (place.node == nullptr) return no(ENOENT);
     if (!place.node->is(S_IFDIR)) return no(ENOTDIR);
+    if (acting_as_.value_or(0) != 0 && (place.node->mode & S_IXOTH) == 0) return no(EACCES);
     place.parent = place.node;
     place.name = part;
     place.key = key_of(part);

@@ -432,6 +432,29 @@ TEST_CASE(
   world.run([&](Reply r) { world.vfs->release_directory(node, opened.open.handle, std::move(r)); });
 }
 
+TEST_CASE("as whoever asks: one name in a closed directory does not close the file's others") {
+  World world({.as_caller = true});
+  world.share.put("d/f", "text");
+  const NodeId directory = world.lookup("d").entry.node;
+  const NodeId node = world.lookup("f", directory).entry.node;
+  const auto link = [&](const char* name) {
+    return world.run([&](Reply r) { world.vfs->make_link(node, kRootNode, name, std::move(r)); });
+  };
+  REQUIRE(link("h").ok());
+  const SetAttributes closed{{.mode = 0644}, kNoHandle};
+  REQUIRE(
+      world.run([&](Reply r) { world.vfs->set_attributes(directory, closed, std::move(r)); }).ok());
+  world.age();
+  REQUIRE(world.lookup("f", directory).ok());  // the name that was seen last
+  world.caller = user(1000);
+  CHECK(world.stat(node).ok());
+  const Answer opened = world.open(node);
+  CHECK(opened.ok());
+  CHECK(world.read(node, opened.open.handle, 0, 100).data == "text");
+  world.release(node, opened.open.handle);
+  CHECK(link("i").ok());
+}
+
 TEST_CASE("as whoever asks: a warm read asks nobody") {
   World world({.as_caller = true});
   world.share.put("f", "text");
