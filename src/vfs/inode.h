@@ -90,6 +90,7 @@ class Inode : public boost::intrusive::list_base_hook<> {
   }
   bool is_regular() const { return type_bits == 0100000; }
   bool is_directory() const { return type_bits == 0040000; }
+  bool is_symlink() const { return type_bits == 0120000; }
   void set_identity_locked(const Identity& now) REQUIRES(mutex) {
     identity = now;
     identity_known = true;

@@ -103,8 +103,13 @@ bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
 
 // Its number came back under a name, or another client gave it one again.
 void Vfs::has_name(Inode& inode) {
-  MutexLock lock(inode.mutex);
-  inode.unlinked = false;
+  bool came_back = false;
+  {
+    MutexLock lock(inode.mutex);
+    came_back = std::exchange(inode.unlinked, false);
+  }
+  // Perhaps as another file's, made within the same time stamp.
+  if (came_back) memos_.forget(inode);
 }
 
 // A path of `inode` that leads nowhere says that one name of it is gone, not that it is: told

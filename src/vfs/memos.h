@@ -5,7 +5,8 @@
 // hold them; here they are only shared while they are asked for. Listings, link targets, xattrs and
 // "no such name" are kept here, and give way to others when there is no room.
 //
-// One guard numbers them all. A key begins with the file that it is about:
+// One guard numbers them all. A key begins with the file that it is about, and its type; what is
+// kept of a file goes with its inode, since the share may give its number to another one:
 //   file, "names", name     what a name of this directory is (its key: vfs/name_keys.h)
 //   file, "list"            its listing
 //   file, "attr", n         its attributes, asked for behind its n-th change of our own
@@ -110,6 +111,7 @@ struct Memos {
   std::size_t bytes() const {
     return names.weight() * kAbsentBytes + listings.weight() + links.weight() + xattrs.weight();
   }
+  void forget(const Inode& inode);
   // Lets go of about so many bytes, of what costs least to ask for again last.
   void shed(std::size_t bytes) {
     listings.shed(bytes);
@@ -129,7 +131,17 @@ struct Memos {
 template <class... Parts>
 memo::TreeKey key_of(const Inode& inode, const Parts&... parts) {
   const FileId& file = inode.file_id;
-  return memo::TreeKey::of(file.inode, file.device, file.generation, parts...);
+  return memo::TreeKey::of(file.inode, file.device, file.generation, inode.type_bits, parts...);
+}
+
+// Only what there can be of its type: this is done for each inode that goes.
+inline void Memos::forget(const Inode& inode) {
+  const memo::TreeKey all = key_of(inode);
+  xattrs.invalidate(all);
+  if (inode.is_symlink()) links.invalidate(all);
+  if (!inode.is_directory()) return;
+  names.invalidate(all);
+  listings.invalidate(all);
 }
 
 }  // namespace larder

@@ -312,6 +312,7 @@ void Vfs::rename_given(Inode& from, const std::string& name, Inode& to, const st
 void Vfs::inode_gone(void* context, Inode& inode) {
   auto& self = *static_cast<Vfs*>(context);
   self.names_.detach(inode);
+  self.memos_.forget(inode);
   self.relinquish_cookie(inode);
 }
 

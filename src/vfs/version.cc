@@ -106,7 +106,8 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
     if (!is_believed_locked(inode, asked)) return;
     lied = would_have_lied_locked(inode, attributes, asked);
     inode.asked_mono_ns = asked.at_mono_ns;
-    // Its change time tells of xattrs, a directory's also of its names.
+    // Its change time tells of xattrs, a directory's also of its names; a link's that its number is
+    // another link's by now.
     const bool moved =
         inode.attributes_known && (inode.attributes.ctime_ns != attributes.ctime_ns ||
                                    inode.attributes.mtime_ns != attributes.mtime_ns);
@@ -115,6 +116,10 @@ void Vfs::learn(Inode& inode, const Attributes& attributes, const Asked& asked) 
     inode.no_capability = false;
     inode.trusted_until_mono_ns = asked.at_mono_ns + attr_trust_ns(inode);
     if (moved) memos_.xattrs.invalidate(key_of(inode, "xattr"));
+    if (moved && inode.is_symlink()) {
+      memos_.links.invalidate(key_of(inode, "link"));
+      changed = true;  // the kernel may keep the target
+    }
     if (moved && inode.is_directory()) memos_.listings.invalidate(key_of(inode, "list"));
     const Identity identity = identity_of(attributes, parts_.share.traits());
     if (!inode.is_regular()) {

@@ -191,7 +191,7 @@ class Vfs final : public Filesystem {
   bool park(Reply& reply);
   bool park_question(Reply& reply);
   void forget_name(Inode& directory, std::string_view name);
-  static void has_name(Inode& inode);
+  void has_name(Inode& inode);
   Error lost_path(Inode& inode, const Error& error);
   void forget_given(Inode& directory, std::string_view name);
   bool still_is(Inode& inode, const Attributes& attributes);

@@ -170,6 +170,69 @@ TEST_CASE("a session that settles late does not bring back what an open has foun
   world.release(found.entry.node, opened.open.handle);
 }
 
+TEST_CASE("what was known of a file is not told of the one that has its number by now") {
+  World world({.settings = trusting_for_a_minute()});
+  world.share.make_link_to("l", "old");
+  world.share.put("f", "text");
+  const auto read_link = [&](NodeId node) {
+    return world.run([&](Reply r) { world.vfs->read_link(node, std::move(r)); }).data;
+  };
+  const auto has_xattr = [&](NodeId node) {
+    return world.run([&](Reply r) { world.vfs->get_xattr(node, "user.a", 1000, std::move(r)); })
+        .ok();
+  };
+  const NodeId link = world.lookup("l").entry.node, file = world.lookup("f").entry.node;
+  const std::byte value{'v'};
+  REQUIRE(world
+              .run([&](Reply r) {
+                world.vfs->set_xattr(file, "user.a", std::span(&value, 1), 0, std::move(r));
+              })
+              .ok());
+  REQUIRE(has_xattr(file));
+  REQUIRE(read_link(link) == "old");
+  const auto link_number = world.share.attributes("l").inode;
+  const auto file_number = world.share.attributes("f").inode;
+  const auto remove = [&](const char* name) {
+    return world.run([&](Reply r) { world.vfs->remove_file(kRootNode, name, std::move(r)); }).ok();
+  };
+  SECTION("removed by us, while the kernel still knows it") {
+    REQUIRE(remove("l"));
+    REQUIRE(remove("f"));
+  }
+  SECTION("forgotten by the kernel") {
+    REQUIRE(remove("l"));
+    REQUIRE(remove("f"));
+    world.vfs->forget(link, 1);
+    world.vfs->forget(file, 1);
+    world.settle();
+  }
+  bool kernel_keeps = false;
+  SECTION("removed by another client") {
+    world.share.erase("l");
+    world.share.erase("f");
+    world.clock.advance(kSecond);
+    kernel_keeps = true;
+  }
+  SECTION("of another type by now") {
+    world.share.erase("l");
+    world.share.erase("f");
+    world.share.make_link_to("n", "new");
+    world.share.set_inode("n", file_number);
+    CHECK(!has_xattr(world.lookup("n").entry.node));
+    world.share.erase("n");
+    world.clock.advance(kSecond);
+  }
+  // As with ext4 below NFS, the numbers are given again at once.
+  world.share.make_link_to("m", "new");
+  world.share.set_inode("m", link_number);
+  world.share.put("g", "more");
+  world.share.set_inode("g", file_number);
+  const auto drops = world.kernel.drops;
+  CHECK(read_link(world.lookup("m").entry.node) == "new");
+  CHECK((world.kernel.drops != drops || !kernel_keeps));
+  CHECK(!has_xattr(world.lookup("g").entry.node));
+}
+
 TEST_CASE("what we do by a name that another client has given away is done to what has it now") {
   World world({.settings = trusting_for_a_minute()});
   world.share.put("f", "text");
