@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 
 import pytest
 
@@ -130,6 +131,40 @@ def test_a_long_listing_is_read_in_pieces_and_in_any_order(workspace, share):
         assert os.pread(fd, 100, len(whole)) == b""
     finally:
         os.close(fd)
+
+
+@pytest.mark.skipif("LARDER_LONG" not in os.environ, reason="a million files: LARDER_LONG=1")
+def test_a_million_objects_are_listed_while_files_are_read(workspace, share):
+    for n in range(1000):
+        (share.source / f"{n:03}").mkdir()
+        for m in range(1000):
+            os.close(os.open(share.source / f"{n:03}" / f"{m:03}", os.O_CREAT | os.O_WRONLY, 0o644))
+    larder = Larder(workspace, share, "coherency=ttl=3600,direct_io,objects=2000000,memory=8G", size="16G")
+    for n in range(1000):
+        for m in range(1000):
+            os.close(os.open(larder.path / f"{n:03}" / f"{m:03}", os.O_RDONLY))
+    wait_until(lambda: larder.counter("cache.ops_pending") == 0, "no operation waits")
+    read, done = [], threading.Event()
+
+    def read_on():
+        while not done.is_set():
+            read.append(len((larder.path / "folder" / "file-1").read_bytes()))
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    pieces, counts = [], []
+    try:
+        with open(larder.path / ".larder" / "objects", "rb", buffering=0) as objects:
+            while piece := objects.read(MEGABYTE):
+                pieces.append(piece)
+                counts.append(len(read))
+    finally:
+        done.set()
+        reader.join()
+    rows = [row.split()[0] for row in b"".join(pieces).splitlines() if b"larder.file" in row]
+    assert len(rows) >= 1_000_000
+    assert len(set(rows)) == len(rows), "each is listed once"
+    assert len(set(counts)) > len(counts) // 2, "others were served between the pieces"
 
 
 def test_the_kernels_figures_are_in_the_json_too(workspace, share):
