@@ -270,8 +270,9 @@ def test_one_who_leaves_does_not_take_the_fetch_with_him(workspace):
     world.share.ctl("hang", "stuck", "read")
     leaver = asker(world, "read")
     world.share.wait_for_parked(1)
+    joins = counter(world, "vfs.flight_joins")
     stayer = asker(world, "read")
-    world.larder.wait_for("vfs.flight_joins", lambda now: now >= 2)
+    wait_until(lambda: counter(world, "vfs.flight_joins") > joins, "the second waits too")
     leaver.kill()
     assert leaver.wait(LIMIT_S) == -signal.SIGKILL
     assert stayer.poll() is None
