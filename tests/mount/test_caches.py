@@ -104,7 +104,8 @@ def test_a_cache_that_comes_back_serves_no_old_version(workspace, share):
     assert ctl("cache", "withdraw", "larder", larder.path)[0] == 0
     new = os.urandom(len(old))
     (share.source / name).write_bytes(new)
-    assert ctl("cache", "add", f"larder:{larder.store}", larder.path)[0] == 0
+    # The mount point first, as others have it.
+    assert ctl("cache", "add", larder.path, f"larder:{larder.store}")[0] == 0
     assert (larder.path / name).read_bytes() == new
 
 

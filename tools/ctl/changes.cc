@@ -78,7 +78,10 @@ void add(CLI::App& in, const char* name, const char* description, const char* ar
   sub->add_option("MOUNTPOINT", request->mountpoint, "where larder is mounted")->required();
   sub->add_option("--control", request->directory, "the mount's control=NAME")
       ->capture_default_str();
-  sub->callback([&chosen, request, run] { chosen = [request, run] { return run(*request); }; });
+  sub->callback([&chosen, request, run] {
+    in_either_order(request->argument, request->mountpoint);
+    chosen = [request, run] { return run(*request); };
+  });
 }
 
 }  // namespace

@@ -147,4 +147,11 @@ SetUp<std::string> Control::read_from_mount(std::string_view file) const {
   }
 }
 
+void in_either_order(std::string& word, std::string& mountpoint) {
+  std::error_code error;
+  if (std::filesystem::is_directory(word, error) &&
+      !std::filesystem::is_directory(mountpoint, error))
+    word.swap(mountpoint);
+}
+
 }  // namespace larder::ctl

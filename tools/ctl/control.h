@@ -42,4 +42,8 @@ class Control {
   std::string directory_;
 };
 
+// Whichever of the two words is a directory is the mount point: some name it first. A mount point
+// that is where it should be is not looked at, for it may not answer.
+void in_either_order(std::string& word, std::string& mountpoint);
+
 }  // namespace larder::ctl

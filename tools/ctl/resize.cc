@@ -18,7 +18,9 @@ struct Request {
   std::string mountpoint, size, tag, directory = ".larder";
 };
 
-SetUp<std::string> resize(const Request& request) {
+SetUp<std::string> resize(const Request& words) {
+  Request request = words;
+  in_either_order(request.size, request.mountpoint);
   const std::optional<ByteCount> size = parse_size(request.size);
   if (!size)
     return complain(ErrorCode::kInvalid,
