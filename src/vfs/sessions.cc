@@ -153,20 +153,21 @@ void Vfs::settle_session(Inode& inode, const Result<Attributes>& now, const Aske
   {
     MutexLock lock(inode.mutex);
     if (inode.session.writers != 0 || inode.session.kind != Session::Kind::kWrite) return;
-    if (now && target && !is_believed_locked(inode, asked)) {
-      // A change of our own came in between, or an open was told something newer: what was asked
-      // before tells nothing any more.
+    // Where a change of our own came in between, or an open was told something newer, what was
+    // asked before tells nothing any more.
+    const bool believed = now && is_believed_locked(inode, asked);
+    if (now && !believed && target) {
       lock.unlock();
       return ask_to_settle(InodeRef(&inode), std::move(*target));
     }
-    const bool keep = now && explains_locked(inode, *now);
+    const bool keep = believed && explains_locked(inode, *now);
     const Nanoseconds fresh_ns = keep ? fresh_for_ns(*now) : 0;
     if (fresh_ns > 0) {
       lock.unlock();
       return settle_late(inode, *now, asked, fresh_ns);
     }
     (keep ? counters_.sessions_kept : counters_.sessions_dropped).add();
-    if (now) {
+    if (believed) {
       inode.attributes = *now;
       inode.trusted_until_mono_ns = parts_.clock.mono_ns() + attr_trust_ns(inode);
       inode.set_identity_locked(identity_of(*now, parts_.share.traits()));
