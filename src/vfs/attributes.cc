@@ -17,12 +17,15 @@ constexpr std::string_view kCapability = "security.capability";
 }  // namespace
 
 void Vfs::answer_question(const Inode& inode, NodeId node, Reply reply) {
-  const bool of_before = inode.is_regular() && node != inode.node();
-  if (options_.writeback_cache && (of_before || inode.kernel_shows_another())) {
+  const bool of_before = options_.writeback_cache && inode.is_regular() && node != inode.node();
+  if (of_before || (options_.writeback_cache && inode.kernel_shows_another())) {
     names_.distrust(*inode_of(node));  // so that the look-up asks
     return reply.error({ErrorCode::kShareStale});
   }
-  answer_attributes(inode, std::move(reply));
+  auto [attributes, ttl_ns] = attributes_of(inode);
+  // By the kernel's inode of a file that was removed; another has its number by now.
+  if (node != inode.node() && &inode != root_.get()) attributes.nlink = 0;
+  reply.attributes(inode.inode_number, attributes, ttl_ns);
 }
 
 void Vfs::answer_attributes(const Inode& inode, Reply reply) {
@@ -69,6 +72,12 @@ bool Vfs::was_removed(Inode& inode) {
   if (!inode.unlinked || !inode.attributes_known) return false;
   inode.attributes.nlink = 0;
   return true;
+}
+
+// Of what was removed and is not open on the share nothing can be asked: to whoever still holds it
+// it is a file that has none.
+Error Vfs::no_xattrs(Inode& inode, const Error& error) {
+  return was_removed(inode) ? Error{ErrorCode::kShareAnswer, EOPNOTSUPP} : error;
 }
 
 void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
@@ -247,7 +256,7 @@ void Vfs::recall(TextCache& cache, std::string_view kind, std::string_view name,
     return answer(**kept, std::move(reply));
   }
   Result<Target> target = target_of(inode);
-  if (!target) return reply.error(target.error());
+  if (!target) return reply.error(no_xattrs(inode, target.error()));
   if (!park_question(reply)) return;
   auto ticket =
       cache.get(key, {.waiter =

@@ -129,7 +129,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
   // A kernel that gathers writes takes nobody's word for the size and the times of a file that it
   // knows. So for another version it is given another inode, as long as the file is not open here:
   // under a number of its own, so that whoever is on his way by the one of before meets no dead
-  // inode there, but is told ESTALE here, looks the name up anew and comes again.
+  // inode there, but is told ESTALE here, looks the name up anew and comes again. So is the next
+  // file that has the number of one that was removed.
   struct ForKernel {
     NodeId node;
     std::uint64_t generation = 0;
@@ -137,6 +138,10 @@ class Inode : public boost::intrusive::list_base_hook<> {
   ForKernel for_kernel() {
     MutexLock lock(mutex);
     show_current_locked();
+    return {node(), 1 + kernel_inode.load()};
+  }
+  ForKernel for_kernel_now() const {
+    MutexLock lock(mutex);
     return {node(), 1 + kernel_inode.load()};
   }
   void show_current_locked() REQUIRES(mutex) {

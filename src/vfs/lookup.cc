@@ -103,13 +103,15 @@ bool Vfs::still_is(Inode& inode, const Attributes& attributes) {
 
 // Its number came back under a name, or another client gave it one again.
 void Vfs::has_name(Inode& inode) {
-  bool came_back = false;
   {
     MutexLock lock(inode.mutex);
-    came_back = std::exchange(inode.unlinked, false);
+    if (!std::exchange(inode.unlinked, false)) return;
+    // A file that is open keeps its number. Else the number is another file's, made perhaps within
+    // the same time stamp; and the kernel, which may hold the inode of the one that was removed (as
+    // somebody's working directory), would let nothing be made in it any more.
+    if (inode.open_count == 0) inode.kernel_inode.fetch_add(1);
   }
-  // Perhaps as another file's, made within the same time stamp.
-  if (came_back) memos_.forget(inode);
+  memos_.forget(inode);
 }
 
 // A path of `inode` that leads nowhere says that one name of it is gone, not that it is: told
@@ -149,7 +151,7 @@ InodeRef Vfs::install_unnamed(const Attributes& attributes, const Asked& asked) 
 Entry Vfs::entry_of(Inode& inode, Nanoseconds entry_until_mono_ns) {
   Entry entry;
   const auto [node, generation] =
-      options_.writeback_cache ? inode.for_kernel() : Inode::ForKernel{inode.node(), 1};
+      options_.writeback_cache ? inode.for_kernel() : inode.for_kernel_now();
   entry.node = &inode == root_.get() ? kRootNode : node;
   entry.generation = generation;
   entry.inode = inode.inode_number;

@@ -259,6 +259,7 @@ class Vfs final : public Filesystem {
   void recall(TextCache& cache, std::string_view kind, std::string_view name, Inode& inode,
               Reply reply, Work work, Answer answer);
   static bool was_removed(Inode& inode);
+  static Error no_xattrs(Inode& inode, const Error& error);
   void change_removed(Inode& inode, const AttributeChange& change);
   static Target target_at(const Inode& inode, std::string path);
   Target target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const;
@@ -578,6 +579,8 @@ void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
 
 template <class Work>
 void Vfs::change_share(Inode& inode, Reply reply, Work work) {
+  if (const Result<Target> target = target_of(inode); !target)
+    return reply.error(no_xattrs(inode, target.error()));
   ask_share<Changed>(
       inode, std::move(reply),
       [work = std::move(work), look = look_at(inode)](

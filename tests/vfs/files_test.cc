@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files that are read by several, held open for long, or have no name.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -87,6 +88,29 @@ TEST_CASE("files that are held open for long keep all their bytes where the stor
     REQUIRE((world.share.content(name) == files[i].held));
     REQUIRE((world.cat(name).data == files[i].held.substr(0, 1 << 20)));
   }
+}
+
+TEST_CASE(
+    "what was removed and never opened on the share is shown as it was, without attributes of its "
+    "own") {
+  World world;
+  const Answer made = world.run([&](Reply r) {
+    world.vfs->make_node(kRootNode, "fifo", S_IFIFO | 0644, 0, {}, std::move(r));
+  });
+  const NodeId node = made.entry.node;
+  REQUIRE(
+      world.run([&](Reply r) { world.vfs->remove_file(kRootNode, "fifo", std::move(r)); }).ok());
+  world.age();
+  const Answer shown = world.stat(node);
+  CHECK((shown.ok() && shown.attributes.nlink == 0));
+  const std::byte value{'v'};
+  const Answer set = world.run([&](Reply r) {
+    world.vfs->set_xattr(node, "trusted.t", std::span(&value, 1), 0, std::move(r));
+  });
+  const Answer got =
+      world.run([&](Reply r) { world.vfs->get_xattr(node, "trusted.t", 100, std::move(r)); });
+  CHECK(set.error->sys_errno == EOPNOTSUPP);
+  CHECK(got.error->sys_errno == EOPNOTSUPP);
 }
 
 TEST_CASE("a file without a name is written and read, and found by the name that it is given") {

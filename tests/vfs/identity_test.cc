@@ -170,6 +170,43 @@ TEST_CASE("a session that settles late does not bring back what an open has foun
   world.release(found.entry.node, opened.open.handle);
 }
 
+TEST_CASE("the kernel is not given the inode of what was removed for what has its number by now") {
+  World world;
+  const auto make = [&] {
+    return world.run(
+        [&](Reply r) { world.vfs->make_directory(kRootNode, "d", 0755, {}, std::move(r)); });
+  };
+  const Entry first = make().entry;
+  const auto number = world.share.attributes("d").inode;
+  REQUIRE(
+      world.run([&](Reply r) { world.vfs->remove_directory(kRootNode, "d", std::move(r)); }).ok());
+  CHECK(world.stat(first.node).attributes.nlink == 0);
+  world.share.make_dir("e");
+  world.share.set_inode("e", number);
+  const Entry second = world.lookup("e").entry;
+  CHECK(second.inode == first.inode);
+  CHECK(second.node != first.node);
+  CHECK(second.generation != first.generation);
+  CHECK(world.stat(second.node).attributes.nlink == 2);
+  CHECK(world.stat(first.node).attributes.nlink == 0);  // somebody's working directory
+}
+
+TEST_CASE("a session that settles behind the last name's removal does not bring the name back") {
+  World world;
+  world.share.put("f", "text");
+  world.age();
+  Answer found;
+  const Answer opened = world.find_and_open("f", found, O_RDWR);
+  const NodeId node = found.entry.node;
+  world.clock.advance(123'456'789);  // so that stamps have digits below the second
+  REQUIRE(world.write(node, opened.open.handle, 0, "TEXT").ok());
+  world.release(node, opened.open.handle);  // it settles when the stamp of this is old enough
+  REQUIRE(world.run([&](Reply r) { world.vfs->remove_file(kRootNode, "f", std::move(r)); }).ok());
+  world.clock.advance(kSecond / 10);
+  world.settle();
+  CHECK(world.stat(node).attributes.nlink == 0);
+}
+
 TEST_CASE("what was known of a file is not told of the one that has its number by now") {
   World world({.settings = trusting_for_a_minute()});
   world.share.make_link_to("l", "old");
