@@ -32,7 +32,7 @@ int run(int argc, char** argv) {
   CLI::App app("Compares a plain directory with another, system call by system call.");
   std::string part, plain, other, behind;
   std::uint64_t seed = 0, steps = 1000, runs = 1;
-  bool several_users = false;
+  bool several_users = false, no_unnamed = false;
   app.add_option("part", part, "names or content")
       ->required()
       ->check(CLI::IsMember({"names", "content"}));
@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   app.add_option("--steps", steps, "of each run");
   app.add_option("--runs", runs, "one after the other, with the seeds that follow");
   app.add_flag("--users", several_users, "root and three others take turns (names)");
+  app.add_flag("--no-tmpfile", no_unnamed, "no file without a name is made (names)");
   CLI11_PARSE(app, argc, argv);
 
   const Fd plain_fd = open_directory(plain), other_fd = open_directory(other);
@@ -54,9 +55,11 @@ int run(int argc, char** argv) {
   for (std::uint64_t n = 0; n < runs; ++n) {
     const Seed now{first.value + n};
     if (part == "names")
-      compare_names(
-          sides,
-          {.seed = now, .steps = steps, .several_users = several_users, .behind = behind_fd.get()});
+      compare_names(sides, {.seed = now,
+                            .steps = steps,
+                            .several_users = several_users,
+                            .unnamed_files = !no_unnamed,
+                            .behind = behind_fd.get()});
     else
       compare_content(sides, {.seed = now, .steps = steps, .behind = behind_fd.get()});
   }

@@ -197,7 +197,7 @@ class Names {
     const std::size_t slot = random_.below(kFiles);
     // Without O_CREAT, O_EXCL means nothing; a device or a FIFO is not the file system's.
     if ((flags & O_CREAT) == 0) flags &= ~O_EXCL;
-    if (random_.one_in(12)) {
+    if (options_.unnamed_files && random_.one_in(12)) {
       flags = kWays[random_.below(3)] | O_TMPFILE;
       if (random_.one_in(4)) flags |= O_EXCL;
     }
@@ -207,7 +207,9 @@ class Names {
            Outcome outcome = success_of(fd.get());
            struct stat st {};
            if (fd.valid() && ::fstat(fd.get(), &st) == 0) {
-             is_directory_[slot] = S_ISDIR(st.st_mode);
+             can_[slot] = S_ISREG(st.st_mode)   ? Can::kAll
+                          : S_ISDIR(st.st_mode) ? Can::kLook
+                                                : Can::kKeepNothing;
              outcome.detail = stat_text(st, Times::kModified);
            }
            files_[slot][n] = std::move(fd);
@@ -360,8 +362,9 @@ class Names {
            [&](const Side&, std::size_t n) { return call(files_[slot][n].get()); });
     };
     const auto size = static_cast<off_t>(random_.below(10'000));
-    // A directory that was removed while it is open is looked at, but not changed any more.
-    switch (random_.below(is_directory_[slot] ? 4 : 13)) {
+    std::uint64_t what = random_.below(can_[slot] == Can::kLook ? 4 : 13);
+    if (can_[slot] == Can::kKeepNothing && (what == 9 || what == 10)) what = 1;
+    switch (what) {
       case 0:
         both(fmt::format("close {}", slot), [&](const Side&, std::size_t n) {
           return outcome_of(::close(files_[slot][n].release()));
@@ -464,7 +467,10 @@ class Names {
   Random random_;
   Journal journal_;
   std::array<std::array<Fd, 2>, kFiles> files_;
-  std::array<bool, kFiles> is_directory_{};
+  // Of what is removed while it is open and is no file of bytes, larder has nothing open: a
+  // directory is looked at, and not changed any more; a FIFO keeps no attribute of its own.
+  enum class Can : std::uint8_t { kAll, kLook, kKeepNothing };
+  std::array<Can, kFiles> can_{};
   uid_t who_ = ::geteuid();
 };
 

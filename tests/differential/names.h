@@ -15,6 +15,7 @@ struct NamesOptions {
   Seed seed;
   std::uint64_t steps = 0;
   bool several_users = false;  // root and three others take turns
+  bool unnamed_files = true;   // O_TMPFILE, which not every share has
   int behind = -1;             // the share itself, to be compared too; -1: it cannot be seen
   std::uint64_t tree_every = 100;
   std::uint64_t clear_every = 500;

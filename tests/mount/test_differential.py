@@ -78,6 +78,20 @@ def test_content_over_a_slow_share(workspace, slow):
     differ(workspace, slow, "content", steps=CONTENT // 2)
 
 
+# A FUSE share: without times of birth, so that the number of what was removed comes back as another
+# file's at once, and without O_TMPFILE.
+def test_names_over_a_fuse_share(workspace, slow):
+    mount(workspace, slow, "dev,suid,allow_other")
+    differ(workspace, slow, "names", "--no-tmpfile", *["--users"] * (os.geteuid() == 0), steps=NAMES // 3)
+
+
+@needs_root
+@pytest.mark.parametrize("options", ["", "creds=caller"])
+def test_names_over_a_fuse_share_as_another_user(workspace, slow, options):
+    mount(workspace, slow, ",".join(["dev,suid,allow_other", options]).rstrip(","), owner=OTHER_USER)
+    differ(workspace, slow, "names", "--no-tmpfile", steps=NAMES // 3, user=OTHER_USER)
+
+
 @needs_root
 @pytest.mark.parametrize("over", ["share", "slow"])
 @pytest.mark.parametrize("options", ["allow_other", "allow_other,creds=caller"])

@@ -27,9 +27,13 @@ void give_to_caller(fuse_req_t req, int parent_fd, const char* made) {
   // Below a set-gid directory the system has already given the directory's group.
   const gid_t group = (parent.st_mode & S_ISGID) != 0 ? static_cast<gid_t>(-1) : caller->gid;
   if (caller->uid == 0 && (caller->gid == 0 || group != caller->gid)) return;
+  struct stat as_made = {};
+  if (fstatat(parent_fd, made, &as_made, AT_SYMLINK_NOFOLLOW) != 0) return;
   // May fail where the source has no owners; the file is there all the same.
-  [[maybe_unused]] const int result =
-      fchownat(parent_fd, made, caller->uid, group, AT_SYMLINK_NOFOLLOW);
+  if (fchownat(parent_fd, made, caller->uid, group, AT_SYMLINK_NOFOLLOW) != 0) return;
+  // A new owner takes set-user-ID and set-group-ID away; they were asked for.
+  if (S_ISLNK(as_made.st_mode) || (as_made.st_mode & (S_ISUID | S_ISGID)) == 0) return;
+  [[maybe_unused]] const int result = fchmodat(parent_fd, made, as_made.st_mode & 07777, 0);
 }
 
 namespace {
