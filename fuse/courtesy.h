@@ -8,11 +8,11 @@
 // nothing but SCHED_IDLE threads counts as idle (select_idle_sibling() and sched_idle_cpu() of
 // kernel/sched/fair.c): under that policy the caller is woken where it was.
 //
-//   C1 what it may cost: SCHED_IDLE weighs 3 where an ordinary thread weighs 1024. Who wakes for a
-//      few microseconds is served as soon all the same, but one that has much to do waits where
-//      others want the processor. How long it waited the kernel tells (schedstat); where that was
-//      long, on the average of some milliseconds, the thread is ordinary again for a while, and
-//      twice as long each time that it comes back to be kept waiting
+//   C1 what it may cost: SCHED_IDLE weighs 3 where an ordinary thread weighs 1024, and takes the
+//      processor from nobody when it wakes. How long it waited the kernel tells (schedstat); where
+//      that was long, on the average of some milliseconds, no processor is idle and nothing is
+//      gained: the thread is ordinary again for a while, and for twice as long each time that it
+//      comes back to be kept waiting
 //   C2 the way back to an ordinary thread needs CAP_SYS_NICE or RLIMIT_NICE. Who would have no way
 //      back does not go
 //   C3 threads inherit the policy, and on which processor they are to run: one that a ring starts
@@ -41,8 +41,8 @@ std::optional<ProcessorWaits> parse_schedstat(std::string_view text);
 // The rule alone, without a system call.
 class Patience {
  public:
-  static constexpr Nanoseconds kMost_ns = kMillisecond;  // of one wait, on the average
-  static constexpr Nanoseconds kRestLeast_ns = 100 * kMillisecond;
+  static constexpr Nanoseconds kMost_ns = 100'000;  // of one wait, on the average
+  static constexpr Nanoseconds kRestLeast_ns = 500 * kMillisecond;
   static constexpr Nanoseconds kRestMost_ns = 10 * kSecond;
 
   // Whether to stand back from now on. Times only grow.
