@@ -363,7 +363,7 @@ class Names {
     };
     const auto size = static_cast<off_t>(random_.below(10'000));
     std::uint64_t what = random_.below(can_[slot] == Can::kLook ? 4 : 13);
-    if (can_[slot] == Can::kKeepNothing && (what == 9 || what == 10)) what = 1;
+    if (can_[slot] == Can::kKeepNothing && (what == 4 || what == 9 || what == 10)) what = 1;
     switch (what) {
       case 0:
         both(fmt::format("close {}", slot), [&](const Side&, std::size_t n) {
@@ -468,7 +468,8 @@ class Names {
   Journal journal_;
   std::array<std::array<Fd, 2>, kFiles> files_;
   // Of what is removed while it is open and is no file of bytes, larder has nothing open: a
-  // directory is looked at, and not changed any more; a FIFO keeps no attribute of its own.
+  // directory is looked at, and not changed any more; a FIFO keeps no attribute of its own. What is
+  // written to a FIFO is the kernel's affair, and so is the time of that.
   enum class Can : std::uint8_t { kAll, kLook, kKeepNothing };
   std::array<Can, kFiles> can_{};
   uid_t who_ = ::geteuid();
