@@ -23,9 +23,17 @@ void Vfs::answer_question(const Inode& inode, NodeId node, Reply reply) {
     return reply.error({ErrorCode::kShareStale});
   }
   auto [attributes, ttl_ns] = attributes_of(inode);
-  // By the kernel's inode of a file that was removed; another has its number by now.
-  if (node != inode.node() && &inode != root_.get()) attributes.nlink = 0;
+  if (is_of_removed(inode, node)) {
+    MutexLock lock(inode.mutex);
+    if (inode.removed) attributes = *inode.removed;
+  }
   reply.attributes(inode.inode_number, attributes, ttl_ns);
+}
+
+// By the kernel's inode of a file that was removed; another has its number by now.
+bool Vfs::is_of_removed(const Inode& inode, NodeId node) const {
+  if (options_.writeback_cache && inode.is_regular()) return false;  // of another version
+  return node != inode.node() && &inode != root_.get();
 }
 
 void Vfs::answer_attributes(const Inode& inode, Reply reply) {
@@ -82,7 +90,8 @@ Error Vfs::no_xattrs(Inode& inode, const Error& error) {
 
 void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
   MutexLock lock(inode.mutex);
-  Attributes& is = inode.attributes;
+  if (!inode.removed) return;
+  Attributes& is = *inode.removed;
   const std::int64_t now_ns = parts_.clock.wall_ns();
   const auto time = [&](std::int64_t t) { return t == AttributeChange::kNow ? now_ns : t; };
   if (change.mode) is.mode = (is.mode & 0170000) | (*change.mode & 07777);
@@ -91,6 +100,7 @@ void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
   if (change.atime_ns) is.atime_ns = time(*change.atime_ns);
   if (change.mtime_ns) is.mtime_ns = time(*change.mtime_ns);
   is.ctime_ns = now_ns;
+  if (inode.unlinked) inode.attributes = is;
 }
 
 void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
@@ -147,9 +157,10 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   if (parts_.control.owns(node)) return reply.error({ErrorCode::kPermission});
   const InodeRef inode = inode_of(node);
   Result<Target> target = target_of(*inode);
-  if (!target && !change.size && was_removed(*inode)) {
+  const bool other_has_number = is_of_removed(*inode, node);
+  if (!change.size && (other_has_number || (!target && was_removed(*inode)))) {
     change_removed(*inode, change);
-    return answer_attributes(*inode, std::move(reply));
+    return answer_question(*inode, node, std::move(reply));
   }
   // Through a file that somebody else has open for writing the share would let anybody truncate.
   if (target && options_.as_caller && change.size && !target->path.empty()) target->file = nullptr;

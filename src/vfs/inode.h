@@ -204,6 +204,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
       GUARDED_BY(mutex);  // of directories, once they were opened
   bool unlinked GUARDED_BY(mutex) =
       false;  // its last name is gone: what is cached goes with the inode
+  // What it was then: for who still holds it when another file has its number. Null: it has names.
+  std::unique_ptr<Attributes> removed GUARDED_BY(mutex);
 
   std::atomic<bool> used{true};  // since the table last looked for the coldest
 

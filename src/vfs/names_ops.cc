@@ -153,6 +153,9 @@ void Vfs::lost_name(Inode& inode) {
     --inode.attributes.nlink;
   else
     inode.unlinked = true;
+  if (!inode.unlinked) return;
+  inode.removed = std::make_unique<Attributes>(inode.attributes);
+  inode.removed->nlink = 0;
 }
 
 // It is open here, and nobody has opened the share's file yet: that must happen before its last

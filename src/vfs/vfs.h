@@ -253,12 +253,12 @@ class Vfs final : public Filesystem {
   void answer_attributes(const Inode& inode, Reply reply);
   void answer_question(const Inode& inode, NodeId node, Reply reply);
   static void answer_text(const Text& text, std::size_t size, Reply reply);
-  // Answers `reply` from what is kept and trusted under `key`, or asks the share, once for all who
-  // wait.
+  // Answers from what is kept and trusted, or asks the share, once for all who wait.
   template <class Work, class Answer>
   void recall(TextCache& cache, std::string_view kind, std::string_view name, Inode& inode,
               Reply reply, Work work, Answer answer);
   static bool was_removed(Inode& inode);
+  bool is_of_removed(const Inode& inode, NodeId node) const;
   static Error no_xattrs(Inode& inode, const Error& error);
   void change_removed(Inode& inode, const AttributeChange& change);
   static Target target_at(const Inode& inode, std::string path);
@@ -268,8 +268,7 @@ class Vfs final : public Filesystem {
   // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
-  // The same for a change that leaves the content alone: the identity is taken anew from its
-  // result.
+  // The same for a change that leaves the content alone: its result tells the identity.
   template <class Work>
   void change_share(Inode& inode, Reply reply, Work work);
 

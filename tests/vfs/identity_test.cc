@@ -181,6 +181,14 @@ TEST_CASE("the kernel is not given the inode of what was removed for what has it
   REQUIRE(
       world.run([&](Reply r) { world.vfs->remove_directory(kRootNode, "d", std::move(r)); }).ok());
   CHECK(world.stat(first.node).attributes.nlink == 0);
+  SetAttributes change;
+  change.mode = 0700;
+  const auto change_first = [&] {
+    return world.run([&](Reply r) { world.vfs->set_attributes(first.node, change, std::move(r)); });
+  };
+  const Attributes changed = change_first().attributes;
+  CHECK(changed.mode == (S_IFDIR | 0700));
+  CHECK(changed.nlink == 0);
   world.share.make_dir("e");
   world.share.set_inode("e", number);
   const Entry second = world.lookup("e").entry;
@@ -188,7 +196,14 @@ TEST_CASE("the kernel is not given the inode of what was removed for what has it
   CHECK(second.node != first.node);
   CHECK(second.generation != first.generation);
   CHECK(world.stat(second.node).attributes.nlink == 2);
-  CHECK(world.stat(first.node).attributes.nlink == 0);  // somebody's working directory
+  // Somebody's working directory stays what it was, and what he does to it is not done to the
+  // other.
+  CHECK(world.stat(first.node).attributes.nlink == 0);
+  CHECK(world.stat(first.node).attributes.mode == (S_IFDIR | 0700));
+  change.mode = 0711;
+  CHECK(change_first().attributes.mode == (S_IFDIR | 0711));
+  CHECK(world.share.attributes("e").mode == (S_IFDIR | 0755));
+  CHECK(world.stat(second.node).attributes.mode == (S_IFDIR | 0755));
 }
 
 TEST_CASE("a session that settles behind the last name's removal does not bring the name back") {
