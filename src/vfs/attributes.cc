@@ -88,10 +88,10 @@ Error Vfs::no_xattrs(Inode& inode, const Error& error) {
   return was_removed(inode) ? Error{ErrorCode::kShareAnswer, EOPNOTSUPP} : error;
 }
 
-void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
+void Vfs::change_removed(Inode& inode, NodeId node, const AttributeChange& change) {
+  const bool other_has_number = is_of_removed(inode, node);
   MutexLock lock(inode.mutex);
-  if (!inode.removed) return;
-  Attributes& is = *inode.removed;
+  Attributes& is = other_has_number && inode.removed ? *inode.removed : inode.attributes;
   const std::int64_t now_ns = parts_.clock.wall_ns();
   const auto time = [&](std::int64_t t) { return t == AttributeChange::kNow ? now_ns : t; };
   if (change.mode) is.mode = (is.mode & 0170000) | (*change.mode & 07777);
@@ -100,7 +100,7 @@ void Vfs::change_removed(Inode& inode, const AttributeChange& change) {
   if (change.atime_ns) is.atime_ns = time(*change.atime_ns);
   if (change.mtime_ns) is.mtime_ns = time(*change.mtime_ns);
   is.ctime_ns = now_ns;
-  if (inode.unlinked) inode.attributes = is;
+  if (inode.removed_by_us && !other_has_number) *inode.removed = is;
 }
 
 void Vfs::get_attributes(NodeId node, HandleId, Reply reply) {
@@ -159,7 +159,7 @@ void Vfs::set_attributes(NodeId node, const SetAttributes& change, Reply reply) 
   Result<Target> target = target_of(*inode);
   const bool other_has_number = is_of_removed(*inode, node);
   if (!change.size && (other_has_number || (!target && was_removed(*inode)))) {
-    change_removed(*inode, change);
+    change_removed(*inode, node, change);
     return answer_question(*inode, node, std::move(reply));
   }
   // Through a file that somebody else has open for writing the share would let anybody truncate.

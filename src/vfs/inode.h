@@ -204,7 +204,8 @@ class Inode : public boost::intrusive::list_base_hook<> {
       GUARDED_BY(mutex);  // of directories, once they were opened
   bool unlinked GUARDED_BY(mutex) =
       false;  // its last name is gone: what is cached goes with the inode
-  // What it was then: for who still holds it when another file has its number. Null: it has names.
+  bool removed_by_us GUARDED_BY(mutex) = false;  // that name
+  // What it was when we removed it: for who still holds that when another file has its number.
   std::unique_ptr<Attributes> removed GUARDED_BY(mutex);
 
   std::atomic<bool> used{true};  // since the table last looked for the coldest

@@ -106,10 +106,12 @@ void Vfs::has_name(Inode& inode) {
   {
     MutexLock lock(inode.mutex);
     if (!std::exchange(inode.unlinked, false)) return;
-    // A file that is open keeps its number. Else the number is another file's, made perhaps within
-    // the same time stamp; and the kernel, which may hold the inode of the one that was removed (as
-    // somebody's working directory), would let nothing be made in it any more.
-    if (inode.open_count == 0) inode.kernel_inode.fetch_add(1);
+    // Where we removed it, and nobody keeps it open, the number is another file's, made perhaps
+    // within the same time stamp; and the kernel, which may hold the inode of the one that was
+    // removed (as somebody's working directory), would let nothing be made in it any more. What
+    // others did may have been a rename.
+    const bool removed_by_us = std::exchange(inode.removed_by_us, false);
+    if (removed_by_us && inode.open_count == 0) inode.kernel_inode.fetch_add(1);
   }
   memos_.forget(inode);
 }
@@ -194,11 +196,11 @@ void Vfs::forget(NodeId node, std::uint64_t lookups) {
 }
 
 // The share says that the name is gone.
-void Vfs::forget_name(Inode& directory, std::string_view name) {
+void Vfs::forget_name(Inode& directory, std::string_view name, LostTo whom) {
   NameTree::Dropped dropped;
   names_.remove(directory, name, dropped);
   take_back_spelling(dropped, name);
-  if (dropped.inode) lost_name(*dropped.inode);
+  if (dropped.inode) lost_name(*dropped.inode, whom);
   forget_given(directory, name);
 }
 
@@ -297,7 +299,7 @@ void Vfs::looked_up(Inode& directory, const std::string& name, const Asked& aske
   if (options_.verify) compare_name(directory, name, nullptr, asked);
   const bool kept = memos_.guard.keep_if_unchanged(
       ticket.stamp(), [&] { names_.remove(directory, name, dropped); });
-  if (dropped.inode) lost_name(*dropped.inode);
+  if (dropped.inode) lost_name(*dropped.inode, LostTo::kOthers);
   if (kept) forget_given(directory, name);
   memos_.names.land(std::move(ticket),
                     std::make_shared<const Looked>(

@@ -145,7 +145,7 @@ void Vfs::make_link(NodeId node, NodeId new_parent, std::string_view new_name, R
 
 // One name fewer. Without another, what is cached goes with the inode; with others, its ctime has
 // moved, and unless we take that over the next open would find a version it does not know.
-void Vfs::lost_name(Inode& inode) {
+void Vfs::lost_name(Inode& inode, LostTo whom) {
   MutexLock lock(inode.mutex);
   inode.last_change = ++changes_;
   inode.trusted_until_mono_ns = 0;
@@ -153,7 +153,8 @@ void Vfs::lost_name(Inode& inode) {
     --inode.attributes.nlink;
   else
     inode.unlinked = true;
-  if (!inode.unlinked) return;
+  if (!inode.unlinked || whom == LostTo::kOthers) return;
+  inode.removed_by_us = true;
   inode.removed = std::make_unique<Attributes>(inode.attributes);
   inode.removed->nlink = 0;
 }
@@ -205,7 +206,7 @@ void Vfs::take_out(NodeId parent, std::string_view name, Reply reply, Remove rem
         changed_name(*directory, name);
         const bool gone = result || (result.error().code == ErrorCode::kShareAnswer &&
                                      result.error().sys_errno == ENOENT);
-        if (gone) forget_name(*directory, name);
+        if (gone) forget_name(*directory, name, result ? LostTo::kUs : LostTo::kOthers);
         result ? reply.ok() : reply.error(result.error());
       });
 }
@@ -276,7 +277,7 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
     const NameTree::Moved moved = names_.move(from, name, to, new_name);
     take_back_spelling(moved.from, name);
     take_back_spelling(moved.to, new_name);
-    if (moved.to.inode) lost_name(*moved.to.inode);
+    if (moved.to.inode) lost_name(*moved.to.inode, LostTo::kUs);
   }
   const InodeRef moved = names_.find(to, new_name).inode;
   if (!moved || changed.now.mode == 0) return;

@@ -190,7 +190,8 @@ class Vfs final : public Filesystem {
   void answer_absent(Nanoseconds until_mono_ns, Reply reply) const;
   bool park(Reply& reply);
   bool park_question(Reply& reply);
-  void forget_name(Inode& directory, std::string_view name);
+  enum class LostTo : bool { kUs, kOthers };  // who removed it
+  void forget_name(Inode& directory, std::string_view name, LostTo whom);
   void has_name(Inode& inode);
   Error lost_path(Inode& inode, const Error& error);
   void forget_given(Inode& directory, std::string_view name);
@@ -260,7 +261,7 @@ class Vfs final : public Filesystem {
   static bool was_removed(Inode& inode);
   bool is_of_removed(const Inode& inode, NodeId node) const;
   static Error no_xattrs(Inode& inode, const Error& error);
-  void change_removed(Inode& inode, const AttributeChange& change);
+  void change_removed(Inode& inode, NodeId node, const AttributeChange& change);
   static Target target_at(const Inode& inode, std::string path);
   Target target_by(const Inode& inode, std::shared_ptr<NetfsFile> file) const;
   Result<Target> target_of(const Inode& inode) const;
@@ -298,7 +299,7 @@ class Vfs final : public Filesystem {
                unsigned flags, const Changed& changed, const Asked& asked);
   void rename_given(Inode& from, const std::string& name, Inode& to, const std::string& new_name,
                     bool exchange);
-  void lost_name(Inode& inode);
+  void lost_name(Inode& inode, LostTo whom);
   static void keep_open(Inode& inode, const std::shared_ptr<NetfsFile>& file);
   bool must_keep_file(const InodeRef& inode) const;
   static std::shared_ptr<NetfsFile> keep_file(Netfs& netfs, const std::string& path,

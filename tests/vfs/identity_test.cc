@@ -206,6 +206,20 @@ TEST_CASE("the kernel is not given the inode of what was removed for what has it
   CHECK(world.stat(second.node).attributes.mode == (S_IFDIR | 0755));
 }
 
+TEST_CASE("a file that another client renamed is to the kernel what it was, by its old name too") {
+  World world;
+  world.share.put("f", "text");
+  world.age();
+  const Entry by_old_name = world.lookup("f").entry;
+  REQUIRE(world.share.rename("f", "g", 0));
+  world.clock.advance(2 * kSecond);
+  CHECK(!world.lookup("f").ok());
+  const Entry by_new_name = world.lookup("g").entry;
+  CHECK(by_new_name.node == by_old_name.node);
+  CHECK(by_new_name.generation == by_old_name.generation);
+  CHECK(world.stat(by_old_name.node).attributes.nlink == 1);
+}
+
 TEST_CASE("a session that settles behind the last name's removal does not bring the name back") {
   World world;
   world.share.put("f", "text");
