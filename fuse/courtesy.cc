@@ -77,7 +77,8 @@ Courtesy::Courtesy(bool wanted, TransportStats& stats) : stats_(stats) {
     schedstat_.reset();
     return;
   }
-  stand(patience_.stands_back(system_clock().mono_ns(), *waits));
+  patience_ = Patience(*waits);
+  stand(true);
 }
 
 Courtesy::~Courtesy() {

@@ -45,6 +45,8 @@ class Patience {
   static constexpr Nanoseconds kRestLeast_ns = 500 * kMillisecond;
   static constexpr Nanoseconds kRestMost_ns = 10 * kSecond;
 
+  // `seen`: what was waited until now.
+  explicit Patience(const ProcessorWaits& seen = {}) : seen_(seen) {}
   // Whether to stand back from now on. Times only grow.
   bool stands_back(Nanoseconds now_ns, const ProcessorWaits& waits);
 

@@ -45,6 +45,11 @@ TEST_CASE(
     CHECK_FALSE(parse_schedstat(text));
 }
 
+TEST_CASE("what a thread waited before it was a ring's does not count") {
+  Patience patience(ProcessorWaits{5 * kSecond, 1});
+  CHECK(patience.stands_back(kSecond, {5 * kSecond + 1000, 2}));
+}
+
 TEST_CASE("a ring stands back until it is kept waiting, and then rests") {
   Story story;
   for (int i = 0; i < 1000; ++i) CHECK(story.after(30'000));

@@ -111,10 +111,12 @@ def test_the_threads_of_rings_stand_back_and_no_others(workspace, share):
     larder = Larder(workspace, share, "direct_io")
     assert os.listdir(larder.path)
     names = policies(larder)
-    rings = [name for name in names if re.fullmatch(r"ring-\d+", name)]
-    assert rings
-    assert {name for name, policy in names.items() if policy != os.SCHED_OTHER} == set(rings)
-    assert larder.counter("fuse.rings_back") == len(rings)
+    rings = {name for name in names if re.fullmatch(r"ring-\d+", name)}
+    back = {name for name, policy in names.items() if policy != os.SCHED_OTHER}
+    assert rings and back <= rings
+    # Where others want the processors, a ring is an ordinary thread for some time.
+    assert back == rings or larder.counter("fuse.kept_waiting") > 0
+    assert larder.counter("fuse.rings_back") <= len(rings)
     larder.remount("wake_in_place=no")
     assert set(policies(larder).values()) == {os.SCHED_OTHER}
     assert larder.counter("fuse.rings_back") == 0
