@@ -108,7 +108,8 @@ class ShareCalls {
 };
 
 template <class T>
-void ShareCalls::call(CallKind kind, CallOptions options,
+void ShareCalls::call(CallKind kind,
+                      CallOptions options,  // NOLINT(performance-unnecessary-value-param): moved
                       absl::AnyInvocable<Result<T>(Netfs&)> work, Callback<Result<T>> done) {
   class Typed final : public Call {
    public:

@@ -121,7 +121,7 @@ class Vfs final : public Filesystem {
   void open(NodeId node, int flags, Caller caller, Reply reply) override;
   void create(NodeId parent, std::string_view name, int flags, std::uint32_t mode, Caller caller,
               Reply reply) override;
-  void create_unnamed(NodeId directory, int flags, std::uint32_t mode, Caller caller,
+  void create_unnamed(NodeId parent, int flags, std::uint32_t mode, Caller caller,
                       Reply reply) override;
   void read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Reply reply) override;
   void write(NodeId node, HandleId id, ByteOffset offset, std::span<const std::byte> data,
