@@ -19,6 +19,7 @@
 
 namespace larder::option {
 
+inline constexpr ByteCount kNoMost{std::numeric_limits<std::uint64_t>::max()};
 inline constexpr std::uint64_t kLastId =
     std::numeric_limits<std::uint32_t>::max() - 1;  // -1 is "no id"
 
@@ -44,6 +45,20 @@ inline bool set_count(std::string_view value, std::uint64_t most, unsigned& into
 inline bool set_positive(std::string_view value, Nanoseconds& into) {
   const auto time = parse_duration(value);
   return time && *time > 0 && keep(time, into);
+}
+
+// "auto" is kept as 0.
+inline bool set_auto_size(std::string_view value, ByteCount least, ByteCount most,
+                          ByteCount& into) {
+  if (value == "auto") {
+    into = ByteCount{0};
+    return true;
+  }
+  const auto size = parse_size(value);
+  return size && *size >= least && *size <= most && keep(size, into);
+}
+inline std::string auto_size_text(ByteCount size) {
+  return size == ByteCount{0} ? "auto" : size_text(size);
 }
 
 inline bool set_id(std::string_view value, std::optional<std::uint32_t>& into) {

@@ -15,10 +15,6 @@
 namespace larder::option {
 namespace {
 
-constexpr ByteCount kLeastMemory{8u << 20};
-constexpr ByteCount kLeastSize{16u << 20};
-constexpr ByteCount kLeastTransport{1u << 20};
-constexpr ByteCount kMostReadAhead{64u << 20};
 constexpr Nanoseconds kLongestCommit = 60 * kSecond;
 
 }  // namespace
@@ -38,18 +34,6 @@ bool set_store(MountOptions& options, std::string_view value) {
 }
 std::string get_store(const MountOptions& options) {
   return options.store.empty() ? "auto" : options.store;
-}
-
-bool set_size(MountOptions& options, std::string_view value) {
-  if (value == "auto") {
-    options.size = ByteCount{0};
-    return true;
-  }
-  const auto size = parse_size(value);
-  return size && *size >= kLeastSize && keep(size, options.size);
-}
-std::string get_size(const MountOptions& options) {
-  return options.size == ByteCount{0} ? "auto" : size_text(options.size);
 }
 
 bool set_tag(MountOptions& options, std::string_view value) {
@@ -125,30 +109,6 @@ bool set_umask(MountOptions& options, std::string_view value) {
   return true;
 }
 
-bool set_transport_memory(MountOptions& options, std::string_view value) {
-  if (value == "auto") {
-    options.transport_memory = ByteCount{0};
-    return true;
-  }
-  const auto size = parse_size(value);
-  return size && *size >= kLeastTransport && keep(size, options.transport_memory);
-}
-std::string get_transport_memory(const MountOptions& options) {
-  return options.transport_memory == ByteCount{0} ? "auto" : size_text(options.transport_memory);
-}
-
-bool set_memory(MountOptions& options, std::string_view value) {
-  if (value == "auto") {
-    options.memory = ByteCount{0};
-    return true;
-  }
-  const auto size = parse_size(value);
-  return size && *size >= kLeastMemory && keep(size, options.memory);
-}
-std::string get_memory(const MountOptions& options) {
-  return options.memory == ByteCount{0} ? "auto" : size_text(options.memory);
-}
-
 bool set_factor(MountOptions& options, std::string_view value) {
   const std::string text(value);
   char* end = nullptr;
@@ -157,19 +117,6 @@ bool set_factor(MountOptions& options, std::string_view value) {
   if (!plain || factor < 0 || factor > 1000) return false;
   options.cache_factor = factor;
   return true;
-}
-
-bool set_read_ahead(MountOptions& options, std::string_view value) {
-  if (value == "auto") {
-    options.kernel.read_ahead = ByteCount{0};
-    return true;
-  }
-  const auto size = parse_size(value);
-  return size && *size >= ByteCount{kPageSize} && *size <= kMostReadAhead &&
-         keep(size, options.kernel.read_ahead);
-}
-std::string get_read_ahead(const MountOptions& options) {
-  return options.kernel.read_ahead == ByteCount{0} ? "auto" : size_text(options.kernel.read_ahead);
 }
 
 bool set_threads(MountOptions& options, std::string_view value) {

@@ -12,8 +12,6 @@ namespace larder::option {
 
 bool set_store(MountOptions& options, std::string_view value);
 std::string get_store(const MountOptions& options);
-bool set_size(MountOptions& options, std::string_view value);
-std::string get_size(const MountOptions& options);
 bool set_tag(MountOptions& options, std::string_view value);
 bool set_select_cache(MountOptions& options, std::string_view value);
 bool set_cache(MountOptions& options, std::string_view value);
@@ -21,13 +19,7 @@ std::string get_caches(const MountOptions& options);
 bool set_coherency(MountOptions& options, std::string_view value);
 std::string get_coherency(const MountOptions& options);
 bool set_umask(MountOptions& options, std::string_view value);
-bool set_transport_memory(MountOptions& options, std::string_view value);
-std::string get_transport_memory(const MountOptions& options);
-bool set_memory(MountOptions& options, std::string_view value);
-std::string get_memory(const MountOptions& options);
 bool set_factor(MountOptions& options, std::string_view value);
-bool set_read_ahead(MountOptions& options, std::string_view value);
-std::string get_read_ahead(const MountOptions& options);
 bool set_threads(MountOptions& options, std::string_view value);
 bool set_share_id(MountOptions& options, std::string_view value);
 bool set_commit(MountOptions& options, std::string_view value);

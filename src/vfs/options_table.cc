@@ -18,6 +18,11 @@ namespace {
 
 using namespace option;
 
+constexpr ByteCount kLeastMemory{8u << 20};
+constexpr ByteCount kLeastSize{16u << 20};
+constexpr ByteCount kLeastTransport{1u << 20};
+constexpr ByteCount kMostReadAhead{64u << 20};
+
 using Out = MountOptions&;
 using In = const MountOptions&;
 using Text = std::string_view;
@@ -37,7 +42,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "How large the store may grow (K, M, G, T), at least 16M; by default 10 % of the free space, "
      "from 256M to 32G, and a store that exists keeps its size. Another size than it has lets it "
      "grow or shrink.",
-     "a size of 16M or more, such as 512M, 10G or 1T, or `auto`", set_size, get_size},
+     "a size of 16M or more, such as 512M, 10G or 1T, or `auto`",
+     [](Out o, Text v) { return set_auto_size(v, kLeastSize, kNoMost, o.size); },
+     [](In o) { return auto_size_text(o.size); }},
     {"Store", "tag", "NAME", "larder", "The name of the cache in the statistics.",
      "1 to 32 letters, digits, dots, dashes and underscores", set_tag, [](In o) { return o.tag; }},
     {"Store", "cache", "TAG:STORE[:SIZE]", "none",
@@ -228,8 +235,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "What the buffers of requests may take when all are in use with the largest reads and writes; "
      "by default an eighth of the machine's memory, from 64M to 1G. It bounds how many requests "
      "may wait for the share at once.",
-     "a size of 1M or more, such as 64M or 1G, or `auto`", set_transport_memory,
-     get_transport_memory},
+     "a size of 1M or more, such as 64M or 1G, or `auto`",
+     [](Out o, Text v) { return set_auto_size(v, kLeastTransport, kNoMost, o.transport_memory); },
+     [](In o) { return auto_size_text(o.transport_memory); }},
     {"Transport", "wake_in_place", "yes|no", "yes",
      "Over io_uring callers are woken on the processor that they called from: the threads that "
      "answer run under SCHED_IDLE, where larder may (as root, or with RLIMIT_NICE).",
@@ -249,7 +257,11 @@ constexpr auto kTable = std::to_array<OptionSpec>({
     {"Kernel", "read_ahead", "SIZE", "auto",
      "How far ahead the kernel reads in files that are read in order; auto leaves it as the system "
      "has it, and only root can set more.",
-     "a size from 4K to 64M, or `auto`", set_read_ahead, get_read_ahead},
+     "a size from 4K to 64M, or `auto`",
+     [](Out o, Text v) {
+       return set_auto_size(v, ByteCount{kPageSize}, kMostReadAhead, o.kernel.read_ahead);
+     },
+     [](In o) { return auto_size_text(o.kernel.read_ahead); }},
     {"Kernel", "readdirplus", "auto|always|never", "auto",
      "Whether listings bring the attributes of their files: auto, when somebody asks for them.",
      "auto, always or never",
@@ -279,7 +291,9 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      "What inodes, listings and fetches may take in memory. Above it listings are forgotten and "
      "the kernel is asked to let go of names; by default a sixteenth of the machine's memory, from "
      "64M to 1G.",
-     "a size of 8M or more, such as 64M or 1G, or `auto`", set_memory, get_memory},
+     "a size of 8M or more, such as 64M or 1G, or `auto`",
+     [](Out o, Text v) { return set_auto_size(v, kLeastMemory, kNoMost, o.memory); },
+     [](In o) { return auto_size_text(o.memory); }},
     {"Running", "verify", "", "no",
      "Whatever would be answered from the cache is asked for all the same and compared: where they "
      "differ the share's is served, what was kept goes, and a line and vfs.stale_answers tell. For "
