@@ -68,9 +68,9 @@ bool Patience::stands_back(Nanoseconds now_ns, const ProcessorWaits& waits) {
   return stands_back_;
 }
 
-Courtesy::Courtesy(bool wanted, TransportStats& stats) : stats_(stats) {
+Courtesy::Courtesy(TransportStats& stats) : stats_(stats) {
   static const bool allowed = there_and_back();
-  if (!wanted || !allowed) return;
+  if (!allowed) return;
   schedstat_ = Fd(::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC));
   const auto waits = schedstat_.valid() ? read_waits(schedstat_.get()) : std::nullopt;
   if (!waits) {
@@ -78,11 +78,11 @@ Courtesy::Courtesy(bool wanted, TransportStats& stats) : stats_(stats) {
     return;
   }
   patience_ = Patience(*waits);
-  stand(true);
+  take(Stand::kBack);
 }
 
 Courtesy::~Courtesy() {
-  if (back_) stats_.rings_back.sub();
+  if (stand_ == Stand::kBack) stats_.rings_back.sub();
 }
 
 void Courtesy::look() {
@@ -90,13 +90,14 @@ void Courtesy::look() {
   const Nanoseconds now_ns = system_clock().mono_ns();
   if (now_ns - looked_ns_ < kLookAgain_ns) return;
   looked_ns_ = now_ns;
-  if (const auto waits = read_waits(schedstat_.get())) stand(patience_.stands_back(now_ns, *waits));
+  if (const auto waits = read_waits(schedstat_.get()))
+    take(patience_.stands_back(now_ns, *waits) ? Stand::kBack : Stand::kOrdinary);
 }
 
-void Courtesy::stand(bool back) {
-  if (back == back_ || !adopt(back ? SCHED_IDLE : SCHED_OTHER)) return;
-  back_ = back;
-  if (back) return stats_.rings_back.add();
+void Courtesy::take(Stand stand) {
+  if (stand == stand_ || !adopt(stand == Stand::kBack ? SCHED_IDLE : SCHED_OTHER)) return;
+  stand_ = stand;
+  if (stand == Stand::kBack) return stats_.rings_back.add();
   stats_.rings_back.sub();
   stats_.kept_waiting.add();
 }

@@ -59,9 +59,9 @@ class Patience {
 
 class Courtesy {
  public:
-  // For the thread that makes it, which is the only one to use it. Without the option, or where the
-  // kernel does not allow it, it does nothing.
-  Courtesy(bool wanted, TransportStats& stats);
+  // For the thread that makes it, which is the only one to use it. Where the kernel does not allow
+  // it, it does nothing.
+  explicit Courtesy(TransportStats& stats);
   ~Courtesy();
   Courtesy(const Courtesy&) = delete;
   Courtesy& operator=(const Courtesy&) = delete;
@@ -70,11 +70,12 @@ class Courtesy {
   void look();
 
  private:
-  void stand(bool back);
+  enum class Stand : std::uint8_t { kOrdinary, kBack };
+  void take(Stand stand);
 
   TransportStats& stats_;
   Fd schedstat_;  // invalid: an ordinary thread for good
-  bool back_ = false;
+  Stand stand_ = Stand::kOrdinary;
   Nanoseconds looked_ns_ = 0;
   Patience patience_;
 };

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -201,12 +202,12 @@ void Rings::run(Ring& ring) {
   ring.ready.count_down();
   started_.wait();
   if (cancelled_ || !ring.begun) return;
-  // One that is not pinned wakes its callers from elsewhere.
-  Courtesy courtesy(wake_in_place_ && ring.processor >= 0, commons_.stats);
+  std::optional<Courtesy> courtesy;  // one that is not pinned wakes its callers from elsewhere
+  if (wake_in_place_ && ring.processor >= 0) courtesy.emplace(commons_.stats);
   // The queue of a processor that is not there starts with one entry, and grows if it comes.
   for (RingQueue* queue : ring.queues) queue->start(is_online(queue->id()) ? layout_.depth : 1);
   while (ring.live > 0 && !ring.quits) {
-    courtesy.look();
+    if (courtesy) courtesy->look();
     for (RingQueue* queue : ring.queues) queue->new_turn();
     if (std::ranges::none_of(ring.queues, &RingQueue::is_starved)) {
       ring.reactor->turn();
