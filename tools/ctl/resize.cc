@@ -18,9 +18,7 @@ struct Request {
   std::string mountpoint, size, tag, directory = ".larder";
 };
 
-SetUp<std::string> resize(const Request& words) {
-  Request request = words;
-  in_either_order(request.size, request.mountpoint);
+SetUp<std::string> resize(const Request& request) {
   const std::optional<ByteCount> size = parse_size(request.size);
   if (!size)
     return complain(ErrorCode::kInvalid,
@@ -47,7 +45,10 @@ CLI::App* add(CLI::App& app, const char* name, const char* description, const Re
   sub->add_option("--tag", request->tag, "which cache, where there are several");
   sub->add_option("--control", request->directory, "the mount's control=NAME")
       ->capture_default_str();
-  sub->callback([&chosen, request, run] { chosen = [request, run] { return run(*request); }; });
+  sub->callback([&chosen, request, run] {
+    in_either_order(request->size, request->mountpoint);
+    chosen = [request, run] { return run(*request); };
+  });
   return sub;
 }
 
