@@ -204,6 +204,14 @@ def asker(world, asks, handler=""):
     return child
 
 
+def asker_who_joins(world, handler=""):
+    """Reads what another reads already, and waits with him."""
+    joins = counter(world, "vfs.flight_joins")
+    child = asker(world, "read", handler)
+    wait_until(lambda: counter(world, "vfs.flight_joins") > joins, "the second waits too")
+    return child
+
+
 def counter(world, name):
     """Over the socket: a path through the mount may have to ask the share, which is not slow yet."""
     return json.loads(world.larder.ctl("stats", "--json").stdout)[name]["value"]
@@ -254,9 +262,7 @@ def test_one_who_is_stopped_and_continued_waits_on(workspace):
     world.share.wait_for_parked(1)
     stopped.send_signal(signal.SIGSTOP)
     # Another, who asks later: when he has waited long enough to be told, so has the first.
-    joins = counter(world, "vfs.flight_joins")
-    caught = asker(world, "read", "handler")
-    wait_until(lambda: counter(world, "vfs.flight_joins") > joins, "the second waits too")
+    caught = asker_who_joins(world, "handler")
     caught.send_signal(signal.SIGUSR1)
     wait_until(lambda: "heard" in caught.log.read_text(), "the read is interrupted", patience_s=10)
     stopped.send_signal(signal.SIGCONT)
@@ -270,9 +276,7 @@ def test_one_who_leaves_does_not_take_the_fetch_with_him(workspace):
     world.share.ctl("hang", "stuck", "read")
     leaver = asker(world, "read")
     world.share.wait_for_parked(1)
-    joins = counter(world, "vfs.flight_joins")
-    stayer = asker(world, "read")
-    wait_until(lambda: counter(world, "vfs.flight_joins") > joins, "the second waits too")
+    stayer = asker_who_joins(world)
     leaver.kill()
     assert leaver.wait(LIMIT_S) == -signal.SIGKILL
     assert stayer.poll() is None
