@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "vfs/vfs.h"
+#include "vfs/ask_share.h"
 
 namespace larder {
 namespace {
@@ -17,8 +17,8 @@ constexpr std::string_view kCapability = "security.capability";
 }  // namespace
 
 void Vfs::answer_question(const Inode& inode, NodeId node, Reply reply) {
-  const bool of_before = options_.writeback_cache && inode.is_regular() && node != inode.node();
-  if (of_before || (options_.writeback_cache && inode.kernel_shows_another())) {
+  const bool of_before = inode.is_regular() && node != inode.node();
+  if (options_.writeback_cache && (of_before || inode.kernel_shows_another())) {
     names_.distrust(*inode_of(node));  // so that the look-up asks
     return reply.error({ErrorCode::kShareStale});
   }
@@ -33,7 +33,7 @@ void Vfs::answer_question(const Inode& inode, NodeId node, Reply reply) {
 // By the kernel's inode of a file that was removed; another has its number by now.
 bool Vfs::is_of_removed(const Inode& inode, NodeId node) const {
   if (options_.writeback_cache && inode.is_regular()) return false;  // of another version
-  return node != inode.node() && &inode != root_.get();
+  return node != node_of(inode);
 }
 
 void Vfs::answer_attributes(const Inode& inode, Reply reply) {
@@ -267,7 +267,10 @@ void Vfs::recall(TextCache& cache, std::string_view kind, std::string_view name,
     return answer(**kept, std::move(reply));
   }
   Result<Target> target = target_of(inode);
-  if (!target) return reply.error(no_xattrs(inode, target.error()));
+  if (!target) {
+    const bool of_xattrs = &cache == &memos_.xattrs;
+    return reply.error(of_xattrs ? no_xattrs(inode, target.error()) : target.error());
+  }
   if (!park_question(reply)) return;
   auto ticket =
       cache.get(key, {.waiter =
@@ -358,19 +361,19 @@ void Vfs::set_xattr(NodeId node, std::string_view name, std::span<const std::byt
   if (!parts_.control.owns(node) && name == kPinXattr)
     return pin(inode_of(node), value, std::move(reply));
   if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
-  change_share(*inode_of(node), std::move(reply),
-               [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](
-                   Netfs& netfs, const Target& target) {
-                 return netfs.set_xattr(target.path, target.file.get(), name, value, flags);
-               });
+  change_xattrs(*inode_of(node), std::move(reply),
+                [name = std::string(name), value = std::vector(value.begin(), value.end()), flags](
+                    Netfs& netfs, const Target& target) {
+                  return netfs.set_xattr(target.path, target.file.get(), name, value, flags);
+                });
 }
 
 void Vfs::remove_xattr(NodeId node, std::string_view name, Reply reply) {
   if (parts_.control.owns(node) || is_own_xattr(name)) return reply.error({ErrorCode::kPermission});
-  change_share(*inode_of(node), std::move(reply),
-               [name = std::string(name)](Netfs& netfs, const Target& target) {
-                 return netfs.remove_xattr(target.path, target.file.get(), name);
-               });
+  change_xattrs(*inode_of(node), std::move(reply),
+                [name = std::string(name)](Netfs& netfs, const Target& target) {
+                  return netfs.remove_xattr(target.path, target.file.get(), name);
+                });
 }
 
 void Vfs::read_link(NodeId node, Reply reply) {

@@ -82,9 +82,7 @@ class Inode : public boost::intrusive::list_base_hook<> {
 
   // By which the kernel knows it now: the address, and in the bits that it has not, which of the
   // kernel's inodes (for_kernel()).
-  NodeId node() const {
-    return NodeId{reinterpret_cast<std::uintptr_t>(this) + kernel_inode.load() % kKernelInodes};
-  }
+  NodeId node() const { return for_kernel_now().node; }
   static Inode* of(NodeId node) {
     return reinterpret_cast<Inode*>(node.value() / kKernelInodes * kKernelInodes);
   }
@@ -138,11 +136,12 @@ class Inode : public boost::intrusive::list_base_hook<> {
   ForKernel for_kernel() {
     MutexLock lock(mutex);
     show_current_locked();
-    return {node(), 1 + kernel_inode.load()};
+    return for_kernel_now();
   }
   ForKernel for_kernel_now() const {
-    MutexLock lock(mutex);
-    return {node(), 1 + kernel_inode.load()};
+    const std::uint64_t which = kernel_inode.load();
+    const NodeId node{reinterpret_cast<std::uintptr_t>(this) + which % kKernelInodes};
+    return {node, 1 + which};
   }
   void show_current_locked() REQUIRES(mutex) {
     if (kernel_shows_another_locked()) kernel_inode.fetch_add(1);

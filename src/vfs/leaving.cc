@@ -35,12 +35,12 @@ std::uint64_t mask_of(std::string_view status, std::string_view name) {
 std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
 
 // `thread`: of whoever asks, as this process numbers it; 0: not to be seen from here.
-Signalled signalled(std::uint32_t thread) {
+Signalled signalled_now(std::uint32_t thread) {
   if (thread == 0) return Signalled::kCaught;
   std::ifstream file(fmt::format("/proc/{}/status", thread));
   std::ostringstream text;
   text << file.rdbuf();
-  return larder::signalled(text.str());
+  return signalled(text.str());
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ class Leaving::Guarded final : public ReplySlot {
   void begin() { inner_.slot().listen(&ear_); }
 
   bool may_leave(Nanoseconds now_ns) const {
-    const Signalled by = signalled(inner_thread_);
+    const Signalled by = signalled_now(inner_thread_);
     return by == Signalled::kEnds ||
            (by == Signalled::kCaught && now_ns - since_ns_ >= core_->patience_ns);
   }

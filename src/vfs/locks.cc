@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "vfs/ask_share.h"
 #include "vfs/lock_wait.h"
 
 namespace larder {

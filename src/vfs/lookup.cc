@@ -32,6 +32,10 @@ InodeRef Vfs::inode_of(NodeId node) {
   return InodeRef(Inode::of(node));
 }
 
+NodeId Vfs::node_of(const Inode& inode) const {
+  return &inode == root_.get() ? kRootNode : inode.node();
+}
+
 bool Vfs::unreachable(const Error& error) {
   return error.code == ErrorCode::kShareAway || error.code == ErrorCode::kShareDeadline ||
          error.code == ErrorCode::kShareBusy;
@@ -215,7 +219,7 @@ Nanoseconds Vfs::kernel_trusts_until(const Inode& directory, std::string_view na
 void Vfs::take_back_spelling(const NameTree::Dropped& dropped, std::string_view name) {
   for (const Link& link : dropped.links) {
     if (link.name == name) continue;
-    kernel_->drop_name(link.parent == root_ ? kRootNode : link.parent->node(), link.name);
+    kernel_->drop_name(node_of(*link.parent), link.name);
   }
 }
 

@@ -50,8 +50,7 @@ void Vfs::keep_within_memory() {
     }
     if (in_use || inode->is_directory()) continue;
     for (const Link& link : names_.links_of(*inode)) {
-      const bool in_root = link.parent == root_;
-      kernel_->drop_name(in_root ? kRootNode : link.parent->node(), link.name);
+      kernel_->drop_name(node_of(*link.parent), link.name);
       counters_.given_back.add();
     }
   }

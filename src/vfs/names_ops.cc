@@ -290,7 +290,7 @@ void Vfs::renamed(Inode& from, const std::string& name, Inode& to, const std::st
     MutexLock lock(moved->mutex);
     moved->trusted_until_mono_ns = 0;
   }
-  kernel_->drop_name(&to == root_.get() ? kRootNode : to.node(), new_name);
+  kernel_->drop_name(node_of(to), new_name);
 }
 
 // The names of a share without stable numbers carry their file ids along: one record.

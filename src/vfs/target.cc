@@ -17,6 +17,8 @@ bool is_refused(const Error& error) {
   return error.code == ErrorCode::kShareAnswer && error.sys_errno == EACCES;
 }
 
+bool goes_by_another_name(const Error& error) { return leads_nowhere(error) || is_refused(error); }
+
 bool Target::is(const Attributes& attributes, const Traits& traits) const {
   const auto shown = file_id_of(attributes, traits);
   return (attributes.mode & 0170000) == type_bits && (!shown || *shown == id);
@@ -25,9 +27,8 @@ bool Target::is(const Attributes& attributes, const Traits& traits) const {
 Result<Attributes> Target::stat(Netfs& netfs) const {
   if (file) return netfs.stat(*file, Freshness::kServer);
   auto by_last = netfs.stat(path, Freshness::kServer);
-  const bool is_answer = by_last ? is(*by_last, netfs.traits())
-                                 : !leads_nowhere(by_last.error()) && !is_refused(by_last.error());
-  if (is_answer) return by_last;
+  if (by_last ? is(*by_last, netfs.traits()) : !goes_by_another_name(by_last.error()))
+    return by_last;
   for (const std::string& other : other_paths) {
     auto found = netfs.stat(other, Freshness::kServer);
     if (found && is(*found, netfs.traits())) return found;
@@ -43,13 +44,12 @@ Result<std::shared_ptr<NetfsFile>> Target::opened(Netfs& netfs) const {
     return std::move(found.file);
   };
   auto by_last = open(path);
-  const bool refused = !by_last && is_refused(by_last.error());
-  if (by_last || (!refused && !leads_nowhere(by_last.error()))) return by_last;
+  if (by_last || !goes_by_another_name(by_last.error())) return by_last;
   for (const std::string& other : other_paths) {
     auto found = open(other);
-    if (found || (!leads_nowhere(found.error()) && !is_refused(found.error()))) return found;
+    if (found || !goes_by_another_name(found.error())) return found;
   }
-  if (refused) return by_last;
+  if (is_refused(by_last.error())) return by_last;
   return fail(ErrorCode::kShareStale);
 }
 

@@ -21,6 +21,8 @@ namespace larder {
 bool leads_nowhere(const Error& error);
 // Perhaps on the way there: by another name it may be allowed.
 bool is_refused(const Error& error);
+// Either: another name may lead there.
+bool goes_by_another_name(const Error& error);
 
 struct Target {
   std::string path;                           // "" where its last name is gone (or it is the root)
@@ -39,8 +41,7 @@ struct Target {
   // another path.
   template <class Work>
   auto ask(Netfs& netfs, Work work) const {
-    return ask_others_if(
-        netfs, [](const Error& e) { return leads_nowhere(e) || is_refused(e); }, work);
+    return ask_others_if(netfs, &goes_by_another_name, work);
   }
   // The same where a name that is gone is to be told: of a call that comes by name.
   template <class Work>

@@ -173,6 +173,7 @@ class Vfs final : public Filesystem {
 
   // -- lookup.cc
   InodeRef inode_of(NodeId node);
+  NodeId node_of(const Inode& inode) const;
   InodeRef install(Inode& directory, std::string_view name, const Attributes& attributes,
                    const Asked& asked);
   InodeRef install_unnamed(const Attributes& attributes, const Asked& asked);
@@ -269,9 +270,11 @@ class Vfs final : public Filesystem {
   // Parks, asks the share about the inode, and hands what it says to `answer`.
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
-  // The same for a change that leaves the content alone: its result tells the identity.
+  template <class T, class Work, class Answer>
+  void ask_share_of(Inode& inode, Target target, Reply reply, Work work, Answer answer);
+  // The same for a change of xattrs, which leaves the content alone: its result tells the identity.
   template <class Work>
-  void change_share(Inode& inode, Reply reply, Work work);
+  void change_xattrs(Inode& inode, Reply reply, Work work);
 
   // -- own_xattrs.cc
   static constexpr std::string_view kCullXattr = "user.larder.cull";
@@ -558,43 +561,5 @@ class Vfs final : public Filesystem {
   struct statvfs figures_ GUARDED_BY(figures_mutex_);
   Nanoseconds figures_at_mono_ns_ GUARDED_BY(figures_mutex_) = 0;
 };
-
-template <class T, class Work, class Answer>
-void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
-  Result<Target> target = target_of(inode);
-  if (!target) return reply.error(target.error());
-  if (!park(reply)) return;
-  CredentialsRef as = caller_of(reply);
-  parts_.share.call<T>(
-      CallKind::kNames, {.as = std::move(as)},
-      [target = std::move(*target), work = std::move(work)](Netfs& netfs) mutable {
-        return target.ask(netfs, [&](const Target& by) { return Result<T>(work(netfs, by)); });
-      },
-      [this, inode = InodeRef(&inode), reply = std::move(reply),
-       answer = std::move(answer)](Result<T> result) mutable {
-        if (!result) return reply.error(lost_path(*inode, result.error()));
-        answer(std::move(reply), std::move(*result));
-      });
-}
-
-template <class Work>
-void Vfs::change_share(Inode& inode, Reply reply, Work work) {
-  if (const Result<Target> target = target_of(inode); !target)
-    return reply.error(no_xattrs(inode, target.error()));
-  ask_share<Changed>(
-      inode, std::move(reply),
-      [work = std::move(work), look = look_at(inode)](
-          Netfs& netfs, const Target& target) mutable -> Result<Changed> {
-        Changed changed{seen(netfs, target, look), {}};
-        TRY_OK(work(netfs, target));
-        TRY(changed.now, target.stat(netfs));
-        return changed;
-      },
-      [this, inode = InodeRef(&inode), asked = ask()](Reply r, const Changed& changed) {
-        // By a name that another client has given to another file: that has been changed.
-        if (still_is(*inode, changed.now)) adopt(*inode, changed, asked);
-        r.ok();
-      });
-}
 
 }  // namespace larder
