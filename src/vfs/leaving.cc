@@ -1,77 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vfs/leaving.h"
 
-#include <fmt/format.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
-#include <fstream>
-#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "base/mutex.h"
+#include "vfs/signalled.h"
 
 namespace larder {
 namespace {
 
-constexpr Nanoseconds kLookAgain_ns = 100 * kMillisecond;
-
-// "SigPnd:\t0000000000000100"
-std::uint64_t mask_of(std::string_view status, std::string_view name) {
-  const std::size_t at = status.find(name);
-  if (at == std::string_view::npos) return 0;
-  const std::string_view rest = status.substr(at + name.size());
-  const std::size_t digits = rest.find_first_not_of(" \t");
-  std::uint64_t mask = 0;
-  if (digits != std::string_view::npos)
-    std::from_chars(rest.data() + digits, rest.data() + rest.size(), mask, 16);
-  return mask;
-}
-
-std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
-
-// `thread`: of whoever asks, as this process numbers it; 0: not to be seen from here.
-Signalled signalled_now(std::uint32_t thread) {
-  if (thread == 0) return Signalled::kCaught;
-  std::ifstream file(fmt::format("/proc/{}/status", thread));
-  std::ostringstream text;
-  text << file.rdbuf();
-  return signalled(text.str());
-}
+constexpr Nanoseconds kLook_ns = 100 * kMillisecond;
 
 }  // namespace
-
-Signalled signalled(std::string_view status) {
-  if (status.find("SigPnd:") == std::string_view::npos) return Signalled::kCaught;
-  const std::uint64_t pending = mask_of(status, "SigPnd:") | mask_of(status, "ShdPnd:");
-  if ((pending & bit(SIGKILL)) != 0) return Signalled::kEnds;
-  const std::uint64_t noticed =
-      pending & ~mask_of(status, "SigBlk:") & ~mask_of(status, "SigIgn:") & ~bit(SIGSTOP);
-  const std::uint64_t caught = noticed & mask_of(status, "SigCgt:");
-  const std::uint64_t ends_nobody = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT) |
-                                    bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
-  if ((noticed & ~caught & ~ends_nobody) != 0) return Signalled::kEnds;
-  return caught != 0 ? Signalled::kCaught : Signalled::kNothing;
-}
 
 struct Leaving::Core : Timer, std::enable_shared_from_this<Core> {
   Core(const Clock& c, Timers& t, WorkQueue& a, Nanoseconds p, stats::Counter& l)
       : clock(c), timers(t), answers(a), patience_ns(p), left(l) {
     fire = [](Timer& self) {
       const std::shared_ptr<Core> me = static_cast<Core&>(self).taken_from_timers();
-      me->look_again();
+      me->look();
     };
   }
   std::shared_ptr<Core> taken_from_timers() {
     const MutexLock lock(mutex);
     return std::move(for_timers);
   }
-  void look_again();
+  void look();
   void arm_locked() REQUIRES(mutex);
+  void enter_locked(Guarded& one) REQUIRES(mutex);
+  void remove_locked(Guarded& one) REQUIRES(mutex);
 
   const Clock& clock;
   Timers& timers;
@@ -79,7 +40,7 @@ struct Leaving::Core : Timer, std::enable_shared_from_this<Core> {
   const Nanoseconds patience_ns;
   stats::Counter& left;
   Mutex mutex{Rank::kShareCalls};
-  std::vector<Guarded*> stayers GUARDED_BY(mutex);  // interrupted, and waiting on
+  std::vector<Guarded*> waiting GUARDED_BY(mutex);
   bool ended GUARDED_BY(mutex) = false;
   std::shared_ptr<Core> for_timers GUARDED_BY(mutex);  // while the timer waits
 };
@@ -91,16 +52,32 @@ class Leaving::Guarded final : public ReplySlot {
       : core_(std::move(core)), since_ns_(core_->clock.mono_ns()), inner_(std::move(inner)) {
     ear_.heard = [](Listener& self) { static_cast<Ear&>(self).whose.interrupt(); };
   }
-  // Apart: the listener may be called before this returns.
-  void begin() { inner_.slot().listen(&ear_); }
+  // Apart: the listener may be called before this returns. Behind it: who is among those that wait
+  // may be answered.
+  void begin() {
+    inner_.slot().listen(&ear_);
+    const MutexLock lock(core_->mutex);
+    if (state_ == State::kWaits) core_->enter_locked(*this);
+  }
 
-  bool may_leave(Nanoseconds now_ns) const {
-    const Signalled by = signalled_now(inner_thread_);
-    return by == Signalled::kEnds ||
-           (by == Signalled::kCaught && now_ns - since_ns_ >= core_->patience_ns);
+  // True: there is nothing more to look for, unless an interrupt comes.
+  bool look_locked(Nanoseconds now_ns) REQUIRES(core_->mutex) {
+    if (notice_ == Notice::kLookedAt) return true;
+    if (notice_ == Notice::kNone && now_ns - since_ns_ < kLook_ns) return false;
+    const bool told = notice_ == Notice::kTold;
+    const Signalled by =
+        signalled_now(inner_thread_).value_or(told ? Signalled::kCaught : Signalled::kNothing);
+    if (by == Signalled::kEnds ||
+        (by == Signalled::kCaught && now_ns - since_ns_ >= core_->patience_ns)) {
+      leave_locked();
+      return true;
+    }
+    notice_ = told || by == Signalled::kCaught ? Notice::kTold : Notice::kLookedAt;
+    return notice_ == Notice::kLookedAt;
   }
   void leave_locked() REQUIRES(core_->mutex) {
     state_ = State::kLeft;
+    core_->remove_locked(*this);
     references_.fetch_add(1);
     core_->left.add();
     larder::post(core_->answers, [this] {
@@ -115,7 +92,7 @@ class Leaving::Guarded final : public ReplySlot {
       const MutexLock lock(core_->mutex);
       if (state_ != State::kWaits) return state_ == State::kStays;
       state_ = State::kStays;
-      std::erase(core_->stayers, this);
+      core_->remove_locked(*this);
     }
     inner_.slot().listen(nullptr);
     return true;
@@ -180,7 +157,9 @@ class Leaving::Guarded final : public ReplySlot {
   void recycle() override { let_go(); }
 
  private:
+  friend struct Core;
   enum class State : std::uint8_t { kWaits, kLeft, kStays };
+  enum class Notice : std::uint8_t { kNone, kLookedAt, kTold };
   struct Ear : Listener {
     explicit Ear(Guarded& g) : whose(g) {}
     Guarded& whose;
@@ -188,14 +167,10 @@ class Leaving::Guarded final : public ReplySlot {
 
   void interrupt() {
     const Nanoseconds now_ns = core_->clock.mono_ns();
-    const bool leaves = may_leave(now_ns);
     const MutexLock lock(core_->mutex);
     if (state_ != State::kWaits || core_->ended) return;
-    if (leaves) return leave_locked();
-    if (std::find(core_->stayers.begin(), core_->stayers.end(), this) != core_->stayers.end())
-      return;
-    core_->stayers.push_back(this);
-    core_->arm_locked();
+    notice_ = Notice::kTold;
+    if (!look_locked(now_ns)) core_->arm_locked();
   }
   void let_go() {
     if (references_.fetch_sub(1) == 1) delete this;
@@ -207,30 +182,39 @@ class Leaving::Guarded final : public ReplySlot {
   Reply inner_;
   const std::uint32_t inner_thread_ = inner_.slot().asker();
   State state_ GUARDED_BY(core_->mutex) = State::kWaits;
+  Notice notice_ GUARDED_BY(core_->mutex) = Notice::kNone;
+  std::size_t place_ = 0;  // among those that wait; under the core's mutex
   std::atomic<int> references_{1};
 };
 
 void Leaving::Core::arm_locked() {
   if (for_timers) return;
   for_timers = shared_from_this();
-  timers.add(*this, clock.mono_ns() + kLookAgain_ns);
+  timers.add(*this, clock.mono_ns() + kLook_ns);
 }
 
-// The analysis does not see that a stayer's core is this one.
-void Leaving::Core::look_again() NO_THREAD_SAFETY_ANALYSIS {
+void Leaving::Core::enter_locked(Guarded& one) {
+  if (ended) return;
+  one.place_ = waiting.size();
+  waiting.push_back(&one);
+  arm_locked();
+}
+
+void Leaving::Core::remove_locked(Guarded& one) {
+  if (one.place_ >= waiting.size() || waiting[one.place_] != &one) return;
+  waiting.back()->place_ = one.place_;
+  waiting[one.place_] = waiting.back();
+  waiting.pop_back();
+}
+
+// The analysis does not see that the core of one who waits is this one.
+void Leaving::Core::look() NO_THREAD_SAFETY_ANALYSIS {
   const Nanoseconds now_ns = clock.mono_ns();
   const MutexLock lock(mutex);
-  if (ended) return;
-  for (std::size_t i = 0; i < stayers.size();) {
-    Guarded& one = *stayers[i];
-    if (!one.may_leave(now_ns)) {
-      ++i;
-      continue;
-    }
-    stayers.erase(stayers.begin() + static_cast<std::ptrdiff_t>(i));
-    one.leave_locked();
-  }
-  if (!stayers.empty()) arm_locked();
+  bool again = false;
+  // From the end: one that leaves gives its place to the last.
+  for (std::size_t i = waiting.size(); i-- > 0;) again = !waiting[i]->look_locked(now_ns) || again;
+  if (again) arm_locked();
 }
 
 Leaving::Leaving(const Clock& clock, Timers& timers, WorkQueue& answers, Nanoseconds patience_ns,
@@ -250,7 +234,7 @@ void Leaving::end() {
   std::shared_ptr<Core> waited;
   const MutexLock lock(core_->mutex);
   core_->ended = true;
-  core_->stayers.clear();
+  core_->waiting.clear();
   // One that is firing lets go of its reference itself.
   if (core_->for_timers && core_->timers.cancel(*core_)) waited = std::move(core_->for_timers);
 }

@@ -7,7 +7,8 @@
 // merely distant a stat(2) that fails with EINTR would be a surprise to most programs, as it never
 // does on a local disk. One that only stops or continues him (Ctrl-Z, a debugger, a freezer) is
 // none of these: no system call should fail for it, however long it lasts. The kernel tells of the
-// first signal only, so whoever stays is looked at again now and then.
+// first signal only, and not always (signalled.h): whoever waits is looked at once unasked, and who
+// stays though a signal came again and again.
 //
 // What runs for him goes on: others may wait for it too, and the cache is filled.
 //
@@ -24,9 +25,7 @@
 #include <larder/timers.h>
 #include <larder/work_queue.h>
 
-#include <cstdint>
 #include <memory>
-#include <string_view>
 
 namespace larder {
 
@@ -47,14 +46,5 @@ class Leaving {
   class Guarded;
   const std::shared_ptr<Core> core_;
 };
-
-// What the signals that are pending mean to a process.
-enum class Signalled : std::uint8_t {
-  kNothing,  // there are none, or he will not notice: blocked, ignored, to stop or to continue him
-  kCaught,   // he has a handler for one
-  kEnds,
-};
-// `status`: as /proc/PID/status has it. One that says nothing counts as kCaught.
-Signalled signalled(std::string_view status);
 
 }  // namespace larder

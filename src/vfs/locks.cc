@@ -8,7 +8,8 @@
 // go of all that one owner holds. flock(2) takes the descriptor of its handle.
 //
 // Waiting is by timed retries: between two of them a lock is a timer and holds no thread. Each try
-// looks whether the caller was interrupted.
+// looks whether the caller was interrupted, by the kernel's word or by his own signals
+// (signalled.h).
 //
 // Invariant: in `lock_files` stands at most one descriptor per owner, and it is the one that holds
 // what the owner was told it has. Two first locks of one owner at once open two: the later to come
@@ -18,6 +19,7 @@
 
 #include "vfs/ask_share.h"
 #include "vfs/lock_wait.h"
+#include "vfs/signalled.h"
 
 namespace larder {
 namespace {
@@ -28,6 +30,11 @@ constexpr Nanoseconds kLongestPause_ns = 200 * kMillisecond;
 bool is_conflict(const Error& error) {
   return error.code == ErrorCode::kShareAnswer &&
          (error.sys_errno == EAGAIN || error.sys_errno == EACCES);
+}
+
+bool was_interrupted(Reply& reply) {
+  return reply.interrupted() ||
+         signalled_now(reply.slot().asker()).value_or(Signalled::kNothing) != Signalled::kNothing;
 }
 
 }  // namespace
@@ -158,7 +165,7 @@ std::unique_ptr<Vfs::LockWait> Vfs::take_paused(const LockWait* wait) {
 void Vfs::resume_lock(const LockWait* paused) {
   auto wait = take_paused(paused);
   if (!wait) return;
-  if (wait->reply.interrupted()) return wait->reply.error({ErrorCode::kShareAnswer, EINTR});
+  if (was_interrupted(wait->reply)) return wait->reply.error({ErrorCode::kShareAnswer, EINTR});
   try_lock(std::move(wait));
 }
 

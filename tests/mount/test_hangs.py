@@ -236,6 +236,31 @@ def test_a_signal_that_ends_whoever_waits_ends_him_at_once(workspace, asks, how)
     assert within(LIMIT_S, "a read", lambda: (world.larder.path / "stuck").read_bytes()[:10]) == bytes(10)
 
 
+def test_a_signal_that_comes_with_the_question_ends_him_too(workspace):
+    """The kernel need not tell of one that comes before the question is read."""
+    world = World(workspace, "direct_io")
+    world.larder.remount("direct_io,share_slow=20,share_deadline=30")
+    ours, theirs = os.pipe()
+    with open(world.larder.path / "stuck", "rb", buffering=0) as file:
+        world.share.ctl("hang", "stuck", "read")
+        for round_ in range(100):
+            child = os.fork()
+            if child == 0:
+                os.write(theirs, b"a")
+                os.pread(file.fileno(), 4096, 0)
+                os._exit(0)
+            assert os.read(ours, 1) == b"a"
+            asked_by = time.monotonic_ns() + round_ % 50 * 4_000
+            while time.monotonic_ns() < asked_by:
+                pass
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda pid=child: os.waitpid(pid, os.WNOHANG)[0] == pid,
+                       f"the end of the one killed in round {round_}", patience_s=LIMIT_S)
+        world.share.ctl("clear")
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_a_signal_with_a_handler_is_answered_when_the_share_turns_slow(workspace):
     world = World(workspace, "direct_io")
     world.larder.remount("direct_io,share_slow=1,share_deadline=30")

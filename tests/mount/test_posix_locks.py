@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import struct
+import time
 
 import pytest
 
@@ -152,6 +153,26 @@ def test_who_waits_can_be_killed(here, there):
         assert os.read(ours, 1) == b"w"
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        fcntl.lockf(file, fcntl.LOCK_UN)
+        assert lock_in_child(here / "file", fcntl.LOCK_EX, 0, 0) is None
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_who_is_killed_as_he_asks_goes_too(here, there):
+    """Whenever it comes: the kernel need not tell of a signal that was there before the question."""
+    ours, theirs = os.pipe()
+    with open(here / "file", "r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        for round_ in range(200):
+            child = wait_for_lock(there / "file", theirs)
+            assert os.read(ours, 1) == b"w"
+            asked_by = time.monotonic_ns() + round_ % 50 * 4_000
+            while time.monotonic_ns() < asked_by:
+                pass
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda pid=child: os.waitpid(pid, os.WNOHANG)[0] == pid,
+                       f"the end of the one killed in round {round_}")
         fcntl.lockf(file, fcntl.LOCK_UN)
         assert lock_in_child(here / "file", fcntl.LOCK_EX, 0, 0) is None
     os.close(ours)
