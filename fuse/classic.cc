@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "courtesy.h"
 #include "protocol.h"
@@ -27,9 +28,11 @@ void wake_up(int) {}
 
 unsigned default_threads() { return std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u); }
 
-ClassicTransport::ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most,
-                                   TransportStats& stats)
-    : session_(session), ended_fd_(ended_fd), pool_(parked_most, stats) {
+ClassicTransport::ClassicTransport(const Options& options, TransportStats& stats)
+    : options_(options),
+      stats_(stats),
+      pool_(options.parked_most, stats),
+      places_(static_cast<unsigned>(CPU_COUNT(&allowed_processors()))) {
   struct sigaction action {};
   action.sa_handler = wake_up;  // without SA_RESTART
   ::sigaction(SIGUSR1, &action, nullptr);
@@ -41,12 +44,12 @@ ClassicTransport::~ClassicTransport() {
 
 Status ClassicTransport::start(unsigned threads) {
   const std::lock_guard lock(starting_);
-  std::uint32_t session_fd = static_cast<std::uint32_t>(fuse_session_fd(session_));
+  std::uint32_t session_fd = static_cast<std::uint32_t>(fuse_session_fd(options_.session));
   for (unsigned i = 0; i < threads && !stopping_.load(); ++i) {
     Fd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
     if (!clone.valid() || ::ioctl(clone.get(), kDeviceClone, &session_fd) != 0) {
       // Shared by all: slower, and as right.
-      clone.reset(::fcntl(fuse_session_fd(session_), F_DUPFD_CLOEXEC, 0));
+      clone.reset(::fcntl(fuse_session_fd(options_.session), F_DUPFD_CLOEXEC, 0));
     }
     if (!clone.valid()) return fail(ErrorCode::kSystem, errno);
     running_.fetch_add(1);
@@ -64,12 +67,17 @@ void ClassicTransport::run(int device_fd) {
   sigaddset(&wake, SIGUSR1);
   pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
   answer_fd() = device_fd;
-  reading().reads = true;
-  while (!stopping_.load() && serve_one(device_fd)) {
+  Reading& here = reading();
+  here.reads = true;
+  std::optional<Courtesy> courtesy;
+  if (options_.wake_in_place && !tag_of_) courtesy.emplace(stats_);  // callers are the rings' there
+  while (!stopping_.load() && here.place.enter(places_) && serve_one(device_fd)) {
+    if (courtesy) courtesy->look();
   }
-  reading().reads = false;
-  reading().request.reset();
-  if (running_.fetch_sub(1) == 1) ::eventfd_write(ended_fd_, 1);
+  here.place.leave();
+  here.reads = false;
+  here.request.reset();
+  if (running_.fetch_sub(1) == 1) ::eventfd_write(options_.ended_fd, 1);
 }
 
 bool ClassicTransport::serve_one(int device_fd) {
@@ -86,7 +94,7 @@ bool ClassicTransport::serve_one(int device_fd) {
   }
   const auto length = static_cast<std::size_t>(n);
   if (interrupts_nothing(raw.first(length))) return true;
-  pool_.hand_to_libfuse(session_, here.request, device_fd, length);
+  pool_.hand_to_libfuse(options_.session, here.request, device_fd, length);
   return true;
 }
 
@@ -106,6 +114,7 @@ bool ClassicTransport::interrupts_nothing(std::span<std::byte> request) const {
 
 void ClassicTransport::stop() {
   stopping_.store(true);
+  places_.close();
   const std::lock_guard lock(starting_);
   // A signal that comes just before a read(2) is lost, so it is sent until the thread is gone.
   while (running_.load() != 0) {

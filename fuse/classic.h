@@ -6,6 +6,9 @@
 // behind INIT, and an answer goes to the descriptor that brought the request: the kernel looks
 // nowhere else.
 //
+// Of the threads as many read requests at once as there are processors (places.h); the others are
+// for when those wait for the disk.
+//
 // Where requests come over rings one thread stays: FORGET and INTERRUPT always come this way.
 #pragma once
 
@@ -26,10 +29,14 @@ namespace larder::fuse {
 
 class ClassicTransport {
  public:
-  // REQUIRES: `session` is mounted. `ended_fd`: an eventfd that is written when the kernel ends the
-  // session. `parked_most`: requests that may wait at once.
-  ClassicTransport(fuse_session* session, int ended_fd, std::size_t parked_most,
-                   TransportStats& stats);
+  struct Options {
+    fuse_session* session;
+    int ended_fd;             // an eventfd that is written when the kernel ends the session
+    std::size_t parked_most;  // requests that may wait at once
+    bool wake_in_place;       // courtesy.h
+  };
+  // REQUIRES: the session is mounted.
+  ClassicTransport(const Options& options, TransportStats& stats);
   ~ClassicTransport();  // REQUIRES: stop() was called if start() was
 
   // An INTERRUPT names its request by the kernel's number; what libfuse knows it by is asked here
@@ -50,9 +57,10 @@ class ClassicTransport {
   bool serve_one(int device_fd);
   bool interrupts_nothing(std::span<std::byte> request) const;
 
-  fuse_session* const session_;
-  const int ended_fd_;
+  const Options options_;
+  TransportStats& stats_;
   RequestPool pool_;
+  Places places_;
   TagOf tag_of_;
   std::atomic<bool> stopping_{false};
   std::atomic<unsigned> running_{0};

@@ -24,6 +24,8 @@ bool ClassicRequest::park() {
   return true;
 }
 
+void ClassicRequest::about_to_wait() { reading().place.leave(); }
+
 // Back to the thread that reads, if this is it and it has none; else to the pool.
 void ClassicRequest::recycle() {
   std::unique_ptr<ClassicRequest> self(this);

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <vector>
 
+#include "places.h"
 #include "request.h"
 
 namespace larder::fuse {
@@ -38,6 +39,7 @@ class ClassicRequest final : public Request {
 
   std::span<std::byte> payload() override;
   bool park() override;
+  void about_to_wait() override;
   void recycle() override;
 
  private:
@@ -73,11 +75,12 @@ class RequestPool {
   std::vector<std::unique_ptr<ClassicRequest>> free_;
 };
 
-// The request that the calling thread reads into; null on threads that read none, and while its
-// request travels with a Reply.
+// A thread that reads requests.
 struct Reading {
   bool reads = false;
+  // What it reads into; null while that travels with a Reply.
   std::unique_ptr<ClassicRequest> request;
+  Places::Held place;
 };
 Reading& reading();
 

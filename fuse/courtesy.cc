@@ -82,7 +82,7 @@ Courtesy::Courtesy(TransportStats& stats) : stats_(stats) {
 }
 
 Courtesy::~Courtesy() {
-  if (stand_ == Stand::kBack) stats_.rings_back.sub();
+  if (stand_ == Stand::kBack) stats_.standing_back.sub();
 }
 
 void Courtesy::look() {
@@ -97,8 +97,8 @@ void Courtesy::look() {
 void Courtesy::take(Stand stand) {
   if (stand == stand_ || !adopt(stand == Stand::kBack ? SCHED_IDLE : SCHED_OTHER)) return;
   stand_ = stand;
-  if (stand == Stand::kBack) return stats_.rings_back.add();
-  stats_.rings_back.sub();
+  if (stand == Stand::kBack) return stats_.standing_back.add();
+  stats_.standing_back.sub();
   stats_.kept_waiting.add();
 }
 

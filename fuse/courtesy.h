@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Courtesy: a ring's thread stands back from its processor, so that callers stay where they are.
+// Courtesy: a thread that serves requests stands back from its processor, so that callers stay
+// where they are.
 //
-// A caller is woken by the ring's thread of its own processor, while that runs there. To the
+// Over rings a caller is woken by the thread of its own processor, while that runs there. To the
 // kernel's scheduler that processor is busy; where another is idle it moves the caller over, and
 // the next request comes from there, to be answered there, and so on: an interrupt and an idle
 // processor woken for every read, 20 us and more in a virtual machine. A processor that runs
 // nothing but SCHED_IDLE threads counts as idle (select_idle_sibling() and sched_idle_cpu() of
-// kernel/sched/fair.c): under that policy the caller is woken where it was.
+// kernel/sched/fair.c): under that policy the caller is woken where it was. Threads at /dev/fuse
+// run on any processor, so it is the same for those of them that share one with their caller.
 //
 //   C1 what it may cost: SCHED_IDLE weighs 3 where an ordinary thread weighs 1024, and takes the
 //      processor from nobody when it wakes. How long it waited the kernel tells (schedstat); where

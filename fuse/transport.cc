@@ -67,8 +67,9 @@ Transport::Transport(fuse_session* session, const MountOptions& options, Mount& 
       options_(options),
       mount_(mount),
       memory_(memory_of(options)),
-      classic_(session, ended_fd, memory_.value() / ClassicRequest::kMemory,
-               mount.transport_stats()) {
+      classic_(
+          {session, ended_fd, memory_.value() / ClassicRequest::kMemory, options.wake_in_place},
+          mount.transport_stats()) {
   static const fuse_custom_io io = [] {
     fuse_custom_io hooks{};
     hooks.writev = write_answer;

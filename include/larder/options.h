@@ -87,7 +87,7 @@ struct MountOptions {
   Creds creds = Creds::kLarder;
   TransportChoice transport = TransportChoice::kAuto;
   ByteCount transport_memory{0};  // 0: an eighth of the machine's, 64 MiB to 1 GiB
-  bool wake_in_place = true;      // over io_uring: callers stay on their processors
+  bool wake_in_place = true;      // callers stay on their processors
   StoreReads store_reads = StoreReads::kAuto;
   KernelTuning kernel;
   bool check_sums = true;  // no: for measuring

@@ -74,6 +74,9 @@ class ReplySlot {
   // buffers are bounded makes another one ready; false: at the cap, the request must be refused
   // now.
   virtual bool park() = 0;
+  // The calling thread is about to wait for the disk: where it is one of those that read requests,
+  // another may take its place. Thread: the one that the request came on, or any.
+  virtual void about_to_wait() {}
   // Whoever asked has been interrupted, and wants EINTR rather than wait longer.
   virtual bool interrupted() = 0;
   // Who asked, with all groups; a system call or two.
@@ -129,6 +132,7 @@ class Reply {
 
   std::span<std::byte> payload() { return slot_->payload(); }
   bool park() { return slot_->park(); }
+  void about_to_wait() { slot_->about_to_wait(); }
   bool interrupted() { return slot_->interrupted(); }
   CredentialsRef caller() { return slot_->caller(); }
   bool stay() { return slot_->stay(); }

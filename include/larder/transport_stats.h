@@ -23,7 +23,7 @@ struct TransportStats {
   stats::Counter ring_entries;  // gauge
   stats::Counter io_errors;     // answered with EIO
   stats::Counter copied_bytes, refused, stale_answers, handed_over, nudges, nudges_lost;
-  stats::Counter rings_back;  // gauge
+  stats::Counter standing_back;  // gauge
   stats::Counter kept_waiting;
   // By FUSE opcode; those above share the first.
   std::array<stats::Counter, kOpcodes> operations;

@@ -239,13 +239,15 @@ constexpr auto kTable = std::to_array<OptionSpec>({
      [](Out o, Text v) { return set_auto_size(v, kLeastTransport, kNoMost, o.transport_memory); },
      [](In o) { return auto_size_text(o.transport_memory); }},
     {"Transport", "wake_in_place", "yes|no", "yes",
-     "Over io_uring callers are woken on the processor that they called from: the threads that "
-     "answer run under SCHED_IDLE, where larder may (as root, or with RLIMIT_NICE).",
+     "Callers are woken on the processor that they called from, where that may be had: the threads "
+     "that answer run under SCHED_IDLE while nobody else wants their processors. It takes root, or "
+     "RLIMIT_NICE.",
      kYesNo, [](Out o, Text v) { return set_flag(v, o.wake_in_place); },
      [](In o) { return flag_text(o.wake_in_place); }},
     {"Transport", "threads", "N", "auto",
      "How many threads answer requests over /dev/fuse, 1 to 64; by default two per processor, from "
-     "4 to 16.",
+     "4 to 16. Of them one for each processor reads requests; the others are for when those wait "
+     "for the disk.",
      "a number from 1 to 64, or `auto`", set_threads,
      [](In o) { return o.threads == 0 ? std::string("auto") : fmt::format("{}", o.threads); }},
     {"Kernel", "max_background", "N", "4096",

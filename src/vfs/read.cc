@@ -77,8 +77,7 @@ void Vfs::read(NodeId node, HandleId id, ByteOffset offset, ByteCount count, Rep
       thread_local unsigned counted = 0;
       const Nanoseconds looked_up = is_timed(counted) ? parts_.clock.mono_ns() : 0;
       store::Store::AtOnce found;
-      if (is_its(span, inode, operation))
-        found = read_store_at_once(operation, span.pages, reply.payload());
+      if (is_its(span, inode, operation)) found = read_store_at_once(operation, span.pages, reply);
       parts_.cache.complete(operation);
       if (looked_up != 0) time_read(handle, span, began, looked_up);
       if (found.served == span.pages.count && span.generation == inode.generation.load())
@@ -96,16 +95,16 @@ bool Vfs::is_its(const Span& span, const Inode& inode, const cache::Operation& o
          inode.session_object.load() == cache::FsCache::object_number(operation);
 }
 
-// On a ring only what needs no waiting; on a thread that may block, all.
+// On a ring only what needs no waiting; on a thread that may block, all. What is in memory is tried
+// first there too, so that another may read requests while this one waits.
 store::Store::AtOnce Vfs::read_store_at_once(const cache::Operation& operation, PageRange pages,
-                                             std::span<std::byte> into) const {
+                                             Reply& reply) const {
   store::Store& store = cache::FsCache::store_of(operation);
   const auto& object = cache::FsCache::data_of(operation);
-  const bool may_block = !store.reads_on_this_ring();
-  if (may_block && read_mode() == disk_read_mode())
-    return {store.read_now(object, pages, into, read_mode())};
+  const std::span<std::byte> into = reply.payload();
   store::Store::AtOnce found = store.read_at_once(object, pages, into, read_mode());
-  if (!may_block || !found.would_wait) return found;
+  if (!found.would_wait || store.reads_on_this_ring()) return found;
+  reply.about_to_wait();
   const PageRange rest{pages.first + found.served, pages.count - found.served};
   const auto behind = into.subspan(to_bytes(found.served).value());
   return {found.served + store.read_now(object, rest, behind, disk_read_mode())};
@@ -288,6 +287,7 @@ void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation
     return resume_read(std::move(read));
   }
   bool whole = true;
+  read->reply.about_to_wait();
   for (const PageRange& range : read->not_in_flights()) {
     const PageCount served = read_store(*operation, range, read->payload_of(range));
     whole = whole && served == range.count;

@@ -65,8 +65,9 @@ void TransportStats::register_in(stats::Registry& registry) {
   registry.add("fuse.nudges", Unit::kCount, "times that the kernel was made to look at its queue",
                nudges);
   registry.add("fuse.nudges_lost", Unit::kCount, "those that the kernel refused", nudges_lost);
-  registry.add("fuse.rings_back", Unit::kGauge,
-               "rings' threads that stand back from their processor (wake_in_place=)", rings_back);
+  registry.add("fuse.standing_back", Unit::kGauge,
+               "threads that serve requests and stand back from their processor (wake_in_place=)",
+               standing_back);
   registry.add("fuse.kept_waiting", Unit::kCount,
                "times that one of them was kept waiting, and was ordinary again for a while",
                kept_waiting);

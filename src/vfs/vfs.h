@@ -404,7 +404,7 @@ class Vfs final : public Filesystem {
   Span span_of(Inode& inode, ByteOffset offset, ByteCount count);
   using ReadStep = void (Vfs::*)(std::unique_ptr<ParkedRead>, cache::Operation*);
   store::Store::AtOnce read_store_at_once(const cache::Operation& operation, PageRange pages,
-                                          std::span<std::byte> into) const;
+                                          Reply& reply) const;
   ReadMode read_mode() const;
   ReadMode disk_read_mode() const;
   void time_read(Handle& handle, const Span& span, Nanoseconds began_ns, Nanoseconds looked_up_ns);

@@ -91,12 +91,12 @@ TEST_CASE("a thread's policy is its own, and what it starts can be ordinary agai
       of_its_child = ::sched_getscheduler(0);
       ::sched_getaffinity(0, sizeof where, &where);
     }).join();
-    CHECK(stats.rings_back.value() == (while_it_lives == SCHED_IDLE ? 1 : 0));
+    CHECK(stats.standing_back.value() == (while_it_lives == SCHED_IDLE ? 1 : 0));
   }).join();
   CHECK((while_it_lives == SCHED_IDLE || while_it_lives == SCHED_OTHER));  // where it may not
   CHECK(of_its_child == SCHED_OTHER);
   CHECK(CPU_EQUAL(&where, &before));
-  CHECK(stats.rings_back.value() == 0);
+  CHECK(stats.standing_back.value() == 0);
   CHECK(::sched_getscheduler(0) == SCHED_OTHER);
 
   // One without any is ordinary.

@@ -102,24 +102,22 @@ def test_what_cannot_be_had_is_said_in_one_line_and_classic_serves(workspace, sh
 def policies(larder):
     """Of its threads, by their names."""
     threads = pathlib.Path(f"/proc/{larder.process.pid}/task").iterdir()
-    return {(one / "comm").read_text().strip(): os.sched_getscheduler(int(one.name)) for one in threads}
+    return [((one / "comm").read_text().strip(), os.sched_getscheduler(int(one.name))) for one in threads]
 
 
-@pytest.mark.skipif(TRANSPORT != "uring", reason="about rings")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root finds the way back from SCHED_IDLE")
-def test_the_threads_of_rings_stand_back_and_no_others(workspace, share):
+def test_the_threads_that_serve_stand_back_and_no_others(workspace, share):
     larder = Larder(workspace, share, "direct_io")
     assert os.listdir(larder.path)
-    names = policies(larder)
-    rings = {name for name in names if re.fullmatch(r"ring-\d+", name)}
-    back = {name for name, policy in names.items() if policy != os.SCHED_OTHER}
-    assert rings and back <= rings
-    # Where others want the processors, a ring is an ordinary thread for some time.
-    assert back == rings or larder.counter("fuse.kept_waiting") > 0
-    assert larder.counter("fuse.rings_back") <= len(rings)
+    threads = policies(larder)
+    serving = [policy for name, policy in threads if re.fullmatch(r"ring-\d+|request", name)]
+    assert all(policy == os.SCHED_OTHER for name, policy in threads if not re.fullmatch(r"ring-\d+|request", name))
+    # Where others want the processors, such a thread is ordinary for some time.
+    assert os.SCHED_IDLE in serving or larder.counter("fuse.kept_waiting") > 0
+    assert larder.counter("fuse.standing_back") <= len(serving)
     larder.remount("wake_in_place=no")
-    assert set(policies(larder).values()) == {os.SCHED_OTHER}
-    assert larder.counter("fuse.rings_back") == 0
+    assert {policy for _, policy in policies(larder)} == {os.SCHED_OTHER}
+    assert larder.counter("fuse.standing_back") == 0
 
 
 @pytest.mark.skipif(TRANSPORT != "uring", reason="about rings")
