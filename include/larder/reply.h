@@ -74,8 +74,8 @@ class ReplySlot {
   // buffers are bounded makes another one ready; false: at the cap, the request must be refused
   // now.
   virtual bool park() = 0;
-  // The calling thread is about to wait for the disk: where it is one of those that read requests,
-  // another may take its place. Thread: the one that the request came on, or any.
+  // The thread that the request came on, and that calls this, is about to wait for the disk:
+  // another may take its place.
   virtual void about_to_wait() {}
   // Whoever asked has been interrupted, and wants EINTR rather than wait longer.
   virtual bool interrupted() = 0;

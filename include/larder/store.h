@@ -151,6 +151,8 @@ class ReadPlan {
   Object* object_ = nullptr;  // a reference is held from plan to finish
 };
 
+struct ColdRun;  // src/store/store_impl.h
+
 // A read that waits for the device without a thread. Owned by the caller until `done`.
 struct StoreRead {
   ObjectRef object;
@@ -171,6 +173,7 @@ struct StoreRead {
   std::atomic<std::size_t> outstanding{0};
   std::atomic<int> sys_errno{0};
   PageCount got{};
+  unsigned sum_loads = 0;
 };
 
 // A run of fetched pages on its way into the store. Owned by the caller until `done`.
@@ -295,7 +298,8 @@ class Store {
   std::vector<PageRange> missing(const ObjectRef& object, PageRange range) const;
 
   // The warm read in three steps: plan, the caller's I/O, finish. `into` is page-aligned and holds
-  // the range. Zero pages are written by plan itself. No allocation, no waiting.
+  // the range. Zero pages are written by plan itself. No allocation; no waiting, except for sums
+  // that have left memory: who must not wait uses read_at_once() and start_read().
   void plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into,
                  ReadPlan& plan);
   // Checks every page and lets the extents go. Any error means that none of the pages may be used:
@@ -335,6 +339,7 @@ class Store {
   friend std::vector<std::string> check_store(Store& store);
   void drop_plan(ReadPlan& plan);
   void go_on(StoreRead& read);
+  void load_sums(StoreRead& read, const ColdRun& cold);
   void part_done(StoreRead& read);
   friend void read_all_pages(Store& store,
                              const std::function<bool(ByteCount, ByteCount)>& progress);

@@ -140,8 +140,8 @@ bool append_batch(Tree& tree, const Filter& filter, std::uint32_t& last_id, std:
 
 }  // namespace
 
-Pager FsCache::objects(std::string_view letters) const {
-  return [tree = impl_->tree, filter = parse(letters),
+Pager FsCache::objects(std::string_view filter) const {
+  return [tree = impl_->tree, filter = parse(filter),
           last_id = std::uint32_t{0}](std::string& text) mutable {
     if (last_id == 0) text += header(filter);
     return append_batch(*tree, filter, last_id, text);

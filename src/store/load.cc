@@ -332,12 +332,11 @@ std::optional<Loaded> load(IoEngine& engine, int fd, const Superblock& superbloc
   loaded.superblock = superblock;
   loaded.index = std::make_unique<Index>(superblock.layout.data_blocks);
   const Layout layout = superblock.layout;
-  loaded.index->sums().set_source(
-      {layout.sums.value(), layout.sum_chunks},
-      [&engine, fd](std::uint64_t at, SumTable::Sums& into) {
-        return engine.read_now(fd, ByteOffset{at}, std::as_writable_bytes(std::span{into}))
-            .has_value();
-      });
+  loaded.index->sums().set_source({layout.sums.value(), layout.sum_chunks},
+                                  [&engine, fd](std::uint64_t at, SumTable::Sums& into) {
+                                    return engine.read_now(fd, ByteOffset{at},
+                                                           std::as_writable_bytes(std::span{into}));
+                                  });
   loaded.cursor.generation = superblock.journal_generation;
   loaded.cursor.previous = superblock.journal_previous;
   loaded.cursor.sequence = superblock.first_sequence;

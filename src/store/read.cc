@@ -11,6 +11,13 @@
 
 namespace larder::store {
 
+namespace {
+
+// Of one read: its sums lie in two chunks at most, and may leave memory again meanwhile.
+constexpr unsigned kSumLoadsMost = 8;
+
+}  // namespace
+
 std::uint32_t page_sum(ObjectId object, PageIndex page, std::span<const std::byte> bytes) {
   const std::array<Le64, 2> whose{Le64::of(object.value()), Le64::of(page.value())};
   return crc32c(bytes, crc32c(std::as_bytes(std::span{whose})));
@@ -20,36 +27,39 @@ ReadPlan::~ReadPlan() { check(object_ == nullptr, "every plan that covers pages 
 
 void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::byte> into,
                       ReadPlan& plan) {
+  std::array<std::uint32_t, ReadPlan::kMaxPages> sums;
+  for (unsigned i = 0; i < kSumLoadsMost; ++i) {
+    const ColdRun cold = impl_->plan(*object, range, into, plan);
+    if (cold.empty()) return;
+    const std::uint64_t before = impl_->index->sums().loads();
+    impl_->index->sums().get(cold.run.block, std::span{sums}.first(cold.run.count));
+    impl_->counters.sum_reads.add(impl_->index->sums().loads() - before);
+    impl_->pins.unpin(cold.pin);
+  }
+  impl_->counters.misses.add();
+}
+
+ColdRun Store::Impl::plan(Object& object, PageRange range, std::span<std::byte> into,
+                          ReadPlan& plan) {
   check(plan.object_ == nullptr, "a plan is finished before the next");
   check(into.size() >= to_bytes(range.count).value(), "the buffer holds the range");
   plan.count_ = 0;
   plan.covered_ = PageCount{0};
-  impl_->counters.reads.add();
-  if (impl_->is_open() && !impl_->hangs()) impl_->cover_warm_or_cold(*object, range, into, plan);
+  ColdRun cold;
+  if (is_open() && !hangs()) cold = cover(object, range, into, plan);
+  if (!cold.empty()) return cold;
+  counters.reads.add();
   if (plan.covered_.value() == 0) {
-    impl_->counters.misses.add();
-    return;
+    counters.misses.add();
+    return cold;
   }
-  plan.object_ = object.get();
+  plan.object_ = &object;
   intrusive_ptr_add_ref(plan.object_);
+  return cold;
 }
 
-// Sums that have left memory are read first: one more read of the store.
-void Store::Impl::cover_warm_or_cold(Object& object, PageRange range, std::span<std::byte> into,
-                                     ReadPlan& plan) {
-  constexpr unsigned kTries = 4;  // they may leave it again meanwhile
-  std::array<std::uint32_t, ReadPlan::kMaxPages> sums;
-  for (unsigned i = 0; i < kTries; ++i) {
-    const BlockRun cold = cover(object, range, into, plan);
-    if (cold.count == 0 || plan.covered_.value() != 0) return;
-    const std::uint64_t before = index->sums().loads();
-    index->sums().get(cold.block, std::span{sums}.first(cold.count));
-    counters.sum_reads.add(index->sums().loads() - before);
-  }
-}
-
-BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> into,
-                            ReadPlan& plan) {
+ColdRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte> into,
+                           ReadPlan& plan) {
   std::size_t summed = 0;
   PageIndex page = range.first;
   const unsigned tick = tick_now();
@@ -76,8 +86,9 @@ BlockRun Store::Impl::cover(Object& object, PageRange range, std::span<std::byte
           pins.pin({block, pages.value()}, now_ns.load(std::memory_order_relaxed));
       if (pin == Pins::kNone) return {};
       if (!index->sums().try_get(block, std::span{plan.sums_}.subspan(summed, pages.value()))) {
+        if (plan.covered_.value() == 0) return {{block, pages.value()}, pin};
         pins.unpin(pin);
-        return {block, pages.value()};
+        return {};
       }
       summed += pages.value();
       plan.segments_[plan.count_] = {this->at(block), part.first(to_bytes(pages).value())};
@@ -170,7 +181,13 @@ Store::AtOnce Store::read_at_once(const ObjectRef& object, PageRange range,
   while (answer.served < range.count) {
     ReadPlan plan;
     const PageRange rest{range.first + answer.served, range.count - answer.served};
-    plan_read(object, rest, into.subspan(to_bytes(answer.served).value()), plan);
+    const ColdRun cold =
+        impl_->plan(*object, rest, into.subspan(to_bytes(answer.served).value()), plan);
+    if (!cold.empty()) {
+      impl_->pins.unpin(cold.pin);
+      answer.would_wait = true;
+      break;
+    }
     if (plan.covered().value() == 0) break;
     Result<bool> here = true;
     for (auto segments = plan.segments(); !segments.empty() && here && *here;) {
@@ -202,14 +219,58 @@ void Store::start_read(StoreRead& read) {
   read.store = this;
   read.mode = impl_->possible(read.mode);
   read.got = PageCount{0};
+  read.sum_loads = 0;
   go_on(read);
+}
+
+namespace {
+
+// A chunk of sums that a read waits for. What it reads stays pinned, so that a device that hangs is
+// seen, and so that the sums are of the blocks that the read will find.
+struct SumLoad : IoRequest {
+  SumLoad(StoreRead& r, Pins::Pin p) : read(r), pin(p) {}
+  StoreRead& read;
+  const Pins::Pin pin;
+  SumTable::Loading loading;
+};
+
+}  // namespace
+
+void Store::load_sums(StoreRead& read, const ColdRun& cold) {
+  auto load = std::make_unique<SumLoad>(read, cold.pin);
+  SumTable& sums = impl_->index->sums();
+  const std::uint64_t last = (cold.run.end() - 1) / SumTable::kChunk;
+  std::uint64_t chunk = cold.run.block / SumTable::kChunk;
+  while (chunk <= last && !sums.begin_load(chunk, load->loading)) ++chunk;
+  if (chunk > last) {  // somebody else has loaded them
+    impl_->pins.unpin(cold.pin);
+    return go_on(read);
+  }
+  impl_->counters.sum_reads.add();
+  load->fd = impl_->device.fd.get();
+  load->offset = ByteOffset{sums.offset_of(load->loading)};
+  load->data = reinterpret_cast<std::byte*>(load->loading.sums.data());
+  load->length = sizeof load->loading.sums;
+  load->done = [](IoRequest& self, Status status) {
+    const std::unique_ptr<SumLoad> loaded(static_cast<SumLoad*>(&self));
+    Store& store = *loaded->read.store;
+    // Where its home has moved it is still cold, and the next plan sees that.
+    store.impl_->index->sums().end_load(loaded->loading, status);
+    store.impl_->pins.unpin(loaded->pin);
+    store.go_on(loaded->read);
+  };
+  impl_->engine.submit(*load.release());
 }
 
 // Plans what is left and starts its parts; again behind the last of them, until all is there.
 void Store::go_on(StoreRead& read) {
   const PageRange rest{read.range.first + read.got, read.range.count - read.got};
-  if (!rest.empty())
-    plan_read(read.object, rest, read.into.subspan(to_bytes(read.got).value()), read.plan);
+  if (!rest.empty()) {
+    const auto into = read.into.subspan(to_bytes(read.got).value());
+    const ColdRun cold = impl_->plan(*read.object, rest, into, read.plan);
+    if (!cold.empty() && ++read.sum_loads <= kSumLoadsMost) return load_sums(read, cold);
+    if (!cold.empty()) impl_->pins.unpin(cold.pin);
+  }
   if (rest.empty() || read.plan.covered().value() == 0) return read.done(read, read.got);
   read.sys_errno.store(0);
   std::size_t count = 0;

@@ -37,6 +37,13 @@
 
 namespace larder::store {
 
+// Blocks that a read found whose sums are not in memory; pinned until these have been read.
+struct ColdRun {
+  BlockRun run{};
+  Pins::Pin pin = Pins::kNone;
+  bool empty() const { return run.count == 0; }
+};
+
 // A fill from fill() to its `done`.
 struct FillJob : FillInFlight, Work {
   struct Piece : IoRequest {
@@ -130,11 +137,11 @@ struct Store::Impl {
   void revoke_fills_locked(Object& object, PageRange range) REQUIRES(mutex);
 
   // -- read.cc
-  // What of `range` the extents cover, pinned. No waiting, no lock but the object's. Blocks whose
-  // sums are not in memory end it, and are returned.
-  BlockRun cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
-  void cover_warm_or_cold(Object& object, PageRange range, std::span<std::byte> into,
-                          ReadPlan& plan);
+  // What of `range` the extents cover, pinned. No waiting, no lock but the object's. Where the
+  // first pages are there and their sums not in memory, nothing is covered, and these are returned.
+  ColdRun cover(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
+  // The same, as a read of the store's. No waiting.
+  ColdRun plan(Object& object, PageRange range, std::span<std::byte> into, ReadPlan& plan);
   // The extent that has this page in this block, if it still has.
   void quarantine(Object& object, PageIndex page, std::uint64_t block, std::string_view why)
       EXCLUDES(mutex);

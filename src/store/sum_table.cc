@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/sum_table.h"
 
-#include <larder/result.h>
-
 #include <algorithm>
+#include <cerrno>
 
 #include "base/crc32c.h"
 #include "store/format.h"
@@ -144,35 +143,44 @@ void SumTable::get(std::uint64_t block, std::span<std::uint32_t> into) {
   }
 }
 
-// Takes from its home what is not known. Nothing is locked while it is read; where the home has
-// changed meanwhile, it is read again. What cannot be read is lost: its pages will not match.
+// Nothing is locked while it is read.
 void SumTable::load(std::uint64_t chunk) {
-  alignas(kBlockSize) Sums sums{};
-  for (;;) {
-    Home home;
-    {
-      const MutexLock lock(mutex_of(chunk));
-      const Entry& its = entry(chunk);
-      home = its.home;
-      if (home.place == 0 || (its.chunk && its.chunk->whole)) return;
-    }
-    loads_.fetch_add(1, std::memory_order_relaxed);
-    const bool good =
-        read_ && read_(offset_of(chunk, home.place), sums) && sum_of(sums) == home.sum;
-    const MutexLock lock(mutex_of(chunk));
-    if (entry(chunk).home != home) continue;
+  Loading loading;
+  while (begin_load(chunk, loading)) {
+    const Status read =
+        read_ ? read_(offset_of(loading), loading.sums) : Status(fail(ErrorCode::kStoreIo, EIO));
+    if (end_load(loading, read) == Loaded::kYes) return;
+  }
+}
+
+bool SumTable::begin_load(std::uint64_t chunk, Loading& loading) {
+  const MutexLock lock(mutex_of(chunk));
+  const Entry& its = entry(chunk);
+  if (its.home.place == 0 || (its.chunk && its.chunk->whole)) return false;
+  loading.chunk = chunk;
+  loading.home = its.home;
+  loads_.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+// Takes from its home what is not known.
+SumTable::Loaded SumTable::end_load(Loading& loading, Status read) {
+  const bool good = read && sum_of(loading.sums) == loading.home.sum;
+  {
+    const MutexLock lock(mutex_of(loading.chunk));
+    if (entry(loading.chunk).home != loading.home) return Loaded::kMoved;
     if (!good) {
       lost_.fetch_add(1, std::memory_order_relaxed);
-      sums.fill(0);
+      loading.sums.fill(0);
     }
-    Chunk& its = make(chunk);
+    Chunk& its = make(loading.chunk);
     for (std::size_t i = 0; !its.whole && i < kChunk; ++i) {
-      if (!its.known.test(i)) its.sums[i] = sums[i];
+      if (!its.known.test(i)) its.sums[i] = loading.sums[i];
     }
     its.whole = its.used = true;
-    break;
   }
   make_room();
+  return Loaded::kYes;
 }
 
 // The clock: who was used since the hand came by stays for another round.

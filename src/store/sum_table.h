@@ -7,7 +7,8 @@
 // the sum of what lies there, is in the checkpoint.
 //
 // What has not changed since the last checkpoint may leave memory: `set_limit`. What is not in
-// memory is read when it is asked for, by whoever asks: one more read of the store.
+// memory is read when it is asked for, one more read of the store: by get(), or where a thread must
+// not wait by its caller between begin_load() and end_load().
 //
 //   1. A chunk that has changed since the last checkpoint is in memory, at least the changed sums.
 //   2. The home that the last checkpoint names is not written to.
@@ -16,6 +17,7 @@
 #pragma once
 
 #include <absl/functional/any_invocable.h>
+#include <larder/result.h>
 
 #include <array>
 #include <atomic>
@@ -50,8 +52,8 @@ class SumTable {
     std::uint64_t at = 0;  // offset in the file
     std::uint64_t chunks = 0;
   };
-  // Fills `into` from this offset in the file. False: it cannot be read.
-  using Read = absl::AnyInvocable<bool(std::uint64_t at, Sums& into) const>;
+  // Fills `into` from this offset in the file.
+  using Read = absl::AnyInvocable<Status(std::uint64_t at, Sums& into) const>;
 
   explicit SumTable(std::uint64_t blocks);
   ~SumTable();
@@ -66,6 +68,21 @@ class SumTable {
   void get(std::uint64_t block, std::span<std::uint32_t> into);
   // False: some of them are not in memory.
   bool try_get(std::uint64_t block, std::span<std::uint32_t> into) const;
+
+  // A chunk on its way into memory.
+  struct Loading {
+    std::uint64_t chunk = 0;
+    Home home;
+    alignas(sizeof(Sums)) Sums sums;
+  };
+  // False: it is in memory. Else `loading.sums` is to be read from offset_of(loading).
+  bool begin_load(std::uint64_t chunk, Loading& loading);
+  std::uint64_t offset_of(const Loading& loading) const {
+    return offset_of(loading.chunk, loading.home.place);
+  }
+  enum class Loaded : std::uint8_t { kYes, kMoved };  // moved: its home has changed, so once more
+  // `read`: whether the sums could be read. What could not is lost: its pages will not match.
+  Loaded end_load(Loading& loading, Status read);
 
   // Bytes of sums that stay in memory as far as they may leave it; 0: all.
   void set_limit(std::uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }

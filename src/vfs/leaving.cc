@@ -100,7 +100,6 @@ class Leaving::Guarded final : public ReplySlot {
 
   std::span<std::byte> payload() override { return inner_.payload(); }
   bool park() override { return true; }
-  void about_to_wait() override { inner_.about_to_wait(); }
   bool interrupted() override { return inner_.interrupted(); }
   std::uint32_t asker() override { return inner_thread_; }
   CredentialsRef caller() override {

@@ -7,6 +7,7 @@
 
 #include <larder/cookie.h>
 #include <larder/reply.h>
+#include <larder/store.h>
 
 #include <algorithm>
 #include <atomic>
@@ -101,6 +102,12 @@ struct ParkedRead : memo::Flight::Waiter {
     void (Vfs::*then)(std::unique_ptr<ParkedRead>, cache::Operation*);
   };
 
+  // One of several reads of the store that this read waits for.
+  struct FromDisk : store::StoreRead {
+    explicit FromDisk(ParkedRead& r) : whose(r) {}
+    ParkedRead& whose;
+  };
+
   Vfs& vfs;
   const HandleRef holds;  // the kernel releases it behind the answer, which may be EINTR
   Handle& handle;
@@ -116,8 +123,10 @@ struct ParkedRead : memo::Flight::Waiter {
   std::uint64_t generation = 0;
   unsigned attempts = 0;
   std::vector<memo::FlightRef> flights;  // joined, in order
-  std::atomic<std::size_t> outstanding{
-      1};  // flights that have not landed, and the hold of who begins them
+  // Flights that have not landed, or reads of the store; and the hold of who begins them.
+  std::atomic<std::size_t> outstanding{1};
+  std::vector<std::unique_ptr<FromDisk>> from_disk;
+  std::atomic<bool> is_short{false};  // one of these did not bring all
   std::optional<Waiting> operation;
   std::uint64_t copied_bytes = 0;
   // verify: what the store holds of `pages`, and of which of them.

@@ -278,7 +278,8 @@ void Vfs::all_landed(std::unique_ptr<ParkedRead> read) {
   with_store(std::move(read), &Vfs::assemble);
 }
 
-// Reads from the store what no flight brought.
+// Reads from the store what no flight brought. It runs on rings and on the threads that answer for
+// the share, so it never waits for the disk.
 void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation) {
   if (!operation) return resume_read(std::move(read));
   if (!read->reply.stay()) return parts_.cache.complete(*operation);
@@ -286,15 +287,26 @@ void Vfs::assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation
     parts_.cache.complete(*operation);
     return resume_read(std::move(read));
   }
+  store::Store& store = cache::FsCache::store_of(*operation);
   bool whole = true;
-  read->reply.about_to_wait();
+  std::vector<PageRange> at_disk;
   for (const PageRange& range : read->not_in_flights()) {
-    const PageCount served = read_store(*operation, range, read->payload_of(range));
-    whole = whole && served == range.count;
+    const store::Store::AtOnce found = store.read_at_once(
+        cache::FsCache::data_of(*operation), range, read->payload_of(range), read_mode());
+    if (found.would_wait)
+      at_disk.push_back({range.first + found.served, range.count - found.served});
+    else
+      whole = whole && found.served == range.count;
   }
-  parts_.cache.complete(*operation);
+  if (whole && !at_disk.empty()) return assemble_from_disk(std::move(read), *operation, at_disk);
+  assembled(std::move(read), *operation, whole ? Assembled::kWhole : Assembled::kNot);
+}
+
+void Vfs::assembled(std::unique_ptr<ParkedRead> read, cache::Operation& operation,
+                    Assembled outcome) {
+  parts_.cache.complete(operation);
   // Evicted or damaged meanwhile: once more, this time it is missing.
-  if (!whole) return resume_read(std::move(read));
+  if (outcome != Assembled::kWhole) return resume_read(std::move(read));
   answer_read(std::move(read));
 }
 

@@ -420,6 +420,8 @@ class Vfs final : public Filesystem {
   void fetch_missing(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
   void all_landed(std::unique_ptr<ParkedRead> read);
   void assemble(std::unique_ptr<ParkedRead> read, cache::Operation* operation);
+  enum class Assembled : bool { kWhole, kNot };
+  void assembled(std::unique_ptr<ParkedRead> read, cache::Operation& operation, Assembled outcome);
   void answer_read(std::unique_ptr<ParkedRead> read);
   void read_uncached(std::unique_ptr<ParkedRead> read);
 
@@ -440,6 +442,9 @@ class Vfs final : public Filesystem {
   void read_from_disk(Handle& handle, const Span& span, ByteOffset offset, ByteCount count,
                       Nanoseconds began_ns, Reply reply);
   void came_from_disk(std::unique_ptr<WarmRead> read, PageCount served);
+  void assemble_from_disk(std::unique_ptr<ParkedRead> read, cache::Operation& operation,
+                          const std::vector<PageRange>& ranges);
+  void one_from_disk(ParkedRead& parked);
   // -- memory.cc
   void keep_within_memory();
   bool has_room_ahead() const;

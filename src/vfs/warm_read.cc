@@ -73,4 +73,40 @@ void Vfs::came_from_disk(std::unique_ptr<WarmRead> read, PageCount served) {
             std::move(read->reply));
 }
 
+// As many reads of the store at once as there are runs of pages.
+void Vfs::assemble_from_disk(std::unique_ptr<ParkedRead> read, cache::Operation& operation,
+                             const std::vector<PageRange>& ranges) {
+  ParkedRead& parked = *read.release();
+  for (const PageRange& range : ranges) {
+    auto& one = parked.from_disk.emplace_back(std::make_unique<ParkedRead::FromDisk>(parked));
+    one->object = cache::FsCache::data_of(operation);
+    one->range = range;
+    one->into = parked.payload_of(range);
+    one->mode = disk_read_mode();
+    one->done = [](store::StoreRead& self, PageCount served) {
+      ParkedRead& whose = static_cast<ParkedRead::FromDisk&>(self).whose;
+      if (served != self.range.count) whose.is_short.store(true);
+      whose.vfs.one_from_disk(whose);
+    };
+  }
+  parked.outstanding.store(ranges.size() + 1);  // this thread's own hold, until all are started
+  store::Store& store = cache::FsCache::store_of(operation);
+  for (const auto& one : parked.from_disk) store.start_read(*one);
+  one_from_disk(parked);
+}
+
+// The last one carries on: on the ring, or, where an engine's thread had it, on one that may work.
+void Vfs::one_from_disk(ParkedRead& parked) {
+  if (parked.outstanding.fetch_sub(1) != 1) return;
+  const auto finish = [this, whose = &parked] {
+    std::unique_ptr<ParkedRead> read(whose);
+    cache::Operation& operation = *read->operation;
+    read->from_disk.clear();
+    const bool whole = !read->is_short.exchange(false);
+    assembled(std::move(read), operation, whole ? Assembled::kWhole : Assembled::kNot);
+  };
+  if (cache::FsCache::store_of(*parked.operation).reads_on_this_ring()) return finish();
+  larder::post(parts_.answer, finish);
+}
+
 }  // namespace larder

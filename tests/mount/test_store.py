@@ -3,12 +3,14 @@
 room, and lies on a block device."""
 import os
 import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
 
 from support import (LARDERCTL, Larder, LocalShare, Slowshare, age_tree, hash_tree, is_mounted, wait_until,
-                     write_pseudo_random)
+                     within, write_pseudo_random)
 
 MEGABYTE = 1 << 20
 FILES = 24
@@ -252,6 +254,64 @@ def test_the_end_does_not_wait_for_ever_for_a_disk_that_hangs(workspace, share):
         larder.ended_well()
         larder.mount()
         assert {name: one for name, one in hash_tree(larder.path).items() if name in expected} == expected
+        larder.umount()
+    finally:
+        below.ctl("clear")
+        subprocess.run(["losetup", "--detach", device], check=False, timeout=30)
+
+
+def drop_pages(*paths):
+    for path in paths:
+        with open(path, "r+b", buffering=0) as file:
+            os.fdatasync(file)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# Reads SIZE bytes at each of COUNT places of PATH, all at once; prints how many were right.
+READERS = textwrap.dedent("""
+    import os, sys, threading
+    path, count, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    fd, good = os.open(path, os.O_RDONLY), []
+    def read(n):
+        good.append(os.pread(fd, size, n << 21) == bytes([n + 1]) * size)
+    threads = [threading.Thread(target=read, args=(n,)) for n in range(count)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(sum(good), flush=True)
+""")
+
+
+@pytest.mark.parametrize("size", [4096, MEGABYTE], ids=["all of it at the disk", "most of it at the share"])
+def test_readers_of_a_disk_that_hangs_leave_others_alone(workspace, share, size):
+    """More of them than processors, and than threads that answer for the share."""
+    below = Slowshare(workspace, "latency=0", name="disk")
+    device = loop_over(below.path / "image")
+    count = min(max(len(os.sched_getaffinity(0)), 2) + 1, 15)
+    (share.source / "pages").write_bytes(b"".join(bytes([n + 1]) * (2 * MEGABYTE) for n in range(count)))
+    age_tree(share.source)
+    try:
+        larder = Larder(workspace, share, "direct_io,store_deadline=60", size="32M", store=device)
+        with open(larder.path / "pages", "rb", buffering=0) as file:
+            for n in range(count):
+                os.pread(file.fileno(), 4096, (n << 21) + size - 4096)
+        larder.wait_until_filled()
+        larder.remount()
+        larder.listing()
+        drop_pages(device, below.path / "image")
+        before, flights = larder.counter("vfs.reads"), larder.counter("vfs.flights")
+        below.ctl("hang", "image", "read")
+        readers = workspace.spawn([sys.executable, "-c", READERS, larder.path / "pages", count, size])
+        below.wait_for_parked(1)
+        within(10, "all have asked", lambda: larder.wait_for("vfs.reads", lambda now: now >= before + count))
+        if size > 4096:
+            within(10, "all have fetched", lambda: larder.wait_for("vfs.flights", lambda now: now >= flights + count))
+        assert within(10, "a listing", larder.listing)
+        cold = (share.source / "file-00").read_bytes()
+        assert within(10, "a read of the share", lambda: (larder.path / "file-00").read_bytes() == cold)
+        assert readers.poll() is None
+        below.ctl("clear")
+        assert readers.wait(60) == 0
+        assert readers.log.read_text().split() == [str(count)]
         larder.umount()
     finally:
         below.ctl("clear")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint's image is of one moment, and sums that left memory come back from their homes.
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 
 #include "rig.h"
 #include "store/index.h"
@@ -193,6 +195,119 @@ TEST_CASE("sums come back from their homes, once, and pages whose sums are lost 
   rig.engine->fail_read(1, EIO);
   CHECK(rig.good(rig.find("file"), 0, 1, 1) == 0);
   CHECK(rig.good(rig.find("file"), 2048, 16, 1) == 16);
+}
+
+namespace {
+
+struct TestRead : StoreRead {
+  TestRead(ObjectRef an_object, std::uint64_t first, std::uint64_t pages)
+      : buffer(pages * kPageSize) {
+    object = std::move(an_object);
+    range = {PageIndex{first}, PageCount{pages}};
+    into = buffer.span();
+    done = [](StoreRead& self, PageCount count) {
+      auto& read = static_cast<TestRead&>(self);
+      check(!read.served, "a read is answered once");
+      read.served = count.value();
+    };
+  }
+  bool good(std::uint64_t version) const {
+    AlignedBuffer expected(kPageSize);
+    for (std::uint64_t i = 0; i < range.count.value(); ++i) {
+      paint(expected.span(), 0, range.first.value() + i, version);
+      if (!std::ranges::equal(buffer.span().subspan(i * kPageSize, kPageSize), expected.span()))
+        return false;
+    }
+    return true;
+  }
+
+  AlignedBuffer buffer;
+  std::optional<std::uint64_t> served;
+};
+
+}  // namespace
+
+TEST_CASE("who must not wait for sums is told so, and a read that is started waits for them") {
+  constexpr std::uint64_t kPages = 2048;
+  Rig rig(ByteCount{64u << 20});
+  const ByteCount size{kPages * kPageSize};
+  {
+    const ObjectRef file = rig.make("file", size);
+    for (std::uint64_t page = 0; page < kPages; page += 256)
+      REQUIRE(rig.fill(file, page, 256, 1, size));
+  }
+  rig.reopen();
+  // The sums of these lie in two chunks.
+  TestRead read(rig.find("file"), 1000, 64);
+  const auto at_once = [&] {
+    return rig.store->read_at_once(read.object, read.range, read.into, ReadMode::kBuffered);
+  };
+  const std::uint64_t reads = rig.engine->reads();
+  CHECK(at_once().would_wait);
+  CHECK(at_once().served == PageCount{0});
+  CHECK(rig.engine->reads() == reads);
+
+  rig.engine->delay_reads(1, SimEngine::Reader::kRing);
+  SECTION("they come, a chunk at a time") {
+    rig.store->start_read(read);
+    std::uint64_t waited = 0;
+    while (!read.served && rig.engine->release_one()) ++waited;
+    CHECK(waited >= 3);
+    CHECK(rig.store->counters().sum_reads.value() == 2);
+    CHECK(read.served == 64);
+    CHECK(read.good(1));
+    rig.engine->delay_reads(0, SimEngine::Reader::kThread);
+    CHECK(at_once().served == PageCount{64});
+  }
+  SECTION("two reads wait for the same ones") {
+    TestRead other(rig.find("file"), 1010, 32);
+    rig.store->start_read(read);
+    rig.store->start_read(other);
+    while (rig.engine->release_one()) {
+    }
+    CHECK(read.served == 64);
+    CHECK(other.served == 32);
+    CHECK(read.good(1));
+    CHECK(other.good(1));
+  }
+  SECTION("they cannot be read: a miss") {
+    rig.engine->fail_read(1, EIO);
+    rig.store->start_read(read);
+    while (rig.engine->release_one()) {
+    }
+    REQUIRE(read.served);
+    CHECK(*read.served < 64);
+  }
+  SECTION("the file is dropped meanwhile") {
+    rig.store->start_read(read);
+    rig.store->drop(read.object, read.range);
+    while (rig.engine->release_one()) {
+    }
+    CHECK(read.served == 0);
+  }
+  rig.engine->delay_reads(0, SimEngine::Reader::kThread);
+  read.object.reset();
+  rig.sound();
+}
+
+TEST_CASE("a device that hangs as sums are read is seen") {
+  Options options;
+  options.deadline_ns = kSecond;
+  Rig rig(ByteCount{64u << 20}, options);
+  const ByteCount size{256 * kPageSize};
+  REQUIRE(rig.fill(rig.make("file", size), 0, 256, 1, size));
+  rig.reopen();
+  rig.engine->delay_reads(1, SimEngine::Reader::kRing);
+  TestRead read(rig.find("file"), 0, 16);
+  rig.store->start_read(read);
+  rig.clock.advance(2 * kSecond);
+  TestRead next(rig.find("file"), 16, 16);
+  rig.store->start_read(next);
+  CHECK(next.served == 0);
+  CHECK(rig.store->counters().hangs.value() == 1);
+  while (rig.engine->release_one()) {
+  }
+  CHECK(read.served.has_value());
 }
 
 TEST_CASE("with little memory for the index, sums leave it and everything can still be read") {

@@ -62,7 +62,8 @@ int SimEngine::fault_of_operation() {
 
 void SimEngine::submit(IoRequest& request) {
   if (request.kind == IoRequest::Kind::kRead) {
-    request.done(request, read_now(request.fd, request.offset, {request.data, request.length}));
+    if (delay_every_ == 0) return perform_read(request);
+    held_.push_back(&request);
     return;
   }
   if (request.kind == IoRequest::Kind::kWrite && hold_from_ && request.offset >= *hold_from_) {
@@ -73,7 +74,12 @@ void SimEngine::submit(IoRequest& request) {
   perform(request);
 }
 
+void SimEngine::perform_read(IoRequest& request) {
+  request.done(request, read_now(request.fd, request.offset, {request.data, request.length}));
+}
+
 void SimEngine::perform(IoRequest& request) {
+  if (request.kind == IoRequest::Kind::kRead) return perform_read(request);
   const int fault = fault_of_operation();
   if (fault != 0) {
     request.done(request, fail(ErrorCode::kStoreIo, fault));
@@ -127,6 +133,13 @@ Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into, Re
   }
   seen_.read(offset, into);
   return {};
+}
+
+Result<bool> SimEngine::read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                                     ReadMode mode) {
+  if (delay_every_ != 0 && at_once_++ % delay_every_ == 0) return false;
+  TRY_OK(read_now(fd, offset, into, mode));
+  return true;
 }
 
 SimImage SimMoment::crash(Random& random) const {

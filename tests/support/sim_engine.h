@@ -19,6 +19,8 @@
 //                                      good; off the device it lands nowhere
 //   delayed      hold_writes(from)     writes at or above `from` wait for release_one(),
 //                                      release_any() (in any order) or release_all()
+//                delay_reads(n, who)   of the reads that must not wait each n-th would, and reads
+//                                      that are submitted wait as those writes do
 //
 // Everything else is answered inside submit(), so a whole store runs on one thread. What is not in
 // the model: a device that forgets what it has flushed, and one that changes bytes by itself (for
@@ -79,6 +81,9 @@ class SimEngine final : public IoEngine {
   void submit(IoRequest& request) override;
   Status read_now(int fd, ByteOffset offset, std::span<std::byte> into,
                   ReadMode mode = ReadMode::kBuffered) override;
+  Result<bool> read_at_once(int fd, ByteOffset offset, std::span<std::byte> into,
+                            ReadMode mode) override;
+  bool reads_on_this_ring() const override { return reader_ == Reader::kRing; }
   std::string name() const override { return "simulated"; }
 
   SimImage crash(Random& random) const { return moment().crash(random); }
@@ -106,6 +111,11 @@ class SimEngine final : public IoEngine {
   void short_write(std::uint64_t n, std::size_t sectors, int sys_errno);
   void misdirect(std::uint64_t n, std::int64_t by);
   void hold_writes(ByteOffset from) { hold_from_ = from; }
+  enum class Reader : std::uint8_t { kThread, kRing };  // may it wait?
+  void delay_reads(std::uint64_t every, Reader reader) {
+    delay_every_ = every;
+    reader_ = reader;
+  }
   bool release_one() { return release(0); }
   bool release_any(Random& random) { return release(random.below(held_.size() + 1)); }
   void release_all();
@@ -119,6 +129,7 @@ class SimEngine final : public IoEngine {
   };
   int fault_of_operation();
   void perform(IoRequest& request);
+  void perform_read(IoRequest& request);
   void flush();
   void write(ByteOffset at, std::span<const std::byte> data);
   bool release(std::size_t which);
@@ -129,11 +140,13 @@ class SimEngine final : public IoEngine {
   std::vector<Written> log_;
   std::deque<IoRequest*> held_;
   std::optional<ByteOffset> hold_from_;
+  std::uint64_t delay_every_ = 0;  // 0: never
+  Reader reader_ = Reader::kThread;
   std::optional<Fault> operation_fault_, write_fault_, read_fault_;
   std::optional<std::uint64_t> stop_at_;
   std::uint64_t misdirect_at_ = 0;
   std::int64_t misdirect_by_ = 0;
-  std::uint64_t operations_ = 0, reads_ = 0, writes_ = 0, flushes_ = 0;
+  std::uint64_t operations_ = 0, reads_ = 0, writes_ = 0, flushes_ = 0, at_once_ = 0;
 };
 
 }  // namespace larder::test

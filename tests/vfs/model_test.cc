@@ -30,7 +30,8 @@ namespace {
 constexpr Nanoseconds kTtl = 5 * kSecond;
 
 WorldOptions options_of(SimProfile profile, Coherency level, std::uint64_t seed) {
-  WorldOptions options{.profile = profile, .verify = seed % 8 == 3};
+  WorldOptions options{.profile = profile, .verify = seed % 8 == 3, .waits_every = seed % 3};
+  options.reader = seed % 4 < 2 ? SimEngine::Reader::kRing : SimEngine::Reader::kThread;
   options.settings.coherency = level;
   options.settings.ttl_ns = kTtl;
   return options;

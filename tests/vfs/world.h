@@ -162,6 +162,9 @@ struct WorldOptions {
   bool as_caller = false;
   bool verify = false;
   std::vector<std::string> nocache{};  // what the kernel may serve by itself where it takes it
+  // Each so many reads of the store would wait for the device, if any.
+  std::uint64_t waits_every = 0;
+  SimEngine::Reader reader = SimEngine::Reader::kThread;
 };
 
 // The files that the kernel was given.
@@ -195,13 +198,15 @@ class World {
   bool step(Random& random) {
     StepQueue* queues[] = {&pool, &answer, &machine};
     timers.run_due();
-    return queues[random.below(3)]->run_one(random);
+    const std::uint64_t which = random.below(4);
+    return which == 3 ? engine->release_any(random) : queues[which]->run_one(random);
   }
   void settle() {
     std::size_t ran = 0;
     do {
       timers.run_due();
-      ran = pool.run_all() + answer.run_all() + machine.run_all();
+      ran = pool.run_all() + answer.run_all() + machine.run_all() + engine->held();
+      engine->release_all();
     } while (ran != 0);
   }
   // Unmounts and mounts again on the same store; as a kill, what was not committed is lost.
@@ -328,6 +333,7 @@ class World {
   };
 
   void start() {
+    engine->delay_reads(options_.waits_every, options_.reader);
     policy.emplace(options_.settings);
     calls.emplace(std::shared_ptr<Netfs>(&share, [](Netfs*) {}), pool, answer, timers, clock,
                   ShareCallsOptions{});
