@@ -131,7 +131,8 @@ bool Store::Impl::hangs() {
   return stuck;
 }
 
-std::string Store::Impl::state_text() const {
+std::string Store::Impl::state_text() {
+  const bool stuck = hangs();  // looks itself: where everybody waits, nobody else does
   const Nanoseconds now = clock.mono_ns();
   switch (state.load()) {
     case State::kBypass:
@@ -142,7 +143,7 @@ std::string Store::Impl::state_text() const {
     case State::kOpen:
       break;
   }
-  if (hung.load()) return "hung: a read does not come back from the device, new ones go past it";
+  if (stuck) return "hung: a read does not come back from the device, new ones go past it";
   if (no_room_ns.load() > now) {
     return fmt::format("no room on the file system below: fills are tried again in {} s",
                        (no_room_ns.load() - now) / kSecond);

@@ -105,7 +105,7 @@ struct Store::Impl {
   void fill_ended(int sys_errno);
   bool takes_fills();
   bool hangs();
-  std::string state_text() const;
+  std::string state_text();
 
   // -- eviction.cc
   // Takes pages out of the index and records it; their blocks wait.

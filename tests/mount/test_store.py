@@ -304,7 +304,8 @@ def test_readers_of_a_disk_that_hangs_leave_others_alone(workspace, share, size)
         below.wait_for_parked(1)
         within(10, "all have asked", lambda: larder.wait_for("vfs.reads", lambda now: now >= before + count))
         if size > 4096:
-            within(10, "all have fetched", lambda: larder.wait_for("vfs.flights", lambda now: now >= flights + count))
+            within(10, "all have fetched",
+                   lambda: larder.wait_for("vfs.flights", lambda now: now >= flights + count))
         assert within(10, "a listing", larder.listing)
         cold = (share.source / "file-00").read_bytes()
         assert within(10, "a read of the share", lambda: (larder.path / "file-00").read_bytes() == cold)
@@ -313,6 +314,52 @@ def test_readers_of_a_disk_that_hangs_leave_others_alone(workspace, share, size)
         assert readers.wait(60) == 0
         assert readers.log.read_text().split() == [str(count)]
         larder.umount()
+    finally:
+        below.ctl("clear")
+        subprocess.run(["losetup", "--detach", device], check=False, timeout=30)
+
+
+def test_a_disk_that_hangs_whole_leaves_the_share_as_it_is(workspace, share):
+    """Not only reads of it: whatever is written, flushed or looked up there stands still."""
+    below = Slowshare(workspace, "latency=0", name="disk")
+    device = loop_over(below.path / "image")
+    try:
+        larder = Larder(workspace, share, "store_deadline=1,commit=100", size="32M", store=device)
+        filled(larder)
+        larder.remount()
+        larder.listing()
+        drop_pages(device, below.path / "image")
+        below.ctl("hang", "image")
+        reader = workspace.spawn([sys.executable, "-c", READERS, larder.path / "file-01", 1, 4096])
+        below.wait_for_parked(1)
+
+        def everything():
+            """Whole rounds of what people do; before they are over the store is known to hang."""
+            for n in range(30):
+                name = larder.path / f"new-{n}"
+                name.write_bytes(bytes([n]) * 300_000)
+                assert name.read_bytes() == bytes([n]) * 300_000
+                os.rename(name, larder.path / f"moved-{n}")
+                os.mkdir(larder.path / f"folder-{n}")
+                assert f"moved-{n}" in os.listdir(larder.path)
+                with open(larder.path / f"moved-{n}", "r+b") as file:
+                    file.truncate(1000)
+                    os.fsync(file)
+                assert os.stat(larder.path / f"moved-{n}").st_size == 1000
+                os.statvfs(larder.path)
+                assert larder.counter("vfs.writes") > n
+            wait_until(lambda: (larder.path / "new").write_bytes(b"new") and larder.counter("store.hangs"),
+                       "it is seen")
+            return (larder.path / "file-00").read_bytes() == (share.source / "file-00").read_bytes()
+
+        assert within(60, "all of it", everything)
+        assert reader.poll() is None, "who asked before waits for the disk"
+        below.ctl("clear")
+        assert reader.wait(60) == 0
+        for n in range(30):
+            assert (larder.path / f"moved-{n}").read_bytes() == bytes([n]) * 1000
+        larder.umount()
+        sound(device)
     finally:
         below.ctl("clear")
         subprocess.run(["losetup", "--detach", device], check=False, timeout=30)

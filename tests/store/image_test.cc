@@ -301,6 +301,7 @@ TEST_CASE("a device that hangs as sums are read is seen") {
   TestRead read(rig.find("file"), 0, 16);
   rig.store->start_read(read);
   rig.clock.advance(2 * kSecond);
+  CHECK(rig.store->to_text().find("state: hung") != std::string::npos);
   TestRead next(rig.find("file"), 16, 16);
   rig.store->start_read(next);
   CHECK(next.served == 0);
