@@ -228,10 +228,12 @@ SumTable::Written SumTable::begin_write(std::uint64_t chunk, Sums& into) {
 
 std::optional<SumTable::Written> SumTable::begin_copy(std::uint64_t chunk, Sums& into) {
   Home home;
+  bool dirty = false;
   {
     const MutexLock lock(mutex_of(chunk));
     const Entry& its = entry(chunk);
     home = its.home;
+    dirty = its.chunk && its.chunk->dirty;
     if (its.chunk && its.chunk->whole && !its.chunk->dirty) {
       into = its.chunk->sums;
       if (home.place == 0) return std::nullopt;
@@ -239,8 +241,7 @@ std::optional<SumTable::Written> SumTable::begin_copy(std::uint64_t chunk, Sums&
     }
     if (!its.chunk && home.place == 0) return std::nullopt;
   }
-  const std::uint64_t dirty = next_dirty(chunk);
-  if (dirty == chunk) return begin_write(chunk, into);
+  if (dirty) return begin_write(chunk, into);
   // As it is at home; what cannot be read is lost, as in load().
   if (!read_ || !read_(offset_of(chunk, home.place), into) || sum_of(into) != home.sum) {
     lost_.fetch_add(1, std::memory_order_relaxed);
