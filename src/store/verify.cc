@@ -68,9 +68,10 @@ bool pin(Store::Impl& store, const Object& object, PageRange range, Look& look) 
       look.pin = store.pins.pin(look.run, store.now_ns.load(std::memory_order_relaxed));
       if (look.pin == Pins::kNone) return false;
       if (sums.try_get(look.run.block, std::span(look.sums).first(look.run.count))) return true;
-      store.pins.unpin(look.pin);
     }
+    // Pinned, so that a store that shrinks does not forget them meanwhile.
     sums.get(look.run.block, std::span(look.sums).first(look.run.count));
+    store.pins.unpin(look.pin);
   }
   return false;
 }

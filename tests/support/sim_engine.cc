@@ -125,6 +125,7 @@ void SimEngine::flush() {
 }
 
 Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into, ReadMode) {
+  if (before_read) before_read(offset);
   ++reads_;
   if (offset.value() + into.size() > seen_.size().value()) return fail(ErrorCode::kStoreIo, EIO);
   if (read_fault_ && reads_ == read_fault_->at) {

@@ -90,6 +90,8 @@ class SimEngine final : public IoEngine {
   SimMoment moment() const { return {medium_, unflushed_}; }
   // Called behind each write and flush that had an effect; not on behalf of reads.
   std::function<void()> on_operation;
+  // Called in front of each read, with where it begins.
+  std::function<void(ByteOffset)> before_read;
   // What a process finds that was started after this one was killed.
   const SimImage& image() const { return seen_; }
   SimImage& image() { return seen_; }
