@@ -13,7 +13,7 @@ namespace larder::store {
 
 namespace {
 
-// Of one read: its sums lie in two chunks at most, and may leave memory again meanwhile.
+// Of one plan: its sums lie in two chunks at most, and may leave memory again meanwhile.
 constexpr unsigned kSumLoadsMost = 8;
 
 }  // namespace
@@ -302,6 +302,7 @@ void Store::part_done(StoreRead& read) {
   const Status io = sys_errno == 0 ? Status{} : Status(fail(ErrorCode::kStoreIo, sys_errno));
   if (!finish_read(read.plan, io)) return read.done(read, read.got);
   read.got += covered;
+  read.sum_loads = 0;  // each step forward may need its own
   go_on(read);
 }
 

@@ -290,6 +290,31 @@ TEST_CASE("who must not wait for sums is told so, and a read that is started wai
   rig.sound();
 }
 
+TEST_CASE("a read whose sums lie in many chunks gets all that is there") {
+  constexpr std::uint64_t kParts = 20, kFiller = 1024;
+  Rig rig(ByteCount{128u << 20});
+  {
+    const ObjectRef file = rig.make("file", ByteCount{kParts * kPageSize});
+    const ByteCount size{kParts * kFiller * kPageSize};
+    const ObjectRef filler = rig.make("filler", size);
+    for (std::uint64_t part = 0; part < kParts; ++part) {
+      REQUIRE(rig.fill(file, part, 1, 1));
+      for (std::uint64_t page = 0; page < kFiller; page += 256)
+        REQUIRE(rig.fill(filler, part * kFiller + page, 256, 1, size));
+    }
+  }
+  rig.reopen();
+  SECTION("where it is started") {
+    TestRead read(rig.find("file"), 0, kParts);
+    rig.store->start_read(read);
+    CHECK(read.served == kParts);
+    CHECK(read.good(1));
+  }
+  SECTION("where it is waited for") { CHECK(rig.good(rig.find("file"), 0, kParts, 1) == kParts); }
+  CHECK(rig.store->counters().sum_reads.value() == kParts);
+  CHECK(rig.store->counters().misses.value() == 0);
+}
+
 TEST_CASE("a device that hangs as sums are read is seen") {
   Options options;
   options.deadline_ns = kSecond;
