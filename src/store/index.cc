@@ -22,17 +22,28 @@ void Labels::set(std::string_view key, std::string_view aux) {
   bytes_ = std::move(bytes);
 }
 
-// Many short ones become one long one, which is true of them too.
+// Where they are too many, those that are nearest to each other become one, with what lies between
+// them, which is true of them too.
 void Object::note_change(PageRange range) {
   std::vector<PageRange>& changed = made_busy().changed;
+  const bool known = std::ranges::any_of(
+      changed, [&](const PageRange& one) { return intersect(one, range) == range; });
+  if (known) return;
   changed.push_back(range);
   if (changed.size() <= kManyRanges) return;
-  PageIndex first = range.first, end = range.end();
-  for (const PageRange& one : changed) {
-    first = std::min(first, one.first);
-    end = std::max(end, one.end());
+  std::ranges::sort(changed, {}, &PageRange::first);
+  while (changed.size() > kManyRanges / 2) {
+    auto nearest = changed.begin();
+    PageCount least{~std::uint64_t{0}};
+    for (auto at = changed.begin(), next = at + 1; next != changed.end(); ++at, ++next) {
+      const PageCount gap = next->first > at->end() ? next->first - at->end() : PageCount{0};
+      if (gap < least) nearest = at;
+      least = std::min(least, gap);
+    }
+    const auto next = nearest + 1;
+    nearest->count = std::max(nearest->end(), next->end()) - nearest->first;
+    changed.erase(next);
   }
-  changed.assign(1, {first, end - first});
 }
 
 ObjectChange change_of(const Object& object, Pages pages) {

@@ -66,6 +66,35 @@ TEST_CASE("the end of a session records what changed in it and no more") {
   CHECK(rig.good(again, 304, 256, 1) == 256);
 }
 
+TEST_CASE(
+    "however scattered the writes of a session, its end records little of what they are not") {
+  Rig rig(ByteCount{64u << 20});
+  constexpr std::uint64_t kPages = 4096, kNear = 300;
+  const ByteCount size{kPages * kPageSize};
+  const ObjectRef file = rig.make("file", size);
+  for (std::uint64_t page = 0; page < kPages; page += 256)
+    REQUIRE(rig.fill(file, page, 256, 1, size));
+  REQUIRE(rig.store->sync());
+  const auto before = rig.store->counters().journal_bytes.value();
+  rig.store->begin_session(file);
+  // Many at the start of the file, and a few far from them.
+  std::vector<std::uint64_t> pages{kPages - 1, kPages / 2};
+  for (std::uint64_t page = 0; page < kNear; page += 3) pages.push_back(page);
+  for (const std::uint64_t page : pages) write_pages(rig, file, page, 1);
+  rig.store->end_session(file, bytes("v2"), size);
+  REQUIRE(rig.store->sync());
+  // All of the file would be 16 KiB of sums.
+  CHECK(rig.store->counters().journal_bytes.value() <= before + 3 * kBlockSize);
+  rig.sound();
+  rig.kill();
+  const ObjectRef again = rig.find("file");
+  CHECK(rig.store->cached_pages(again) == PageCount{kPages});
+  for (const std::uint64_t page : pages) CHECK(rig.good(again, page, 1, 2) == 1);
+  CHECK(rig.good(again, kNear, 64, 1) == 64);
+  CHECK(rig.good(again, kPages / 2 + 1, 64, 1) == 64);
+  for (std::uint64_t page = 1; page < kNear; page += 3) CHECK(rig.good(again, page, 2, 1) == 2);
+}
+
 TEST_CASE("pages of a session that never ended do not come back with the next one") {
   Rig rig;
   const ObjectRef file = recorded(rig);
