@@ -10,6 +10,9 @@
 // The end records what changed: the ranges as dropped, what lies in them now, and then the identity
 // with `resumed`, behind which the pages count again, the old ones and the new. Whatever part of
 // these is lost, they do not.
+//
+// Where many ranges became one (Object::note_change), old pages lie in it too, and their sums may
+// not be in memory. Nobody waits for the disk here: such pages are dropped.
 #include <algorithm>
 #include <array>
 
@@ -40,21 +43,48 @@ void Store::end_session(const ObjectRef& object, std::span<const std::byte> aux,
   object->end_session();
 }
 
+namespace {
+
+// Whether the end of its session has to record this extent. Without a mark there was nothing
+// before: all is new.
+bool is_new(const Object& object, const Extent& extent) {
+  if (object.busy->mark == 0) return true;
+  return std::ranges::any_of(object.busy->changed, [&](const PageRange& range) {
+    return !intersect(range, extent.range()).empty();
+  });
+}
+
+}  // namespace
+
+// The sums of what the end of the session records, one behind the other. What is dropped is noted
+// as changed, and other extents may lie in that: so again, until none is.
+std::vector<std::uint32_t> Store::Impl::session_sums_locked(Object& object) {
+  while (true) {
+    std::vector<std::uint32_t> sums;
+    std::vector<PageRange> cold;
+    for (const Extent& extent : object.extents) {
+      if (extent.zeros() || !is_new(object, extent)) continue;
+      sums.resize(sums.size() + extent.pages());
+      if (!index->sums().try_get(extent.block(), std::span{sums}.last(extent.pages())))
+        cold.push_back(extent.range());
+    }
+    if (cold.empty()) return sums;
+    for (const PageRange& range : cold) drop_locked(object, range);
+  }
+}
+
 void Store::Impl::record_session_locked(Object& object) {
   const bool marked = object.busy->mark != 0;
-  const std::vector<PageRange>& changed = object.busy->changed;
-  // Without a mark there was nothing before: all is new.
+  const std::vector<std::uint32_t> sums = session_sums_locked(object);
   if (!marked) append_locked(change_of(object, Pages::kReset));
-  for (const PageRange& range : changed) append_locked(DropRecord{object.id, range});
-  std::array<std::uint32_t, Extent::kLongest> sums;
+  for (const PageRange& range : object.busy->changed) append_locked(DropRecord{object.id, range});
+  std::span<const std::uint32_t> left{sums};
   std::array<Le32, Extent::kLongest> disk;
   for (const Extent& extent : object.extents) {
-    const bool is_new = std::ranges::any_of(
-        changed, [&](const PageRange& range) { return !intersect(range, extent.range()).empty(); });
-    if (marked && !is_new) continue;
+    if (!is_new(object, extent)) continue;
     const std::size_t count = extent.zeros() ? 0 : extent.pages();
-    if (count != 0) index->sums().get(extent.block(), std::span{sums}.first(count));
-    for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
+    for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(left[i]);
+    left = left.subspan(count);
     append_locked(ExtentRecord{object.id, extent.first(), extent.pages(), extent.block(),
                                std::span{disk}.first(count)});
   }

@@ -177,6 +177,8 @@ struct Store::Impl {
 
   // -- session.cc
   void record_session_locked(Object& object) REQUIRES(mutex);
+  // Drops what it would have to read the sums of.
+  std::vector<std::uint32_t> session_sums_locked(Object& object) REQUIRES(mutex);
 
   // -- tree.cc
   void retire_locked(Object& object) REQUIRES(mutex);
