@@ -116,15 +116,17 @@ Status Checkpoint::write_chunk() {
 }
 
 // The next chunk of sums that is to be written, into `sums`; nullopt: that was all.
-std::optional<SumTable::Written> Checkpoint::next_sums(SumTable::Sums& sums) {
+Result<std::optional<SumTable::Written>> Checkpoint::next_sums(SumTable::Sums& sums) {
   SumTable& table = index_.sums();
   if (sums_ahead_ == Sums::kChanged) {
     next_sums_ = table.next_dirty(next_sums_);
     if (next_sums_ >= sum_chunks()) return std::nullopt;
-    return table.begin_write(next_sums_++, sums);
+    TRY(const SumTable::Written written, table.begin_write(next_sums_++, sums));
+    return written;
   }
   while (next_sums_ < sum_chunks()) {
-    if (auto written = table.begin_copy(next_sums_++, sums)) return written;
+    TRY(const std::optional<SumTable::Written> written, table.begin_copy(next_sums_++, sums));
+    if (written) return written;
   }
   return std::nullopt;
 }
@@ -139,7 +141,7 @@ Status Checkpoint::write_sums() {
     if (next) {
       sums = held_sums_;
     } else {
-      next = next_sums(sums);
+      TRY(next, next_sums(sums));
       if (next) written_.push_back(*next);
     }
     if (!next) break;

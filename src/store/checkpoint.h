@@ -44,7 +44,8 @@ class Checkpoint {
              Sums sums = Sums::kChanged);
 
   // Writes `budget` bytes or a little more; no flush. Takes the index's lock for a fraction of a
-  // millisecond at a time. Errors: kStoreIo; kStoreFull where it does not fit in its area.
+  // millisecond at a time. Errors: kStoreIo, also of sums that could not be read; kStoreFull where
+  // it does not fit in its area.
   Status step(Mutex& index_mutex, std::uint64_t budget);
   bool done() const { return stage_ == Stage::kDone; }
   // It is durable and a superblock names it, or else it is given up. REQUIRES: the index's lock.
@@ -58,7 +59,7 @@ class Checkpoint {
   enum class Stage : std::uint8_t { kIndex, kSums, kHomes, kDone };
   Status encode_index(Mutex& index_mutex);
   std::uint64_t sum_chunks() const;
-  std::optional<SumTable::Written> next_sums(SumTable::Sums& sums);
+  Result<std::optional<SumTable::Written>> next_sums(SumTable::Sums& sums);
   Status write_sums();
   Status write_homes();
   Status add(Bytes records);

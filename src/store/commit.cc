@@ -77,7 +77,7 @@ StepResult Store::Impl::commit_step(Access access) {
   if (state.load() == State::kBypass) return return_step();
   if (!is_open()) return StepResult::kDone;
   if (closing.load()) {
-    const Status status = write_checkpoint(Ending::kIsClosed);
+    const Status status = write_only_checkpoint(Ending::kIsClosed);
     if (!status) enter_bypass(status.error(), "the last checkpoint");
     if (status) state.store(State::kClosed);
     return StepResult::kDone;
@@ -184,6 +184,12 @@ Status Store::Impl::write_checkpoint(Ending ending, const Layout& place) {
     journal.restart(next_superblock.generation);
   durable.store(last);
   return {};
+}
+
+Status Store::Impl::write_only_checkpoint(Ending ending) {
+  Status status = write_checkpoint(ending);
+  if (!status && index->sums().unread()) status = write_checkpoint(ending);
+  return status;
 }
 
 // The checkpoint counts from here on.

@@ -80,10 +80,15 @@ void Store::Impl::read_was_good() {
 }
 
 // What could not be read is not asked for again: it is fetched anew, into other blocks.
-void Store::Impl::read_failed(Object& object, const ReadPlan& plan, Error error) {
+void Store::Impl::pages_failed(Object& object, const ReadPlan& plan) {
   for (std::size_t i = 0; i < plan.count_; ++i) {
     quarantine(object, plan.first_pages_[i], plan.blocks_[i], "could not be read");
   }
+}
+
+// Of pages, or of sums: those may come back, and so may the pages.
+void Store::Impl::read_failed(Error error) {
+  counters.read_errors.add();
   if (reads_failed.fetch_add(1) + 1 >= kFailuresInARow)
     enter_bypass(error, "one read after another");
 }

@@ -48,7 +48,8 @@ std::uint64_t wrong_pages(IoEngine& engine, int fd, Loaded& loaded, const Lying&
   const ByteOffset at = loaded.superblock.layout.at(BlockIndex{extent.block()});
   if (!engine.read_now(fd, at, bytes)) return extent.pages();
   std::array<std::uint32_t, Extent::kLongest> sums;
-  loaded.index->sums().get(extent.block(), std::span(sums).first(extent.pages()));
+  if (!loaded.index->sums().get(extent.block(), std::span(sums).first(extent.pages())))
+    return extent.pages();
   std::uint64_t wrong = 0;
   for (std::uint32_t page = 0; page < extent.pages(); ++page) {
     const auto content = bytes.subspan(page * kPageSize, kPageSize);

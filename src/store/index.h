@@ -117,6 +117,7 @@ class Index {
   // Replay: what the record says. False: it makes no sense here and did nothing.
   bool apply(const Record& record, std::uint64_t data_blocks, DeadList& dead);
   // The index as records. Pages of an open session are in none: its mark made them obsolete.
+  // Reads sums that are not in memory; those that it cannot read are zeros.
   void for_each_record(absl::FunctionRef<void(const Record&)> visit);
 
   // -- its image, for a checkpoint (index_image.cc)

@@ -2,6 +2,7 @@
 // What records do to the index, and the index as records.
 #include <larder/result.h>
 
+#include <algorithm>
 #include <array>
 
 #include "store/index.h"
@@ -126,7 +127,8 @@ void Index::for_each_record(absl::FunctionRef<void(const Record&)> visit) {
   for_each_extent([&](Object& object, const Extent& extent) {
     if (object.in_session) return;
     const std::size_t count = extent.zeros() ? 0 : extent.pages();
-    if (count != 0) sums_.get(extent.block(), std::span{sums}.first(count));
+    const auto its = std::span{sums}.first(count);
+    if (count != 0 && !sums_.get(extent.block(), its)) std::ranges::fill(its, 0u);
     for (std::size_t i = 0; i < count; ++i) disk[i] = Le32::of(sums[i]);
     visit(ExtentRecord{object.id, extent.first(), extent.pages(), extent.block(),
                        std::span{disk}.first(count)});

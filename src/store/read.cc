@@ -32,9 +32,13 @@ void Store::plan_read(const ObjectRef& object, PageRange range, std::span<std::b
     const ColdRun cold = impl_->plan(*object, range, into, plan);
     if (cold.empty()) return;
     const std::uint64_t before = impl_->index->sums().loads();
-    impl_->index->sums().get(cold.run.block, std::span{sums}.first(cold.run.count));
+    const Status read =
+        impl_->index->sums().get(cold.run.block, std::span{sums}.first(cold.run.count));
     impl_->counters.sum_reads.add(impl_->index->sums().loads() - before);
     impl_->pins.unpin(cold.pin);
+    if (read) continue;
+    impl_->read_failed(read.error());
+    break;
   }
   impl_->counters.misses.add();
 }
@@ -129,8 +133,8 @@ Status Store::finish_read(ReadPlan& plan, Status io) {
   if (io) {
     impl_->read_was_good();
   } else {
-    impl_->counters.read_errors.add();
-    impl_->read_failed(*object, plan, io.error());
+    impl_->pages_failed(*object, plan);
+    impl_->read_failed(io.error());
   }
   if (status) impl_->counters.read_bytes.add(to_bytes(plan.covered_).value());
   return status;
@@ -253,11 +257,15 @@ void Store::load_sums(StoreRead& read, const ColdRun& cold) {
   load->length = sizeof load->loading.sums;
   load->done = [](IoRequest& self, Status status) {
     const std::unique_ptr<SumLoad> loaded(static_cast<SumLoad*>(&self));
-    Store& store = *loaded->read.store;
+    StoreRead& whose = loaded->read;
+    Impl& impl = *whose.store->impl_;
     // Where its home has moved it is still cold, and the next plan sees that.
-    store.impl_->index->sums().end_load(loaded->loading, status);
-    store.impl_->pins.unpin(loaded->pin);
-    store.go_on(loaded->read);
+    const SumTable::Loaded how = impl.index->sums().end_load(loaded->loading, status);
+    impl.pins.unpin(loaded->pin);
+    if (how != SumTable::Loaded::kUnread) return whose.store->go_on(whose);
+    impl.read_failed(status.error());
+    impl.counters.misses.add();
+    whose.done(whose, whose.got);
   };
   impl_->engine.submit(*load.release());
 }

@@ -89,7 +89,7 @@ class Removal {
 
   bool copy() {
     sums_.resize(pages());
-    store_.index->sums().get(block_, sums_);
+    if (!store_.index->sums().get(block_, sums_)) return false;
     AlignedBuffer bytes(pages() * kPageSize);
     if (!store_.engine.read_now(store_.device.fd.get(), store_.at(block_), bytes.span()))
       return false;

@@ -144,7 +144,7 @@ SetUp<bool> Store::Impl::start(const Found& found, const std::vector<ObjectRef>&
   Status status = flush_and_wait(engine, device.fd.get());
   counters.flushes.add();
   if (status && found.fell_back) superblock.generation = found.highest_generation + kGenerationLeap;
-  if (status && (found.fell_back || damaged)) status = write_checkpoint(Ending::kGoesOn);
+  if (status && (found.fell_back || damaged)) status = write_only_checkpoint(Ending::kGoesOn);
   if (!status) {
     return complain(ErrorCode::kStoreIo,
                     "the store cannot be written: " + larder::to_text(status.error()),

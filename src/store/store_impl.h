@@ -92,6 +92,8 @@ struct Store::Impl {
     return write_checkpoint(ending, layout);
   }
   Status write_checkpoint(Ending ending, const Layout& place) EXCLUDES(mutex);
+  // For where there is no later try: what sums cannot be read are given up at once.
+  Status write_only_checkpoint(Ending ending) EXCLUDES(mutex);
   Status write_superblock() EXCLUDES(mutex);
   void abandon_checkpoint() EXCLUDES(mutex);
   void stop_where_broken_locked() REQUIRES(mutex);  // for debug builds
@@ -101,7 +103,8 @@ struct Store::Impl {
   bool return_is_due() const;
   StepResult return_step();
   void read_was_good();
-  void read_failed(Object& object, const ReadPlan& plan, Error error) EXCLUDES(mutex);
+  void pages_failed(Object& object, const ReadPlan& plan) EXCLUDES(mutex);
+  void read_failed(Error error);
   void fill_ended(int sys_errno);
   bool takes_fills();
   bool hangs();

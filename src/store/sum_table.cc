@@ -136,21 +136,28 @@ bool SumTable::try_get(std::uint64_t block, std::span<std::uint32_t> into) const
   return all;
 }
 
-void SumTable::get(std::uint64_t block, std::span<std::uint32_t> into) {
+Status SumTable::get(std::uint64_t block, std::span<std::uint32_t> into) {
   while (!try_get(block, into)) {
     const std::uint64_t last = (block + into.size() - 1) / kChunk;
-    for (std::uint64_t chunk = block / kChunk; chunk <= last; ++chunk) load(chunk);
+    for (std::uint64_t chunk = block / kChunk; chunk <= last; ++chunk) TRY_OK(load(chunk));
   }
+  return {};
+}
+
+Status SumTable::read_home(std::uint64_t at, Sums& into) const {
+  return read_ ? read_(at, into) : Status(fail(ErrorCode::kStoreIo, EIO));
 }
 
 // Nothing is locked while it is read.
-void SumTable::load(std::uint64_t chunk) {
+Status SumTable::load(std::uint64_t chunk) {
   Loading loading;
   while (begin_load(chunk, loading)) {
-    const Status read =
-        read_ ? read_(offset_of(loading), loading.sums) : Status(fail(ErrorCode::kStoreIo, EIO));
-    if (end_load(loading, read) == Loaded::kYes) return;
+    const Status read = read_home(offset_of(loading), loading.sums);
+    const Loaded loaded = end_load(loading, read);
+    if (loaded == Loaded::kYes) break;
+    if (loaded == Loaded::kUnread) return read;
   }
+  return {};
 }
 
 bool SumTable::begin_load(std::uint64_t chunk, Loading& loading) {
@@ -168,7 +175,10 @@ SumTable::Loaded SumTable::end_load(Loading& loading, Status read) {
   const bool good = read && sum_of(loading.sums) == loading.home.sum;
   {
     const MutexLock lock(mutex_of(loading.chunk));
-    if (entry(loading.chunk).home != loading.home) return Loaded::kMoved;
+    const Entry& at = entry(loading.chunk);
+    if (at.home != loading.home) return Loaded::kMoved;
+    // Somebody else may have read it.
+    if (!read) return at.chunk && at.chunk->whole ? Loaded::kYes : Loaded::kUnread;
     if (!good) {
       lost_.fetch_add(1, std::memory_order_relaxed);
       loading.sums.fill(0);
@@ -215,18 +225,36 @@ std::uint64_t SumTable::next_dirty(std::uint64_t chunk) const {
   return chunk;
 }
 
-SumTable::Written SumTable::begin_write(std::uint64_t chunk, Sums& into) {
-  load(chunk);
+// Of a chunk that a checkpoint needs and could not read.
+bool SumTable::gives_up(std::uint64_t chunk) {
+  if (unread_) return true;
+  unread_ = chunk;
+  return false;
+}
+
+// What is not known is zeros.
+void SumTable::lose(std::uint64_t chunk) {
+  const MutexLock lock(mutex_of(chunk));
+  Chunk& its = make(chunk);
+  if (!its.whole) lost_.fetch_add(1, std::memory_order_relaxed);
+  its.whole = its.used = true;
+}
+
+Result<SumTable::Written> SumTable::begin_write(std::uint64_t chunk, Sums& into) {
+  if (const Status read = load(chunk); !read) {
+    if (!gives_up(chunk)) return fail(read.error());
+    lose(chunk);
+  }
   const MutexLock lock(mutex_of(chunk));
   Chunk& its = *entry(chunk).chunk;
   if (its.dirty) dirty_.fetch_sub(1, std::memory_order_relaxed);
   its.dirty = false;
   its.writing = true;
   into = its.sums;
-  return {chunk, {sum_of(into), other_place(entry(chunk).home.place)}};
+  return Written{chunk, {sum_of(into), other_place(entry(chunk).home.place)}};
 }
 
-std::optional<SumTable::Written> SumTable::begin_copy(std::uint64_t chunk, Sums& into) {
+Result<std::optional<SumTable::Written>> SumTable::begin_copy(std::uint64_t chunk, Sums& into) {
   Home home;
   bool dirty = false;
   {
@@ -242,8 +270,10 @@ std::optional<SumTable::Written> SumTable::begin_copy(std::uint64_t chunk, Sums&
     if (!its.chunk && home.place == 0) return std::nullopt;
   }
   if (dirty) return begin_write(chunk, into);
-  // As it is at home; what cannot be read is lost, as in load().
-  if (!read_ || !read_(offset_of(chunk, home.place), into) || sum_of(into) != home.sum) {
+  // As it is at home.
+  const Status read = read_home(offset_of(chunk, home.place), into);
+  if (!read && !gives_up(chunk)) return fail(read.error());
+  if (!read || sum_of(into) != home.sum) {
     lost_.fetch_add(1, std::memory_order_relaxed);
     into.fill(0);
   }
@@ -256,6 +286,7 @@ void SumTable::settle(const std::vector<Written>& written) {
     Entry& its = entry(one.chunk);
     its.home = one.home;
     if (its.chunk) its.chunk->writing = false;
+    if (unread_ == one.chunk) unread_.reset();
   }
   make_room();
 }

@@ -12,6 +12,10 @@
 //
 //   1. A chunk that has changed since the last checkpoint is in memory, at least the changed sums.
 //   2. The home that the last checkpoint names is not written to.
+//   3. A home that was read and does not match its sum has lost its sums: they are zeros, and the
+//      pages will not match. One that could not be read is left as it is, and may be read later.
+//      A checkpoint that needs it fails; the next one that cannot read what it needs gives that up
+//      as lost, or a bad sector there would keep the store from every checkpoint.
 //
 // Thread: any; set() only under the index's lock, the checkpoint's calls only by whoever commits.
 #pragma once
@@ -64,8 +68,8 @@ class SumTable {
 
   // REQUIRES: the blocks are in the table.
   void set(std::uint64_t block, std::span<const std::uint32_t> sums);
-  // Reads what is not in memory.
-  void get(std::uint64_t block, std::span<std::uint32_t> into);
+  // Reads what is not in memory. Errors: of that.
+  Status get(std::uint64_t block, std::span<std::uint32_t> into);
   // False: some of them are not in memory.
   bool try_get(std::uint64_t block, std::span<std::uint32_t> into) const;
 
@@ -80,8 +84,12 @@ class SumTable {
   std::uint64_t offset_of(const Loading& loading) const {
     return offset_of(loading.chunk, loading.home.place);
   }
-  enum class Loaded : std::uint8_t { kYes, kMoved };  // moved: its home has changed, so once more
-  // `read`: whether the sums could be read. What could not is lost: its pages will not match.
+  enum class Loaded : std::uint8_t {
+    kYes,
+    kMoved,   // its home has changed, so once more
+    kUnread,  // it is as it was
+  };
+  // `read`: whether the sums could be read.
   Loaded end_load(Loading& loading, Status read);
 
   // Bytes of sums that stay in memory as far as they may leave it; 0: all.
@@ -100,21 +108,23 @@ class SumTable {
   // The next chunk from `chunk` on that has changed since the last checkpoint; chunks(): none.
   std::uint64_t next_dirty(std::uint64_t chunk) const;
   // Its content, and where it is to be written. It counts as unchanged from here on, and stays in
-  // memory until settle() or take_back().
-  Written begin_write(std::uint64_t chunk, Sums& into);
+  // memory until settle() or take_back(). Errors: it could not be read, and nothing is begun.
+  Result<Written> begin_write(std::uint64_t chunk, Sums& into);
   // All homes are about to move to this region: from here on begin_write() and begin_copy() give
   // homes there, until end_move(). Everything that has a home has to be written.
   void begin_move(Region region);
   void end_move(bool done);
   // As begin_write(), of a chunk that need not have changed; it need not come into memory either.
   // nullopt: it has no home, and nothing to write.
-  std::optional<Written> begin_copy(std::uint64_t chunk, Sums& into);
+  Result<std::optional<Written>> begin_copy(std::uint64_t chunk, Sums& into);
   std::uint64_t offset_of(const Written& written) const {
     return offset_of(written.chunk, written.home.place);
   }
   // The checkpoint is durable: these are their homes now.
   void settle(const std::vector<Written>& written);
   void take_back(const std::vector<Written>& written);  // it failed
+  // A checkpoint failed since it could not read; the next one gives up what it cannot.
+  bool unread() const { return unread_.has_value(); }
   Home home(std::uint64_t chunk) const;
   void set_home(std::uint64_t chunk, Home home);  // for loading: in region 0
 
@@ -144,7 +154,10 @@ class SumTable {
   static void for_parts(std::uint64_t block, std::size_t count, const Visit& visit);
   Mutex& mutex_of(std::uint64_t chunk) const { return (*stripes_)[chunk % kStripes].mutex; }
   Chunk& make(std::uint64_t chunk);
-  void load(std::uint64_t chunk);
+  Status read_home(std::uint64_t at, Sums& into) const;
+  Status load(std::uint64_t chunk);
+  bool gives_up(std::uint64_t chunk);
+  void lose(std::uint64_t chunk);
   void make_room();
   void make_segments(std::uint64_t chunks);
   Entry& entry(std::uint64_t chunk) const {
@@ -161,6 +174,7 @@ class SumTable {
   // Whoever commits: in which region homes are given.
   unsigned region_ = 0;
   bool moving_ = false;
+  std::optional<std::uint64_t> unread_;  // the first chunk that made a checkpoint fail
   Read read_;
   std::atomic<std::uint64_t> limit_{0}, held_{0}, dirty_{0}, loads_{0}, lost_{0};
   std::atomic<std::uint64_t> hand_{0};

@@ -54,8 +54,17 @@ struct Look {
   std::array<std::uint32_t, Extent::kLongest> sums;
 };
 
+// Nothing can be said of pages whose sums cannot be read; their blocks are as good as others.
+void drop_unknown(Store::Impl& store, Object& object, PageIndex page, std::uint64_t block) {
+  store.counters.read_errors.add();
+  const MutexLock lock(store.mutex);
+  const Extent* there = object.find(page);
+  if (there == nullptr || there->zeros() || there->block_of(page) != block) return;
+  store.drop_locked(object, there->range());
+}
+
 // False: what `range` begins with has gone meanwhile.
-bool pin(Store::Impl& store, const Object& object, PageRange range, Look& look) {
+bool pin(Store::Impl& store, Object& object, PageRange range, Look& look) {
   constexpr unsigned kTries = 4;  // sums may leave memory again meanwhile
   SumTable& sums = store.index->sums();
   for (unsigned i = 0; i < kTries; ++i) {
@@ -70,8 +79,11 @@ bool pin(Store::Impl& store, const Object& object, PageRange range, Look& look) 
       if (sums.try_get(look.run.block, std::span(look.sums).first(look.run.count))) return true;
     }
     // Pinned, so that a store that shrinks does not forget them meanwhile.
-    sums.get(look.run.block, std::span(look.sums).first(look.run.count));
+    const Status read = sums.get(look.run.block, std::span(look.sums).first(look.run.count));
     store.pins.unpin(look.pin);
+    if (read) continue;
+    drop_unknown(store, object, range.first, look.run.block);
+    return false;
   }
   return false;
 }

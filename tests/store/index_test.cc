@@ -67,7 +67,7 @@ class Pair {
     std::array<std::uint32_t, 1> sum{};
     for (const auto& [key, block] : expected) {
       if (block == kNoBlock) continue;
-      index_.sums().get(block, sum);
+      REQUIRE(index_.sums().get(block, sum));
       if (sum[0] != sum_of(block)) REQUIRE(sum[0] == sum_of(block));
     }
   }

@@ -128,6 +128,9 @@ Status SimEngine::read_now(int, ByteOffset offset, std::span<std::byte> into, Re
   if (before_read) before_read(offset);
   ++reads_;
   if (offset.value() + into.size() > seen_.size().value()) return fail(ErrorCode::kStoreIo, EIO);
+  const Area& bad = bad_area_;
+  if (offset < bad.at + bad.bytes && bad.at < offset + ByteCount{into.size()})
+    return fail(ErrorCode::kStoreIo, EIO);
   if (read_fault_ && reads_ == read_fault_->at) {
     seen_.read(offset, into.first(std::min(into.size(), read_fault_->sectors * kSector)));
     return fail(ErrorCode::kStoreIo, read_fault_->sys_errno);

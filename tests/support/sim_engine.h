@@ -15,6 +15,7 @@
 //                fail_read(n, e)       the n-th read from now fails
 //   short        short_write(n, p, e)  the n-th write from now ends after `p` sectors, with errno e
 //                short_read(n, p)      the n-th read from now has its first `p` sectors, then EIO
+//                bad_area(at, bytes)   all reads that touch it fail with EIO; of 0 bytes: none does
 //   misdirected  misdirect(n, by)      the n-th write from now lands `by` bytes off, answered as
 //                                      good; off the device it lands nowhere
 //   delayed      hold_writes(from)     writes at or above `from` wait for release_one(),
@@ -110,6 +111,7 @@ class SimEngine final : public IoEngine {
   void stop_at(std::uint64_t n);
   void fail_read(std::uint64_t n, int sys_errno);
   void short_read(std::uint64_t n, std::size_t sectors);
+  void bad_area(ByteOffset at, ByteCount bytes) { bad_area_ = {at, bytes}; }
   void short_write(std::uint64_t n, std::size_t sectors, int sys_errno);
   void misdirect(std::uint64_t n, std::int64_t by);
   void hold_writes(ByteOffset from) { hold_from_ = from; }
@@ -146,6 +148,11 @@ class SimEngine final : public IoEngine {
   Reader reader_ = Reader::kThread;
   std::optional<Fault> operation_fault_, write_fault_, read_fault_;
   std::optional<std::uint64_t> stop_at_;
+  struct Area {
+    ByteOffset at{};
+    ByteCount bytes{};
+  };
+  Area bad_area_;
   std::uint64_t misdirect_at_ = 0;
   std::int64_t misdirect_by_ = 0;
   std::uint64_t operations_ = 0, reads_ = 0, writes_ = 0, flushes_ = 0, at_once_ = 0;
