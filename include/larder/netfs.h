@@ -187,7 +187,8 @@ class Netfs {
   virtual std::shared_ptr<LentFile> lend(NetfsFile&) { return nullptr; }
   // Less than asked only at the end of the file. Several may run on one file at once.
   virtual Result<ByteCount> read(NetfsFile& file, ByteOffset offset, std::span<std::byte> into) = 0;
-  // All or an error. On a file opened with O_APPEND the share chooses the offset.
+  // All, or the part that there was room for, or an error. On a file opened with O_APPEND the share
+  // chooses the offset.
   virtual Result<ByteCount> write(NetfsFile& file, ByteOffset offset,
                                   std::span<const std::byte> data) = 0;
   // The same at `offset`, also on a file opened with O_APPEND.

@@ -36,6 +36,14 @@ Result<ByteCount> write_rest(int fd, ByteOffset offset, std::span<const std::byt
   return ByteCount{done};
 }
 
+// Who had a part of it taken when the room came to an end is told of that part, as write(2) tells,
+// and hears why when he goes on.
+Result<ByteCount> part_of(Result<ByteCount> all, std::size_t done) {
+  if (all || done == 0 || all.error().code != ErrorCode::kShareAnswer) return all;
+  const int why = all.error().sys_errno;
+  return why == ENOSPC || why == EDQUOT || why == EFBIG ? ByteCount{done} : all;
+}
+
 // O_NONBLOCK: a FIFO that somebody put in the place of a file must not cost a thread for ever. A
 // file under a lease says EAGAIN to that; it is no FIFO, so waiting for the lease is right.
 int open_not_waiting(int directory, const char* name, int flags, mode_t mode) {
@@ -157,7 +165,8 @@ Result<ByteCount> PosixNetfs::write(NetfsFile& file, ByteOffset offset,
   // Outside: what was written before the share went is not appended twice.
   std::size_t done = 0;
   // On a file opened with O_APPEND it appends, whatever the offset.
-  return on(f, [&] { return write_rest(f.fd.get(), offset, data, done, 0); });
+  const auto all = on(f, [&] { return write_rest(f.fd.get(), offset, data, done, 0); });
+  return part_of(all, done);
 }
 
 // Opened once more without O_APPEND: what is below may append by itself (sshfs's server does), so
@@ -167,13 +176,14 @@ Result<ByteCount> PosixNetfs::write_in_place(NetfsFile& file, ByteOffset offset,
   PosixFile& f = own(file);
   if ((f.flags & O_APPEND) == 0) return write(file, offset, data);
   std::size_t done = 0;
-  return on(f, [&]() -> Result<ByteCount> {
+  const auto all = on(f, [&]() -> Result<ByteCount> {
     Fd opened(::open(HeldName(f.fd.get()).c_str(), O_WRONLY | O_CLOEXEC));
     if (!opened.valid()) return write_rest(f.fd.get(), offset, data, done, kNoAppend);
     TRY(const ByteCount count, write_rest(opened.get(), offset, data, done, 0));
     if (::close(opened.release()) != 0 && errno != EINTR) return share_error();
     return count;
   });
+  return part_of(all, done);
 }
 
 Status PosixNetfs::sync(NetfsFile& file, SyncWhat what) {

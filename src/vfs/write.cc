@@ -54,7 +54,18 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
   parts_.share.call<Written>(
       CallKind::kData, until_answered(handle.as),
       [file, offset, data, by, appends = handle.appends()](Netfs& netfs) -> Result<Written> {
-        if (by == WrittenBy::kKernel || !appends) {
+        if (by == WrittenBy::kKernel) {
+          // The kernel takes a part for the whole: it goes on until all is there, or it is told
+          // why.
+          std::size_t done = 0;
+          while (done < data.size()) {
+            TRY(const ByteCount more,
+                netfs.write_in_place(*file, offset + ByteCount{done}, data.subspan(done)));
+            done += more.value();
+          }
+          return Written{ByteCount{done}, std::nullopt};
+        }
+        if (!appends) {
           TRY(const ByteCount in_place, netfs.write_in_place(*file, offset, data));
           return Written{in_place, std::nullopt};
         }
@@ -79,7 +90,9 @@ void Vfs::write(NodeId node, HandleId id, ByteOffset offset, std::span<const std
 // The share has answered; the request has not been.
 void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data,
                 std::uint64_t ticket, const Result<Written>& result) {
-  const std::uint64_t end = offset.value() + data.size();
+  // The share may have taken a part of it.
+  const ByteCount count = result ? result->count : ByteCount{data.size()};
+  const std::uint64_t end = offset.value() + count.value();
   bool elsewhere = false;
   {
     MutexLock lock(inode.mutex);
@@ -103,18 +116,18 @@ void Vfs::wrote(Inode& inode, ByteOffset offset, std::span<const std::byte> data
     if (elsewhere) {
       // Somebody else appended too: neither the range nor what the kernel put there is right.
       inode.session.explained = false;
-      pages = pages_from(std::min(offset.value(), result->after->size - data.size()));
+      pages = pages_from(std::min(offset.value(), result->after->size - count.value()));
     }
     inode.flights.taint(pages);
     auto job = std::make_unique<WrittenJob>(*this, inode, pages, ticket);
-    const PageRange whole = whole_pages(offset, ByteCount{data.size()}, inode.attributes.size);
+    const PageRange whole = whole_pages(offset, count, inode.attributes.size);
     const bool room = copies_in_flight_bytes_.load() < kCopiesMaxBytes;
     if (result && !elsewhere && !crossed && !whole.empty() && inode.cookie && inode.session.begun &&
         room) {
       // A copy: the request's own buffer goes back to the kernel with the answer.
       auto copy = std::make_shared<AlignedBuffer>(to_bytes(whole.count).value());
       const std::size_t skip = to_bytes(whole.first).value() - offset.value();
-      const std::size_t length = std::min(data.size() - skip, to_bytes(whole.count).value());
+      const std::size_t length = std::min(count.value() - skip, to_bytes(whole.count).value());
       std::memcpy(copy->data(), data.data() + skip, length);
       counters_.copied_bytes.add(length);
       copies_in_flight_bytes_.fetch_add(copy->size());

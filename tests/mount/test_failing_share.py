@@ -4,11 +4,13 @@ that the share held, or the share's error; never a mix of two, and nobody hangs.
 import errno
 import os
 import random
+import subprocess
 import threading
 
 import pytest
 
 from support import Larder, Slowshare, age, pseudo_random, wait_until, within
+from support.posix import raises
 from support.trees import seed
 
 FILES = 4
@@ -150,3 +152,32 @@ def test_a_file_that_grows_and_shrinks_under_its_readers_is_read_to_its_end(work
         assert (larder.path / "file").read_bytes() == texts[-1]
 
     within(PATIENCE_S, "reading a file that changes", look)
+
+
+@pytest.mark.parametrize("how", [0, os.O_APPEND], ids=["in place", "appended"])
+def test_a_write_that_has_room_in_part_says_how_much(workspace, how):
+    """As on the share itself; and what was not taken is not read back."""
+    small = workspace.folder("small")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small], check=True, timeout=30)
+    try:
+        larder = Larder(workspace, small)
+        filling = os.open(small / "filling", os.O_WRONLY | os.O_CREAT)
+        os.posix_fallocate(filling, 0, 700_000)
+        data = pseudo_random(600_000, "too much")
+
+        def write_too_much(folder):
+            fd = os.open(folder / "file", os.O_RDWR | os.O_CREAT | how)
+            taken = os.write(fd, data)
+            with raises(errno.ENOSPC):
+                os.write(fd, data[taken:])
+            assert os.fstat(fd).st_size == taken
+            assert os.pread(fd, len(data), 0) == data[:taken]
+            os.close(fd)
+            os.unlink(folder / "file")
+            return taken
+
+        assert 0 < write_too_much(small) == write_too_much(larder.path) < len(data)
+        os.close(filling)
+        larder.umount()
+    finally:
+        subprocess.run(["umount", "-l", small], check=False, timeout=30)
