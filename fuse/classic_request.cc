@@ -18,13 +18,14 @@ ClassicRequest::ClassicRequest(RequestPool& pool) : pool_(pool), memory_(kMemory
 std::span<std::byte> ClassicRequest::payload() { return memory_.span().subspan(kHeadRoom); }
 
 bool ClassicRequest::park() {
+  if (parked_) return true;
   if (pool_.parked_.load() >= pool_.limit_) return false;
   pool_.parked_.fetch_add(1);
   parked_ = true;
   return true;
 }
 
-void ClassicRequest::about_to_wait() { reading().place.leave(); }
+bool ClassicRequest::may_wait_here() { return reading().place.leave_to_another(); }
 
 // Back to the thread that reads, if this is it and it has none; else to the pool.
 void ClassicRequest::recycle() {

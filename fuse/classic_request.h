@@ -39,7 +39,7 @@ class ClassicRequest final : public Request {
 
   std::span<std::byte> payload() override;
   bool park() override;
-  void about_to_wait() override;
+  bool may_wait_here() override;
   void recycle() override;
 
  private:

@@ -4,8 +4,8 @@
 // The kernel wakes the threads that wait in read(2) of /dev/fuse in turn, so more of them than
 // there are processors only wake each other: each request finds a thread that has slept for long.
 // So there is a place for each processor. Who has one keeps it from request to request, without a
-// look here; who is about to wait for the disk leaves it to another, and queues for one when he has
-// answered.
+// look here; who is about to wait for the disk leaves it to another, if there is one, and queues
+// for a place when he has answered. So there is always one who reads.
 #pragma once
 
 #include <condition_variable>
@@ -29,6 +29,8 @@ class Places {
     // Waits for one, if it is not held already. False: closed.
     bool enter(Places& places);
     void leave();
+    // False, and it is kept: nobody waits for it.
+    bool leave_to_another();
 
    private:
     Places* of_ = nullptr;
@@ -40,10 +42,12 @@ class Places {
  private:
   bool take();
   void give_back();
+  bool give_to_another();
 
   std::mutex mutex_;
   std::condition_variable freed_;
   unsigned free_;
+  unsigned waiting_ = 0;  // for whom a free place may be meant already
   bool closed_ = false;
 };
 

@@ -74,9 +74,9 @@ class ReplySlot {
   // buffers are bounded makes another one ready; false: at the cap, the request must be refused
   // now.
   virtual bool park() = 0;
-  // The thread that the request came on, and that calls this, is about to wait for the disk:
-  // another may take its place.
-  virtual void about_to_wait() {}
+  // May the calling thread wait for the disk? One of those that read requests may, when another
+  // takes its place there, which it does behind this.
+  virtual bool may_wait_here() { return false; }
   // Whoever asked has been interrupted, and wants EINTR rather than wait longer.
   virtual bool interrupted() = 0;
   // Who asked, with all groups; a system call or two.
@@ -92,6 +92,11 @@ class ReplySlot {
   // From here on the answer is the owner's. False: whoever asked has left, nothing that is answered
   // reaches him, and payload() is not to be touched.
   virtual bool stay() { return true; }
+  // Could he?
+  virtual bool is_guarded() const { return false; }
+  // The other way: whoever asked may leave again, until the next stay(). REQUIRES: nobody uses
+  // payload() any more.
+  virtual void may_leave() {}
 
   // Each of these is the answer. Called at most once, by Reply only.
   virtual void error(Error error) = 0;
@@ -132,10 +137,11 @@ class Reply {
 
   std::span<std::byte> payload() { return slot_->payload(); }
   bool park() { return slot_->park(); }
-  void about_to_wait() { slot_->about_to_wait(); }
+  bool may_wait_here() { return slot_->may_wait_here(); }
   bool interrupted() { return slot_->interrupted(); }
   CredentialsRef caller() { return slot_->caller(); }
   bool stay() { return slot_->stay(); }
+  void may_leave() { slot_->may_leave(); }
   void swap(Reply& other) { slot_.swap(other.slot_); }
 
   void error(Error e) {

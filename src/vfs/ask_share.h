@@ -9,17 +9,21 @@
 
 namespace larder {
 
+// A question: whoever asked may leave.
 template <class T, class Work, class Answer>
 void Vfs::ask_share(Inode& inode, Reply reply, Work work, Answer answer) {
   Result<Target> target = target_of(inode);
   if (!target) return reply.error(target.error());
-  ask_share_of<T>(inode, std::move(*target), std::move(reply), std::move(work), std::move(answer));
+  CredentialsRef as = caller_of(reply);
+  if (!park_question(reply)) return;
+  ask_share_of<T>(inode, std::move(*target), std::move(as), std::move(reply), std::move(work),
+                  std::move(answer));
 }
 
+// REQUIRES: `reply` is parked.
 template <class T, class Work, class Answer>
-void Vfs::ask_share_of(Inode& inode, Target target, Reply reply, Work work, Answer answer) {
-  if (!park(reply)) return;
-  CredentialsRef as = caller_of(reply);
+void Vfs::ask_share_of(Inode& inode, Target target, CredentialsRef as, Reply reply, Work work,
+                       Answer answer) {
   parts_.share.call<T>(
       CallKind::kNames, {.as = std::move(as)},
       [target = std::move(target), work = std::move(work)](Netfs& netfs) mutable {
@@ -36,8 +40,10 @@ template <class Work>
 void Vfs::change_xattrs(Inode& inode, Reply reply, Work work) {
   Result<Target> of = target_of(inode);
   if (!of) return reply.error(no_xattrs(inode, of.error()));
+  CredentialsRef as = caller_of(reply);
+  if (!park(reply)) return;
   ask_share_of<Changed>(
-      inode, std::move(*of), std::move(reply),
+      inode, std::move(*of), std::move(as), std::move(reply),
       [work = std::move(work), look = look_at(inode)](
           Netfs& netfs, const Target& target) mutable -> Result<Changed> {
         Changed changed{seen(netfs, target, look), {}};

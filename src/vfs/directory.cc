@@ -44,8 +44,10 @@ void Vfs::open_directory(NodeId node, Reply reply) {
   counters_.handles.add();
   InodeRef inode = inode_of(node);
   const KernelListing::Offer offer = offer_listing(*inode, caller_of(reply));
-  auto* handle = new DirectoryHandle(std::move(inode), offer);
-  reply.opened({.handle = handle->id(), .keep_cache = offer.keeps, .cache_dir = offer.fills});
+  DirectoryHandleRef handle(new DirectoryHandle(std::move(inode), offer));
+  // The kernel's, until RELEASEDIR.
+  const HandleId id = handle.detach()->id();
+  reply.opened({.handle = id, .keep_cache = offer.keeps, .cache_dir = offer.fills});
 }
 
 Vfs::GoodListing Vfs::good_listing(const Inode& directory) const {
@@ -72,7 +74,7 @@ KernelListing::Offer Vfs::offer_listing(Inode& directory, const CredentialsRef& 
 void Vfs::release_directory(NodeId node, HandleId id, Reply reply) {
   if (parts_.control.owns(node)) return parts_.control.release(id, std::move(reply));
   counters_.handles.sub();
-  const std::unique_ptr<DirectoryHandle> gone(&directory_of(id));
+  const DirectoryHandleRef gone(&directory_of(id), false);
   if (gone->offer.fills) {
     MutexLock lock(gone->inode->mutex);
     state_locked(*gone->inode).kernel.close();
@@ -141,8 +143,10 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
   Inode& directory = *handle.inode;
   const CredentialsRef as = caller_of(reply);
   const memo::TreeKey key = key_for(as, directory, "list");
-  auto take = [this, &handle, then = std::move(then)](const ListedRef& entries, Reply r) mutable {
-    take_listing(handle, entries);
+  auto take = [this, held = DirectoryHandleRef(&handle), then = std::move(then)](
+                  const ListedRef& entries, Reply r) mutable {
+    if (!r.stay()) return;
+    take_listing(*held, entries);
     then(entries, std::move(r));
   };
   const GoodListing good = good_listing(directory);
@@ -155,7 +159,7 @@ void Vfs::with_listing(DirectoryHandle& handle, std::uint64_t offset, Reply repl
   }
   Result<std::string> path = names_.path_of(directory);
   if (!path) return reply.error(path.error());
-  if (!park(reply)) return;
+  if (!park_question(reply)) return;
   auto ticket = memos_.listings.get(
       key, {.waiter =
                 [this, key, directory = handle.inode, take = std::move(take),
@@ -284,6 +288,7 @@ std::vector<Vfs::WantedName> Vfs::plan_names(Listing& listing, const Credentials
       names.push_back(name);
     }
   }
+  if (!keys.empty() && !park_question(listing.reply)) return {};
   const auto never = [](const NameCache::Kept&) { return false; };
   std::vector<WantedName> wanted;
   std::size_t at = 0;
@@ -351,6 +356,7 @@ void Vfs::took_a_name(Nanoseconds took_ns) {
 }
 
 void Vfs::answer_listing(Listing& listing) {
+  if (!listing.reply.stay()) return;
   ReplySlot& slot = listing.reply.slot();
   std::size_t used = 0;
   std::uint64_t offset = listing.offset;

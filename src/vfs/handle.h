@@ -112,8 +112,9 @@ struct Handle : boost::intrusive_ref_counter<Handle> {
 
 using HandleRef = boost::intrusive_ptr<Handle>;
 
-// A listing is a snapshot; reading from 0 again (rewinddir) takes a new one.
-struct DirectoryHandle {
+// A listing is a snapshot; reading from 0 again (rewinddir) takes a new one. The kernel's until
+// RELEASEDIR; a listing whose asker has left may outlive that.
+struct DirectoryHandle : boost::intrusive_ref_counter<DirectoryHandle> {
   DirectoryHandle(InodeRef node, KernelListing::Offer offered)
       : inode(std::move(node)), offer(offered) {}
 
@@ -124,5 +125,6 @@ struct DirectoryHandle {
   Mutex mutex{Rank::kHandle};
   ListedRef entries GUARDED_BY(mutex);
 };
+using DirectoryHandleRef = boost::intrusive_ptr<DirectoryHandle>;
 
 }  // namespace larder

@@ -98,6 +98,16 @@ class Leaving::Guarded final : public ReplySlot {
     return true;
   }
 
+  bool is_guarded() const override { return true; }
+  void may_leave() override {
+    {
+      const MutexLock lock(core_->mutex);
+      if (state_ != State::kStays) return;
+      state_ = State::kWaits;
+    }
+    begin();
+  }
+
   std::span<std::byte> payload() override { return inner_.payload(); }
   bool park() override { return true; }
   bool interrupted() override { return inner_.interrupted(); }

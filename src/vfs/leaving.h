@@ -15,7 +15,7 @@
 //   L1 a guarded reply is answered EINTR at most once, and then takes no other answer
 //   L2 behind stay() it is answered by its owner alone. Called before the first touch of its
 //      payload, and before anything is done that the kernel must learn of (a handle, a look-up
-//      count), and before caller() is asked
+//      count), and before caller() is asked. Who has to wait again says may_leave()
 //   L3 only what changes nothing is guarded: a change that might still happen is waited for
 #pragma once
 

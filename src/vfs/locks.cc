@@ -88,8 +88,9 @@ std::shared_ptr<NetfsFile> Vfs::lock_file_of(const Inode& inode, LockOwner owner
 // The owner's descriptor: the first to come stays.
 std::shared_ptr<NetfsFile> Vfs::note_lock_file(Inode& inode, LockOwner owner,
                                                const std::shared_ptr<NetfsFile>& file) {
-  if (const auto there = lock_file_of(inode, owner)) return there;
   MutexLock lock(inode.mutex);
+  for (const LockFile& one : inode.lock_files)
+    if (one.owner == owner) return one.file;
   inode.lock_files.push_back({owner, file});
   return file;
 }
@@ -171,6 +172,7 @@ void Vfs::resume_lock(const LockWait* paused) {
 
 void Vfs::end_waiting() {
   leaving_.end();
+  store_waits_.end();
   std::vector<std::unique_ptr<LockWait>> waiting;
   {
     MutexLock lock(waiting_locks_mutex_);

@@ -256,10 +256,12 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
     return answer_absent((*known)->until_mono_ns, std::move(reply));
   Result<std::string> path = names_.path_of(*directory, name);
   if (!path) return reply.error(path.error());
+  // Who may leave takes the request with him, and the name lies in it.
+  const std::string own_name(name);
   if (!park_question(reply)) return;
   auto ticket = memos_.names.get(
       key, {.waiter =
-                [this, directory, name = std::string(name), known = found.inode,
+                [this, directory, name = own_name, known = found.inode,
                  reply = std::move(reply)](const NameCache::Answer& answer) mutable {
                   answer_looked(*directory, name, known.get(), answer, std::move(reply));
                 },
@@ -269,7 +271,7 @@ void Vfs::lookup(NodeId parent, std::string_view name, Reply reply) {
   parts_.share.call<Attributes>(
       CallKind::kNames, asking(*directory, found.inode != nullptr, as),
       [path = std::move(*path)](Netfs& netfs) { return netfs.stat(path, Freshness::kServer); },
-      [this, directory, name = std::string(name), asked,
+      [this, directory, name = own_name, asked,
        ticket = std::move(*ticket)](const Result<Attributes>& result) mutable {
         looked_up(*directory, name, asked, result, std::move(ticket));
       });
@@ -342,9 +344,14 @@ bool Vfs::park(Reply& reply) {
   return false;
 }
 
-// The same for what changes nothing: whoever asked may leave (leaving.h).
+// The same for what changes nothing: whoever asked may leave (leaving.h); again, where he could
+// before.
 bool Vfs::park_question(Reply& reply) {
   if (!park(reply)) return false;
+  if (reply.slot().is_guarded()) {
+    reply.may_leave();
+    return true;
+  }
   leaving_.guard(reply);
   return true;
 }

@@ -133,6 +133,7 @@ SetUp<std::monostate> Mount::Impl::open() {
           .nocache = {options.nocache, share->traits().folds_case ? PathPatterns::Case::kFolds
                                                                   : PathPatterns::Case::kTells},
           .passes_through = wants_pass_through(options),
+          .store_deadline_ns = options.store_deadline_ns,
           .verify = options.verify},
       at_mount.root, at_mount.figures);
   vfs->register_in(registry);

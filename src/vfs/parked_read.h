@@ -18,6 +18,7 @@
 
 #include "memo/range_flights.h"
 #include "vfs/handle.h"
+#include "vfs/store_waits.h"
 
 namespace larder {
 
@@ -93,14 +94,17 @@ struct ParkedRead : memo::Flight::Waiter {
   static void landed(memo::Flight::Waiter& waiter);
 
   // The operation that this read waits in, knowing its way back.
-  struct Waiting : cache::Operation {
+  struct Waiting : cache::Operation, StoreWaits::Wait {
     Waiting(ParkedRead& r, void (Vfs::*step)(std::unique_ptr<ParkedRead>, cache::Operation*))
         : read(r), then(step) {
       kind = cache::OperationKind::kRead;
+      operation = this;
     }
     ParkedRead& read;
     void (Vfs::*then)(std::unique_ptr<ParkedRead>, cache::Operation*);
   };
+
+  static void turn_came(Waiting& waiting, StoreWaits::Turn turn);
 
   // One of several reads of the store that this read waits for.
   struct FromDisk : store::StoreRead {
@@ -127,6 +131,7 @@ struct ParkedRead : memo::Flight::Waiter {
   std::atomic<std::size_t> outstanding{1};
   std::vector<std::unique_ptr<FromDisk>> from_disk;
   std::atomic<bool> is_short{false};  // one of these did not bring all
+  bool past_store = false;            // its turn there did not come
   std::optional<Waiting> operation;
   std::uint64_t copied_bytes = 0;
   // verify: what the store holds of `pages`, and of which of them.

@@ -100,7 +100,7 @@ void Vfs::seek(NodeId node, HandleId id, ByteOffset offset, int whence, Reply re
   if (known) return *known ? reply.position(**known) : reply.error(known->error());
   Result<Target> target = target_of(*inode);
   if (!target) return reply.error(target.error());
-  if (!park(reply)) return;
+  if (!park_question(reply)) return;
   parts_.share.call<ByteOffset>(
       CallKind::kNames, {.as = handle.as},
       [target = std::move(*target), offset, whence](Netfs& netfs) -> Result<ByteOffset> {

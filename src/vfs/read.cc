@@ -95,16 +95,14 @@ bool Vfs::is_its(const Span& span, const Inode& inode, const cache::Operation& o
          inode.session_object.load() == cache::FsCache::object_number(operation);
 }
 
-// On a ring only what needs no waiting; on a thread that may block, all. What is in memory is tried
-// first there too, so that another may read requests while this one waits.
+// What needs no waiting, and the rest too where the thread may wait.
 store::Store::AtOnce Vfs::read_store_at_once(const cache::Operation& operation, PageRange pages,
                                              Reply& reply) const {
   store::Store& store = cache::FsCache::store_of(operation);
   const auto& object = cache::FsCache::data_of(operation);
   const std::span<std::byte> into = reply.payload();
   store::Store::AtOnce found = store.read_at_once(object, pages, into, read_mode());
-  if (!found.would_wait || store.reads_on_this_ring()) return found;
-  reply.about_to_wait();
+  if (!found.would_wait || store.reads_on_this_ring() || !reply.may_wait_here()) return found;
   const PageRange rest{pages.first + found.served, pages.count - found.served};
   const auto behind = into.subspan(to_bytes(found.served).value());
   return {found.served + store.read_now(object, rest, behind, disk_read_mode())};
@@ -189,38 +187,46 @@ void Vfs::ask_then_read(std::unique_ptr<ParkedRead> read) {
 // From the start: what is the version, and can the store be asked?
 void Vfs::resume_read(std::unique_ptr<ParkedRead> read) {
   Inode& inode = read->inode();
+  read->reply.may_leave();  // what came so far is not what it will be answered with
   const Span span = span_of(inode, read->asked_offset, read->asked_count);
   read->begin_attempt(span.offset, span.count, span.generation);
   if (span.count.value() == 0) return read->reply.data(ByteCount{0});
   if (read->attempts > kAttemptsMax) return read_uncached(std::move(read));
-  if (!span.from_store) return fetch_missing(std::move(read), nullptr);
+  if (!span.from_store || read->past_store) return fetch_missing(std::move(read), nullptr);
 
   with_store(std::move(read), &Vfs::fetch_missing);
 }
 
 // Goes on with `then` in a read operation on the object, now or when the object lets it; with a
-// null operation where the store cannot be asked.
+// null operation where the store cannot be asked, or its turn does not come.
 void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
   ParkedRead& parked = *read.release();  // the operation's, until run() or cancelled()
-  parked.operation.emplace(parked, then);
-  parked.operation->run = [](cache::Operation& operation) {
-    const auto& waiting = static_cast<ParkedRead::Waiting&>(operation);
-    ParkedRead& self = waiting.read;
-    (self.vfs.*waiting.then)(std::unique_ptr<ParkedRead>(&self), &operation);
+  ParkedRead::Waiting& waiting = parked.operation.emplace(parked, then);
+  waiting.run = [](cache::Operation& operation) {
+    ParkedRead::turn_came(static_cast<ParkedRead::Waiting&>(operation), StoreWaits::Turn::kCame);
   };
-  parked.operation->cancelled = [](cache::Operation& operation) {
-    const auto& waiting = static_cast<ParkedRead::Waiting&>(operation);
-    ParkedRead& self = waiting.read;
-    (self.vfs.*waiting.then)(std::unique_ptr<ParkedRead>(&self), nullptr);
+  waiting.cancelled = [](cache::Operation& operation) {
+    ParkedRead::turn_came(static_cast<ParkedRead::Waiting&>(operation), StoreWaits::Turn::kNever);
   };
-  switch (parts_.cache.submit(parked.inode().cookie_now(), *parked.operation)) {
+  waiting.go_on = [](StoreWaits::Wait& wait, StoreWaits::Turn turn) {
+    auto& self = static_cast<ParkedRead::Waiting&>(wait);
+    cache::Operation* const operation = turn == StoreWaits::Turn::kCame ? &self : nullptr;
+    self.read.past_store = operation == nullptr;
+    (self.read.vfs.*self.then)(std::unique_ptr<ParkedRead>(&self.read), operation);
+  };
+  store_waits_.add(waiting);
+  switch (parts_.cache.submit(parked.inode().cookie_now(), waiting)) {
     case cache::Submitted::kNow:
-      return (this->*then)(std::unique_ptr<ParkedRead>(&parked), &*parked.operation);
+      return ParkedRead::turn_came(waiting, StoreWaits::Turn::kCame);
     case cache::Submitted::kLater:
       return;
     case cache::Submitted::kNever:
-      return (this->*then)(std::unique_ptr<ParkedRead>(&parked), nullptr);
+      return ParkedRead::turn_came(waiting, StoreWaits::Turn::kNever);
   }
+}
+
+void ParkedRead::turn_came(Waiting& waiting, StoreWaits::Turn turn) {
+  if (waiting.read.vfs.store_waits_.came(waiting, turn)) waiting.go_on(waiting, turn);
 }
 
 // Joins or starts flights for what the store does not hold. `operation`: in progress, or null where

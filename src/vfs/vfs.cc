@@ -19,6 +19,8 @@ Vfs::Vfs(VfsParts parts, VfsOptions options, const Attributes& root, const struc
     : parts_(std::move(parts)),
       options_(std::move(options)),
       leaving_(parts_.clock, parts_.timers, parts_.answer, options_.share_slow_ns, counters_.left),
+      store_waits_(parts_.clock, parts_.timers, parts_.answer, parts_.cache,
+                   options_.store_deadline_ns, counters_.store_passed),
       table_(&Vfs::inode_gone, this),
       root_(table_.find_or_make(root_file(root, parts_.share.traits()), S_IFDIR,
                                 root_file(root, parts_.share.traits()).inode)),
@@ -81,6 +83,10 @@ void VfsCounters::register_in(stats::Registry& registry) {
   registry.add("vfs.uncached_reads", Unit::kCount,
                "reads of files that changed faster than they could be fetched", uncached_reads);
   registry.add("vfs.parked", Unit::kCount, "requests that left the thread they came on", parked);
+  registry.add("vfs.store_passed", Unit::kCount,
+               "reads that went to the share, as their turn at the store did not come within "
+               "store_deadline",
+               store_passed);
   registry.add("vfs.left", Unit::kCount, "of these, those whose askers were interrupted and went",
                left);
   registry.add("vfs.copied_bytes", Unit::kBytes, "bytes copied between buffers of ours",

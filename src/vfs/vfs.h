@@ -53,6 +53,7 @@
 #include "vfs/memos.h"
 #include "vfs/names.h"
 #include "vfs/share_clock.h"
+#include "vfs/store_waits.h"
 #include "vfs/target.h"
 #include "vfs/vfs_counters.h"
 #include "vfs/vfs_options.h"
@@ -271,7 +272,8 @@ class Vfs final : public Filesystem {
   template <class T, class Work, class Answer>
   void ask_share(Inode& inode, Reply reply, Work work, Answer answer);
   template <class T, class Work, class Answer>
-  void ask_share_of(Inode& inode, Target target, Reply reply, Work work, Answer answer);
+  void ask_share_of(Inode& inode, Target target, CredentialsRef as, Reply reply, Work work,
+                    Answer answer);
   // The same for a change of xattrs, which leaves the content alone: its result tells the identity.
   template <class Work>
   void change_xattrs(Inode& inode, Reply reply, Work work);
@@ -541,6 +543,7 @@ class Vfs final : public Filesystem {
   const VfsOptions options_;
   VfsCounters counters_;
   Leaving leaving_;
+  StoreWaits store_waits_;
   BusyFiles busy_;
   KernelCache* kernel_ = nullptr;
   std::shared_ptr<PassThrough> pass_through_;

@@ -8,7 +8,8 @@ namespace larder {
 
 struct VfsCounters {
   stats::Counter reads, read_bytes, warm_reads, warm_bytes, cold_reads, cold_bytes, uncached_reads;
-  stats::Counter parked, left, copied_bytes, flights, flight_joins, flight_bytes, stale_flights;
+  stats::Counter parked, left, store_passed, copied_bytes, flights, flight_joins, flight_bytes,
+      stale_flights;
   stats::Counter fills_skipped, writes, write_bytes, sessions_kept, sessions_dropped;
   stats::Counter lookups, opens, opens_unasked, new_versions, served_unasked;
   stats::Counter excluded_opens, pass_through_opens, pass_through_refused;

@@ -26,6 +26,8 @@ struct VfsOptions {
   bool as_caller = false;         // creds=caller
   PathPatterns nocache{};         // files that are not cached
   bool passes_through = false;    // those the kernel may read and write by itself
+  // How long a read waits for its turn at the store; then it goes to the share.
+  Nanoseconds store_deadline_ns = 10 * kSecond;
   bool verify = false;  // nothing is served from the cache without asking (stale_answers.cc)
 };
 

@@ -41,6 +41,9 @@ void Vfs::WarmRead::operator delete(void* memory) noexcept {
 // A new operation: the one that found that the disk is needed is over.
 void Vfs::read_from_disk(Handle& handle, const Span& span, ByteOffset offset, ByteCount count,
                          Nanoseconds began_ns, Reply reply) {
+  // For another entry in its place, where it is a ring's: as many as wait for a disk that hangs
+  // must not be all there are. Where no more may be had it waits all the same.
+  static_cast<void>(reply.park());
   auto warm =
       std::make_unique<WarmRead>(*this, handle, span, offset, count, began_ns, std::move(reply));
   if (parts_.cache.submit(handle.inode->cookie_now(), warm->operation) != cache::Submitted::kNow)
@@ -56,7 +59,13 @@ void Vfs::read_from_disk(Handle& handle, const Span& span, ByteOffset offset, By
   read.mode = disk_read_mode();
   read.done = [](store::StoreRead& self, PageCount served) {
     WarmRead& whose = static_cast<WarmRead::FromStore&>(self).whose;
-    whose.vfs.came_from_disk(std::unique_ptr<WarmRead>(&whose), served);
+    Vfs& vfs = whose.vfs;
+    const auto finish = [&vfs, &whose, served] {
+      vfs.came_from_disk(std::unique_ptr<WarmRead>(&whose), served);
+    };
+    // An engine's thread has others to serve.
+    if (self.store->reads_on_this_ring()) return finish();
+    larder::post(vfs.parts_.answer, finish);
   };
   store::Store& store = cache::FsCache::store_of(warm->operation);
   warm.release();

@@ -52,6 +52,7 @@ class World:
             for n in range(256):
                 file.write(bytes([n % 251]) * 65536)
         (self.share.source / "cold").write_bytes(b"cold" * 1000)
+        (self.share.source / "stuck-folder").mkdir()
         age_tree(self.share.source)
         self.larder = Larder(workspace, self.share, ",".join([OPTIONS] + ([options] if options else [])))
         self.warm = (self.share.source / "warm").read_bytes()
@@ -182,6 +183,7 @@ ASKERS = {
     "read": "os.pread(fd, 4096, 0)",
     "open": "os.close(os.open(path, os.O_RDONLY))",
     "look-up": "os.stat(path + '-absent')",
+    "listing": "os.listdir(path + '-folder')",
 }
 ASK = textwrap.dedent("""
     import os, signal, sys, time
