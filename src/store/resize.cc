@@ -10,7 +10,8 @@
 //   4. whoever commits writes a checkpoint as the new layout has it. Its superblock is the moment
 //      at which the store has its new size; the journal begins anew behind it
 //   5. and a second one, so that both superblocks say the same. Nothing is committed between the
-//      two, and nothing that the old layout names is written to before the second is durable
+//      two, and nothing that the old layout names is written to before the second is durable. Where
+//      the second fails, the store has its new size all the same, and is bypassed
 //   6. the file is cut where it shrinks, and what the metadata left is given back
 //
 // A crash before 4 leaves the old size, one behind it the new; whatever the file's length is then,
@@ -184,7 +185,7 @@ SetUp<std::string> Store::Impl::resize(ByteCount size) {
   if (size > before.size) TRY_OK(set_end(device, next->file_bytes()));
   const std::uint64_t moved = counters.moved_bytes.value(), gone = counters.evicted_bytes.value();
   auto fits = make_fit(*next);
-  Resize request{*next, {}, false};
+  Resize request{*next, {}};
   if (fits) {
     const auto done = [&] {
       const MutexLock lock(mutex);
@@ -195,6 +196,12 @@ SetUp<std::string> Store::Impl::resize(ByteCount size) {
       wanted_resize = &request;
     }
     committer.run_until(Urgency::kEager, done);
+    if (request.switched && !request.status)
+      return complain(
+          ErrorCode::kStoreIo,
+          fmt::format("the store has {} now, and had {}; then it could not be written: "
+                      "{}",
+                      mib(size), mib(before.size), larder::to_text(request.status.error())));
     if (!request.status)
       fits = complain(ErrorCode::kStoreIo,
                       "the store could not be written: " + larder::to_text(request.status.error()));
@@ -329,7 +336,7 @@ void Store::Impl::serve_resize() {
   if (wanted == nullptr) return;
   Status status = fail(ErrorCode::kStoreIo);
   if (is_open() && !closing.load()) {
-    status = switch_layout(wanted->next);
+    status = switch_layout(*wanted);
     if (!status) {
       abandon_checkpoint();
       enter_bypass(status.error(), "a change of its size");
@@ -341,13 +348,14 @@ void Store::Impl::serve_resize() {
   wanted_resize = nullptr;
 }
 
-Status Store::Impl::switch_layout(const Layout& next) {
-  const Layout before = layout;
+Status Store::Impl::switch_layout(Resize& wanted) {
+  const Layout before = layout, next = wanted.next;
   if (next.data_blocks > before.data_blocks) index->sums().resize(next.data_blocks);
   TRY_OK(write_checkpoint(Ending::kGoesOn, next));
   {
     const MutexLock lock(mutex);
     layout = next;
+    wanted.switched = true;
     device.size = next.size;
     index_limit = checkpoint_limit(next);
     marks = marks_of(options.culling, next.usable_blocks());

@@ -161,7 +161,8 @@ struct Store::Impl {
   void rest() const;
   bool empty_withheld() EXCLUDES(mutex);
   void serve_resize() EXCLUDES(mutex);
-  Status switch_layout(const Layout& next) EXCLUDES(mutex);
+  struct Resize;
+  Status switch_layout(Resize& wanted) EXCLUDES(mutex);
 
   // -- expiry.cc
   // Of the wall clock; 0 where nothing expires.
@@ -260,6 +261,7 @@ struct Store::Impl {
   struct Resize {
     Layout next;
     Status status;
+    bool switched = false;  // a superblock with this layout counts, whatever `status` says
     bool done = false;
   };
   Resize* wanted_resize GUARDED_BY(mutex) = nullptr;

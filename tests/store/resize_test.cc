@@ -2,7 +2,12 @@
 // A store that grows and shrinks while it is used: nothing wrong is served, what has room stays,
 // and a crash at any write leaves it with one size or the other.
 #include <larder/device.h>
+#include <larder/fd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 #include "model.h"
@@ -195,6 +200,58 @@ TEST_CASE("the device fails in the middle: the store is bypassed, comes back, an
     rig.sound();
     whole_files(rig, 20);
   }
+}
+
+namespace {
+
+// The file of a store that lies on a simulated device: only its length is looked at.
+struct Length {
+  Fd fd{::memfd_create("larder-store", MFD_CLOEXEC)};
+  explicit Length(ByteCount bytes) {
+    REQUIRE(::ftruncate(fd.get(), static_cast<off_t>(bytes.value())) == 0);
+  }
+  ByteCount now() const {
+    struct stat stat {};
+    REQUIRE(::fstat(fd.get(), &stat) == 0);
+    return ByteCount{static_cast<std::uint64_t>(stat.st_size)};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the device fails as the store grows: the file is as long as the superblock says") {
+  constexpr ByteCount kBefore = mib(32), kAfter = mib(96);
+  int grown = 0, as_before = 0;
+  for (std::uint64_t n = 1; n < 24; ++n) {
+    CAPTURE(n);
+    const Length file(layout_for(kBefore).file_bytes());
+    Rig rig(kBefore, kAfter);
+    rig.close();
+    rig.file = file.fd.get();
+    rig.new_size = kBefore;
+    rig.open();
+    fill_files(rig, 20);
+    rig.engine->fail_operation(n, EIO);
+    const auto done = rig.store->resize(kAfter);
+    const ByteCount size = rig.store->size();
+    CAPTURE(done ? *done : done.error().line);
+    CHECK((size == kBefore || size == kAfter));
+    const auto layout = resized(layout_for(kBefore), kAfter);
+    CHECK(file.now() == (size == kAfter ? layout->file_bytes() : layout_for(kBefore).file_bytes()));
+    const bool says =
+        (done ? *done : done.error().line).find("has 96 MiB now") != std::string::npos;
+    CHECK(says == (size == kAfter));
+    if (done) continue;
+    ++(size == kAfter ? grown : as_before);
+    rig.clock.advance(10 * kSecond);
+    REQUIRE(rig.store->sync());
+    CHECK(rig.store->state() == State::kOpen);
+    CHECK(rig.store->size() == size);
+    rig.sound();
+    whole_files(rig, 20);
+  }
+  CHECK(as_before > 0);
+  CHECK(grown > 0);
 }
 
 TEST_CASE("random operations and sizes agree with the model") {

@@ -113,6 +113,7 @@ struct Rig {
     new_size = ByteCount{0};  // what is there has its own
     device.path = "simulated";
     device.disk_free = disk_free;
+    if (file >= 0) device.fd = Fd(::dup(file));
     auto opened = Store::open(std::move(device), options, *engine, machine, clock, Seed{7});
     if (!opened) return tl::make_unexpected(std::move(opened).error());
     store = std::move(*opened);
@@ -190,6 +191,7 @@ struct Rig {
   Options options;
   std::unique_ptr<SimEngine> engine;
   std::function<ByteCount()> disk_free;  // of the disk below; null: it has no end
+  int file = -1;                         // whose length the store sets; -1: none has
   ByteCount new_size{0};                 // of a store that is created; 0: all of the device
   std::unique_ptr<Store> store;
 };
