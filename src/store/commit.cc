@@ -37,8 +37,8 @@ constexpr std::uint64_t kAllBytes = ~std::uint64_t{0} / 2;
 
 std::uint64_t Store::Impl::append_locked(const Record& record) {
   if (state.load() == State::kClosed) return 0;
-  // The checkpoint that ends the bypass has it.
-  if (!is_open()) return journal.skip();
+  // The checkpoint that ends the bypass will have it, or else the commit behind that.
+  if (!is_open() && !returning) return journal.skip();
   bool first = false;
   const std::uint64_t number = journal.append(record, first);
   if (first) committer.wake_soon();

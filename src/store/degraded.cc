@@ -4,8 +4,9 @@
 //   bypass      a write or flush of metadata failed, or eight reads or fills in a row: nothing is
 //               read or written, every call is a miss. What happens to objects and names meanwhile
 //               happens in memory, so that nothing old comes back. After a back-off a whole
-//               checkpoint is written; where that is taken and flushed, the store is open again.
-//               Pages that the device lost on the way do not match their sums.
+//               checkpoint is written, while what changes is recorded for the commit that follows;
+//               where it is taken and flushed, the store is open again. Pages that the device lost
+//               on the way do not match their sums.
 //   no room     the file system below has no room for a fill: fills are dropped until a back-off
 //               has passed; reads go on
 //   hung        a read has been with the device for longer than store_deadline: new reads are
@@ -54,22 +55,29 @@ bool Store::Impl::return_is_due() const {
 StepResult Store::Impl::return_step() {
   if (closing.load()) return StepResult::kDone;
   if (!return_is_due()) return StepResult::kAgainLater;
+  {
+    const MutexLock lock(mutex);
+    returning = true;
+  }
   const Status status = write_checkpoint(Ending::kGoesOn);
   if (!status) {
     pause_ns.store(std::min(pause_ns.load() * 2, kLongestPause));
     retry_ns.store(clock.mono_ns() + pause_ns.load());
+    const MutexLock lock(mutex);
+    returning = false;
+    static_cast<void>(journal.take());  // the next image has it
     return StepResult::kAgainLater;
   }
   {
-    // What changed while it was written is in no record: once more.
     const MutexLock lock(mutex);
-    if (journal.appended() != durable.load()) return StepResult::kAgainLater;
+    returning = false;
     reads_failed.store(0);
     fills_failed.store(0);
     back_at_ns.store(clock.mono_ns());
     state.store(State::kOpen);
   }
   counters.returns.add();
+  if (!journal.idle()) committer.wake_soon();
   sweep();
   log(LogLevel::kWarn, "store {}: it is in use again", device.path);
   return StepResult::kDone;

@@ -251,6 +251,8 @@ struct Store::Impl {
   // Extents and sums are read under their object's lock too.
   std::unique_ptr<Index> index;
   bool culling GUARDED_BY(mutex) = false;
+  // The checkpoint that ends the bypass is under way: what changes behind its moment is recorded.
+  bool returning GUARDED_BY(mutex) = false;
   std::uint64_t index_limit GUARDED_BY(mutex);  // bytes of records
   Marks marks GUARDED_BY(mutex);                // see Culling
   // The pass of expiry that is under way: the next slot; and the tick of the last one begun.

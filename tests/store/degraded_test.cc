@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device that fails, fills up or hangs: what the store does meanwhile, and that it comes back.
+#include <fmt/format.h>
+
 #include <cerrno>
 
 #include "rig.h"
@@ -83,6 +85,44 @@ TEST_CASE(
   }
   rig.sound();
   rig.kill();
+  CHECK_FALSE(rig.find("other"));
+  rig.sound();
+}
+
+TEST_CASE("changes that keep coming do not keep the store from coming back") {
+  const bool fails_first = GENERATE(false, true);
+  CAPTURE(fails_first);
+  Failing at;
+  Rig& rig = at.rig;
+  at.fail_a_commit(EIO);
+  rig.clock.advance(2 * kSecond);
+  // With each write and flush of the checkpoint, something changes.
+  int changes = 0;
+  rig.engine->on_operation = [&] {
+    rig.store->put_name(rig.store->root(), fmt::format("name{}", ++changes), {});
+    if (changes == 2) rig.store->drop(at.file, {PageIndex{4}, PageCount{4}});
+    if (changes == 3) rig.store->retire(at.other);
+  };
+  if (fails_first) {
+    rig.engine->fail_operation(4, EIO);
+    REQUIRE_FALSE(rig.store->sync());
+    CHECK(rig.store->state() == State::kBypass);
+    CHECK(changes >= 3);
+    rig.clock.advance(4 * kSecond);
+  }
+  const std::uint64_t before = rig.store->counters().checkpoints.value();
+  REQUIRE(rig.store->sync());
+  rig.engine->on_operation = nullptr;
+  CHECK(rig.store->state() == State::kOpen);
+  CHECK(rig.store->counters().checkpoints.value() == before + 1);
+  CHECK(rig.store->counters().returns.value() == 1);
+  REQUIRE(rig.store->sync());
+  rig.sound();
+  rig.kill();
+  for (int name = 1; name <= changes; ++name)
+    CHECK(rig.store->find_name(rig.store->root(), fmt::format("name{}", name)));
+  CHECK(rig.good(rig.find("file"), 0, 16, 1) == 4);
+  CHECK(rig.good(rig.find("file"), 8, 8, 1) == 8);
   CHECK_FALSE(rig.find("other"));
   rig.sound();
 }
