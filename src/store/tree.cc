@@ -131,7 +131,8 @@ PageCount Store::cached_pages(const ObjectRef& object) const {
 
 std::vector<PageRange> Store::missing(const ObjectRef& object, PageRange range) const {
   if (range.empty()) return {};
-  if (!impl_->is_open()) return {range};
+  // While it hangs no plan covers anything either.
+  if (!impl_->is_open() || impl_->hangs()) return {range};
   std::vector<PageRange> runs;
   const MutexLock lock(object->mutex());
   PageIndex page = range.first;

@@ -443,6 +443,7 @@ TEST_CASE("a device that hangs as sums are read is seen") {
   rig.store->start_read(read);
   rig.clock.advance(2 * kSecond);
   CHECK(rig.store->to_text().find("state: hung") != std::string::npos);
+  CHECK(rig.store->missing(read.object, read.range) == std::vector{read.range});
   TestRead next(rig.find("file"), 16, 16);
   rig.store->start_read(next);
   CHECK(next.served == 0);
