@@ -49,6 +49,24 @@ TEST_CASE("never more hold a place than there are, and each comes in in the end"
   CHECK(most.load() <= 2);
 }
 
+TEST_CASE("the last who reads does not leave") {
+  Places places(1);
+  Places::Held first;
+  CHECK_FALSE(first.leave_to_another());
+  CHECK(first.enter(places));
+  CHECK_FALSE(first.leave_to_another());
+  std::atomic<bool> entered{false};
+  std::thread other([&] {
+    Places::Held second;
+    entered.store(second.enter(places));
+  });
+  while (!first.leave_to_another()) std::this_thread::yield();  // until the other waits
+  CHECK_FALSE(first.leave_to_another());
+  other.join();
+  CHECK(entered.load());
+  CHECK(first.enter(places));
+}
+
 TEST_CASE("behind the end nobody gets a place, and who waits for one is told") {
   Places places(1);
   Places::Held first;

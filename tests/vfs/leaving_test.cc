@@ -236,6 +236,29 @@ TEST_CASE("of those that wait each is looked at, and each once") {
   }
 }
 
+TEST_CASE("who stayed for an answer that did not do may leave again") {
+  World w;
+  {
+    Reply reply = w.parked();
+    w.pass(w.kPatience_ns);
+    CHECK(reply.stay());
+    CHECK(w.seen.listener == nullptr);
+    CHECK(reply.slot().is_guarded());
+    reply.may_leave();
+    w.interrupt();
+    w.answers.run_all();
+    CHECK_FALSE(reply.stay());
+    reply.may_leave();
+    CHECK_FALSE(reply.stay());
+    reply.ok();
+  }
+  w.answers.run_all();
+  CHECK(w.seen.answers == 1);
+  REQUIRE(w.seen.error);
+  CHECK(w.seen.error->sys_errno == EINTR);
+  CHECK(w.seen.recycled == 1);
+}
+
 TEST_CASE("a reply that is dropped is answered all the same") {
   World w;
   { Reply reply = w.parked(); }

@@ -209,6 +209,10 @@ class World {
       engine->release_all();
     } while (ran != 0);
   }
+  void settle_but_for_the_device() {
+    do timers.run_due();
+    while (pool.run_all() + answer.run_all() + machine.run_all() != 0);
+  }
   // Unmounts and mounts again on the same store; as a kill, what was not committed is lost.
   enum class Ending : bool { kUnmount, kKill };
   void restart(Ending ending) {
