@@ -34,7 +34,7 @@ struct Actions {
   static State fail(Object& o, Error error);
   static void take_handle(Object& o, store::ObjectRef handle);
   static void write_what_is_due(Object& o);
-  static void retire_in_store(Object& o);
+  static Result<store::ObjectRef> find_in_store(Object& o);
   static void let_go(Object& o, std::uint32_t cookie_flags);
   static std::string key_of(Object& o);
   static Version version_of(Object& o);

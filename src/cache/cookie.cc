@@ -60,6 +60,15 @@ ObjectPtr Cookie::remove(const Object& object) {
   return removed;
 }
 
+void Cookie::forget_content() {
+  if (Object* const at = object()) {
+    set(kCookieInvalidating);
+    at->raise(Event::kInvalidate);
+  } else if (!is_index()) {
+    set(kCookieOwesInvalidation);
+  }
+}
+
 Version Cookie::version_now() {
   MutexLock lock(mutex);
   return {to_key(aux.bytes()), size};

@@ -14,7 +14,10 @@
 //      disabled one.
 //   2. kInvalidating is set from invalidate() until an INVALIDATING run has seen the newest
 //      version.
-//   3. While `checks` is not 0, netfs_data is in use; relinquish() waits for that and then clears
+//   3. An invalidation is with one of the objects, as its event, or with the cookie, as
+//      kCookieOwesInvalidation, until the store has done it. (Of an index only with its objects:
+//      there is no content that could be served.)
+//   4. While `checks` is not 0, netfs_data is in use; relinquish() waits for that and then clears
 //      it.
 //
 // There is one of these for each file that the netfs knows, so it is kept small (the assertion at
@@ -51,6 +54,9 @@ enum CookieFlag : std::uint32_t {
   // Ours, not shown. A rename took its place: nothing can be cached below it or in it. Guarded by
   // the tree's mutex.
   kCookieReplaced = 1u << 16,
+  // Ours too. It was invalidated, and no object has done that: the next that it is given will.
+  // Guarded by the cookie's mutex.
+  kCookieOwesInvalidation = 1u << 17,
 };
 inline constexpr std::uint32_t kShownCookieFlags = 0xffff;
 
@@ -83,6 +89,9 @@ class Cookie : public Pooled<Cookie> {
   void add(ObjectPtr object) REQUIRES(mutex);
   // Null where it is none of them.
   ObjectPtr remove(const Object& object) REQUIRES(mutex);
+
+  // What is stored of the content must go: its object does that, else the next that it is given.
+  void forget_content() REQUIRES(mutex);
 
   Version version_now();  // takes the mutex
   // After one more failure: nothing is tried before a pause.

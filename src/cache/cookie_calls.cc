@@ -136,12 +136,18 @@ void FsCache::relinquish(CookieRef cookie, Retire retire) {
 // The end of all caching for `cookie`, for now (kCookieEnabled) or for ever (kCookieRelinquished).
 void FsCache::Impl::disable_locked(Cookie& cookie, Retire retire,
                                    CookieFlag how) NO_THREAD_SAFETY_ANALYSIS {
-  // What was never looked up is deleted too: by an object of its own.
-  if (retire == Retire::kYes && !has_object(cookie)) {
+  // What was never looked up is deleted too, and an invalidation that is owed at the end is done:
+  // by an object of its own.
+  const bool owes = how == kCookieRelinquished && cookie.has(kCookieOwesInvalidation);
+  if ((retire == Retire::kYes || owes) && !has_object(cookie)) {
     cookie.set(kCookieEnabled);
-    const ObjectPtr object = tree->attach_locked(cookie);
+    const ObjectPtr object = tree->attach_locked(cookie, Room::kNotNeeded);
     // So that no object stays that nobody kicked.
     if (object && object->parent_locked()) object->parent_locked()->raise(Event::kRequeue);
+    if (!object) {
+      MutexLock lock(cookie.mutex);
+      cookie.forget_content();  // once it is enabled again
+    }
   }
   for (bool waited = false;;) {
     {
@@ -235,12 +241,9 @@ void FsCache::invalidate(const CookieRef& cookie, std::span<const std::byte> aux
     MutexLock lock(cookie->mutex);
     set_version(*cookie, aux, size);
     ++cookie->invalidations;
-    if (const ObjectPtr object = cookie->object()) {
-      cookie->set(kCookieInvalidating);
-      // Under the lock: whoever sees the new version sees that the old pages must go.
-      return object->raise(Event::kInvalidate);
-    }
-    if (!impl_->may_retry_locked(*cookie)) return;
+    // Under the lock: whoever sees the new version sees that the old pages must go.
+    cookie->forget_content();
+    if (cookie->object() != nullptr || !impl_->may_retry_locked(*cookie)) return;
   }
   impl_->retry(*cookie);
 }

@@ -53,7 +53,8 @@ Culled FsCache::cull(const CookieRef& cookie) {
   {
     MutexLock lock(tree.mutex);
     if (cookie->is_index() || cookie->has(kCookieRelinquished)) return Culled::kNothing;
-    ObjectPtr object = tree.attach_locked(*cookie);  // what was not looked up is deleted, too
+    ObjectPtr object =
+        tree.attach_locked(*cookie, Room::kNotNeeded);  // what was not looked up is deleted, too
     if (!object) return Culled::kNothing;
     if (!object->is_idle()) return Culled::kInUse;
     if (object->parent_locked()) object->parent_locked()->raise(Event::kRequeue);

@@ -148,6 +148,8 @@ class Object : private Work, public Pooled<Object> {
   const Row* matching_row(Events raised);
   Events open_mask();
   Events events() const { return events_.load(); }
+  // Which of `wanted` were there.
+  Events take(Events wanted) { return events_.fetch_and(static_cast<EventBits>(~wanted)) & wanted; }
   void set_mask(Events mask) { mask_.store(static_cast<EventBits>(mask)); }
 
   // -- accounting ---------------------------------------------------------------------------------

@@ -237,22 +237,32 @@ void Actions::begin_dying(Object& o) {
   for (const ObjectPtr& child : children) child->raise(Event::kWithdraw);
 }
 
-// Invariant 5.
+// Invariant 5. What is raised from here on, or cannot be done, is the cookie's again (let_go).
 void Actions::write_what_is_due(Object& o) {
-  if (!o.has_handle_) return;
   Events due = 0;
   Version version;
   {
-    MutexLock lock(o.cookie_->mutex);
-    version = {to_key(o.cookie_->aux.bytes()), o.cookie_->size};
-    due = o.events();
+    Cookie& cookie = *o.cookie_;
+    MutexLock lock(cookie.mutex);
+    due = o.take(bit(Event::kInvalidate) | bit(Event::kUpdate));
+    if (due == 0) return;
+    version = {to_key(cookie.aux.bytes()), cookie.size};
+    // Whoever comes behind us does that, and the version that we see is of after it.
+    const bool is_of_later = cookie.has(kCookieInvalidating) || cookie.has(kCookieOwesInvalidation);
+    if (is_of_later) due &= ~bit(Event::kUpdate);
   }
+  Backend& backend = *o.cache().backend;
   if (due & bit(Event::kInvalidate)) {
+    const Result<store::ObjectRef> stored = find_in_store(o);
+    if (!stored) {
+      if (stored.error().code != ErrorCode::kNotFound) o.raise(Event::kInvalidate);
+      return;
+    }
     o.tree().counters.invalidates_run.add();
-    o.cache().backend->invalidate(o.handle(), to_bytes(version.aux), version.size);
-  } else if (due & bit(Event::kUpdate)) {
+    backend.invalidate(*stored, to_bytes(version.aux), version.size);
+  } else if ((due & bit(Event::kUpdate)) && o.has_handle_) {
     o.tree().counters.updates_run.add();
-    o.cache().backend->update(o.handle(), to_bytes(version.aux), version.size);
+    backend.update(o.handle(), to_bytes(version.aux), version.size);
   }
 }
 
@@ -269,18 +279,23 @@ State Actions::withdraw(Object& o) {
 }
 
 State Actions::recycle(Object& o) {
-  retire_in_store(o);
+  {
+    const During during(o.tree().counters.now_dropping);
+    const Result<store::ObjectRef> stored = find_in_store(o);
+    if (stored) o.cache().backend->retire(*stored);
+    o.take(bit(Event::kInvalidate));
+    if (!stored && stored.error().code != ErrorCode::kNotFound) o.raise(Event::kInvalidate);
+  }
   o.tree().counters.events_retired.add();
   let_go(o, 0);
   return kDead;
 }
 
-// An object that was never looked up is found by its path, so that what is deleted early is deleted
-// too.
-void Actions::retire_in_store(Object& o) {
-  const During during(o.tree().counters.now_dropping);
+// One that was never looked up is found by its path, so that what is deleted or invalidated early
+// is so, too.
+Result<store::ObjectRef> Actions::find_in_store(Object& o) {
+  if (o.has_handle_) return o.handle();
   Backend& backend = *o.cache().backend;
-  if (o.has_handle_) return backend.retire(o.handle());
   std::vector<std::string> path;
   {
     MutexLock tree_lock(o.tree().mutex);
@@ -290,10 +305,10 @@ void Actions::retire_in_store(Object& o) {
   store::ObjectRef at = backend.root();
   for (; !path.empty(); path.pop_back()) {
     Result<store::ObjectRef> below = backend.find(at, to_bytes(path.back()));
-    if (!below) return;
+    if (!below) return below;
     at = std::move(*below);
   }
-  backend.retire(at);
+  return at;
 }
 
 // Off all lists; whoever waits for our place or our death is told.
@@ -322,6 +337,10 @@ void Actions::let_go(Object& o, std::uint32_t cookie_flags) {
       const bool failed = (o.events() & bit(Event::kError)) != 0 ||
                           ((o.events() & bit(Event::kWithdraw)) != 0 && !o.cache().withdrawing);
       if (failed) o.cookie_->pause_from(mono_ms(tree));
+    }
+    if (o.events() & bit(Event::kInvalidate)) {  // and nobody raises it here any more
+      MutexLock lock(o.cookie_->mutex);
+      o.cookie_->forget_content();
     }
     o.leave_place_locked();
     parent = std::move(o.parent_);

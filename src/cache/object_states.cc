@@ -39,8 +39,10 @@
 //   4. RETIRE beats WITHDRAW beats RELEASE beats ERROR: what was deleted does not come back with
 //      the cache. (In the kernel WITHDRAW wins, and dead data return.)
 //   5. UPDATE and INVALIDATE are legal in every state. What is still remembered at the end is done
-//      before the object lets go. INVALIDATE comes before UPDATE, and UPDATE steps back while the
-//      cookie is being invalidated: new aux data must never bless old pages.
+//      before the object lets go, by its path if it was never looked up; an INVALIDATE that cannot
+//      be, or comes later still, is the cookie's, and with that its next object's. INVALIDATE comes
+//      before UPDATE, and UPDATE steps back while the cookie is being invalidated, or is to be: new
+//      aux data must never bless old pages.
 //   6. No pending operation of before an invalidation runs after it: the gate stays shut until
 //      INVALIDATING, if it is already asked for when the object becomes available.
 //   7. An object is deleted in the store (journaled) before it gives up its place, so whoever comes

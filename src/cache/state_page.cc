@@ -71,7 +71,9 @@ std::string states_table() {
 std::string events_table() {
   std::string text =
       "\n## Events\n\nBits, never lost: what no state asks for now is remembered. The "
-      "last four are terminal and stay set; of several,\nthe one further down wins.\n\n"
+      "last four are terminal and stay set; of several,\nthe one further down wins. An INVALIDATE "
+      "that an object did not come to do is its cookie's, which gives it to its\nnext object; so "
+      "is one that comes while the cookie has none.\n\n"
       "| bit | event | raised by |\n|---|---|---|\n";
   for (std::size_t e = 0; e < kEvents; ++e) {
     const Event event = static_cast<Event>(e);

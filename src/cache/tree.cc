@@ -32,7 +32,7 @@ Cache* Tree::choose_locked(Cookie& cookie) {
   return nullptr;
 }
 
-ObjectPtr Tree::attach_locked(Cookie& cookie) {
+ObjectPtr Tree::attach_locked(Cookie& cookie, Room room) {
   {
     MutexLock lock(cookie.mutex);
     for (Object* at = cookie.object(); at != nullptr; at = at->next_of_cookie().get()) {
@@ -41,10 +41,10 @@ ObjectPtr Tree::attach_locked(Cookie& cookie) {
     if (cookie.object() != nullptr && !cookie.is_index()) return nullptr;
   }
   Cache* const cache = choose_locked(cookie);
-  return cache ? attach_locked(cookie, *cache) : nullptr;
+  return cache ? attach_locked(cookie, *cache, room) : nullptr;
 }
 
-ObjectPtr Tree::attach_locked(Cookie& cookie, Cache& cache) {
+ObjectPtr Tree::attach_locked(Cookie& cookie, Cache& cache, Room room) {
   if (cache.withdrawing) return nullptr;
   std::vector<Cookie*> missing;
   ObjectPtr object;
@@ -55,19 +55,20 @@ ObjectPtr Tree::attach_locked(Cookie& cookie, Cache& cache) {
     if (!object) missing.push_back(at);
   }
   while (!missing.empty()) {
-    object = attach_one_locked(*missing.back(), cache, object);
+    object = attach_one_locked(*missing.back(), cache, object, room);
     if (!object) return nullptr;
     missing.pop_back();
   }
   return object;
 }
 
-ObjectPtr Tree::attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent) {
+ObjectPtr Tree::attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent,
+                                  Room room) {
   if (parent && parent->is_dying_) {
     counters.objects_refused.add();
     return nullptr;
   }
-  if (!has_room_locked() && !cookie.is_index()) {
+  if (room == Room::kNeeded && !has_room_locked() && !cookie.is_index()) {
     counters.objects_refused.add();
     counters.events_no_space.add();
     return nullptr;
@@ -94,6 +95,10 @@ ObjectPtr Tree::attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr&
   cookie.set(kCookieLookingUp);
   cookie.clear(kCookieUnavailable);
   cookie.clear(kCookieNoDataYet);
+  if (cookie.has(kCookieOwesInvalidation)) {
+    cookie.clear(kCookieOwesInvalidation);
+    cookie.forget_content();
+  }
   return object;
 }
 

@@ -94,6 +94,9 @@ struct Limits {
   }
 };
 
+// Whether an object may be refused for want of room: one that is made only to delete may not.
+enum class Room : std::uint8_t { kNeeded, kNotNeeded };
+
 struct Tree : std::enable_shared_from_this<Tree> {
   Tree(WorkQueue& machine_queue, WorkQueue& answer_queue, const Clock& the_clock, Limits the_limits)
       : machine(machine_queue), answer(answer_queue), clock(the_clock), limits(the_limits) {}
@@ -102,10 +105,10 @@ struct Tree : std::enable_shared_from_this<Tree> {
   // selected for what it lies below, then the first of all. Null: there is none.
   Cache* choose_locked(Cookie& cookie) REQUIRES(mutex);
   // The object that `cookie` has; else one in the cache that is chosen for it.
-  ObjectPtr attach_locked(Cookie& cookie) REQUIRES(mutex);
+  ObjectPtr attach_locked(Cookie& cookie, Room room = Room::kNeeded) REQUIRES(mutex);
   // The object of `cookie` in `cache`, and of each ancestor that lacks one there. Null: nothing can
   // be cached there now.
-  ObjectPtr attach_locked(Cookie& cookie, Cache& cache) REQUIRES(mutex);
+  ObjectPtr attach_locked(Cookie& cookie, Cache& cache, Room room = Room::kNeeded) REQUIRES(mutex);
   // Takes from `cookie` the objects in its hands, each of which lingers from then on.
   std::vector<ObjectPtr> detach_all_locked(Cookie& cookie) REQUIRES(mutex);
   ObjectPtr detach_locked(Cookie& cookie, Object& object) REQUIRES(mutex);
@@ -153,7 +156,7 @@ struct Tree : std::enable_shared_from_this<Tree> {
   bool sweeping_ GUARDED_BY(mutex) = false;
   Nanoseconds next_sweep_mono_ns_ GUARDED_BY(mutex) = 0;  // not before
 
-  ObjectPtr attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent)
+  ObjectPtr attach_one_locked(Cookie& cookie, Cache& cache, const ObjectPtr& parent, Room room)
       REQUIRES(mutex);
 };
 

@@ -138,7 +138,7 @@ void DrivenWorld::act(Action action) {
   const auto key_of = [&](unsigned file) { return std::string(1, static_cast<char>('a' + file)); };
   switch (action.what) {
     case Do::kMachine:
-      world_.machine.run_at(n);
+      run_machine(n);
       break;
     case Do::kAnswer:
       world_.answer.run_at(n);
@@ -148,10 +148,11 @@ void DrivenWorld::act(Action action) {
       renamed_[n] = false;
       break;
     case Do::kRelinquish:
-      fs.relinquish(std::exchange(files_[n], nullptr), Retire::kNo);
+      relinquish(std::exchange(files_[n], nullptr), Retire::kNo);
       break;
     case Do::kRetire:
-      fs.relinquish(std::exchange(files_[n], nullptr), Retire::kYes);
+      is_outdated(files_[n]);
+      relinquish(std::exchange(files_[n], nullptr), Retire::kYes);
       break;
     case Do::kAcquireIndex:
       indices_[n] = world_.index(n == 0 ? world_.netfs : indices_[n - 1], "p" + std::to_string(n));
@@ -163,6 +164,7 @@ void DrivenWorld::act(Action action) {
       fs.relinquish(std::exchange(indices_[n], nullptr), Retire::kYes);
       break;
     case Do::kInvalidate:
+      is_outdated(files_[n]);
       fs.invalidate(files_[n], bytes_of("v2"), ByteCount{1});
       break;
     case Do::kUpdate:
@@ -222,6 +224,76 @@ void DrivenWorld::act(Action action) {
       world_.clock.advance(60 * kSecond);
       break;
   }
+}
+
+// One step of a machine, or the work of an operation.
+void DrivenWorld::run_machine(std::size_t number) {
+  Work& work = *world_.machine.at(number);
+  ObjectPtr object = Probe::machine_of(work);
+  const bool may_move = !object;
+  if (!object) object = operation_of(work).object;
+  world_.backend->at_work = place_of(*object);
+  world_.machine.run_at(number);
+  if (object->is_dead() && world_.backend->fail_finds) is_lost(object->cookie());
+  if (!may_move || object->is_dead()) return;
+  const std::string before = std::exchange(world_.backend->at_work, place_of(*object));
+  if (before == world_.backend->at_work) return;
+  world_.backend->outdated.erase(world_.backend->at_work);
+  if (world_.backend->outdated.erase(before) > 0)
+    world_.backend->outdated.insert(world_.backend->at_work);
+}
+
+std::string DrivenWorld::place_of(const Object& object) {
+  MutexLock lock(tree_->mutex);
+  return place_locked(object);
+}
+
+std::string DrivenWorld::place_locked(const Object& object) {
+  const ObjectPtr& parent = object.parent_locked();
+  return parent ? fmt::format("{}/{}", place_locked(*parent), object.place().key) : "";
+}
+
+// A store that fails cannot be told; of the object's place, that is lost where its cookie is not
+// there to tell it later.
+void DrivenWorld::is_lost(const Cookie& cookie) {
+  MutexLock tree_lock(tree_->mutex);
+  const bool is_nobodys = cookie.has(kCookieRelinquished) || cookie.has(kCookieReplaced) ||
+                          place_locked(cookie) != world_.backend->at_work;
+  if (is_nobodys) world_.backend->outdated.erase(world_.backend->at_work);
+}
+
+// Where nothing can be made that would do what is owed, it stays undone: what lies above is dying
+// itself, or there is no cache.
+void DrivenWorld::relinquish(CookieRef file, Retire retire) {
+  const Cookie& cookie = *file;
+  const CookieRef keep = file;
+  world_.fs.relinquish(std::move(file), retire);
+  if (!cookie.has(kCookieOwesInvalidation)) return;
+  MutexLock tree_lock(tree_->mutex);
+  if (withdrawing_ || is_dying_above_locked(cookie))
+    world_.backend->outdated.erase(place_locked(cookie));
+}
+
+bool DrivenWorld::is_dying_above_locked(const Cookie& cookie) {
+  for (const Cookie* at = cookie.parent.get(); at != nullptr; at = at->parent.get()) {
+    for (const auto& [id, object] : tree_->objects) {
+      if (&object->cookie() == at && Probe(*object).is_dying()) return true;
+    }
+  }
+  return false;
+}
+
+std::string DrivenWorld::place_locked(const Cookie& cookie) {
+  return cookie.parent ? fmt::format("{}/{}", place_locked(*cookie.parent), cookie.key.view()) : "";
+}
+
+// What is stored of the content of `cookie`, from here on.
+void DrivenWorld::is_outdated(const CookieRef& cookie) {
+  MutexLock tree_lock(tree_->mutex);
+  if (cookie->has(kCookieReplaced)) return;
+  MutexLock lock(cookie->mutex);
+  const Object* const object = cookie->object();
+  world_.backend->outdated.insert(object ? place_locked(*object) : place_locked(*cookie));
 }
 
 // The first operation is a warm read, the next a barrier, then one that is posted, ...

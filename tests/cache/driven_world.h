@@ -4,6 +4,9 @@
 // actions is an interleaving of all threads; whoever chooses them (every order of them in
 // exploration_test.cc, a seed in random_worlds_test.cc) runs production code above the queues.
 //
+// What is stored is of before an invalidation until the store has been told: its keys are noted,
+// and nothing below them may be served.
+//
 // The tree: netfs - index 0 - index 1 ... each with files below it. What must hold in every state
 // is broken_rule(): it says what does not.
 #pragma once
@@ -120,6 +123,14 @@ class DrivenWorld {
   std::vector<Action> steps_above() const;
   cache::CookieRef& index_of_file(unsigned file) { return indices_[file % indices_.size()]; }
   void submit(unsigned file);
+  void run_machine(std::size_t number);
+  std::string place_of(const cache::Object& object);
+  static std::string place_locked(const cache::Object& object);
+  static std::string place_locked(const cache::Cookie& cookie);
+  void is_lost(const cache::Cookie& cookie);
+  bool is_dying_above_locked(const cache::Cookie& cookie);
+  void relinquish(cache::CookieRef file, cache::Retire retire);
+  void is_outdated(const cache::CookieRef& cookie);
   void begin_withdrawal();
   std::string state_text(Mirror mirror);
   std::string rule_of_object(cache::Object& object);

@@ -125,7 +125,15 @@ std::string DrivenWorld::rule_of_cookie(Cookie& cookie) {
     return "nobody waits for an object that is not there";
   }
   if (!objects.empty() && !cookie.has(kCookieEnabled)) return "what is disabled caches nothing";
+  if (!objects.empty() && cookie.has(kCookieOwesInvalidation)) return "an object does what is owed";
   if (!cookie.is_index() && objects.size() > 1) return "data have one object";
+  for (const ObjectPtr& object : objects) {
+    const bool serves = Probe(*object).gate() == static_cast<unsigned>(Gate::kOpen) &&
+                        !cookie.has(kCookieInvalidating);
+    if (serves && world_.backend->outdated.contains(place_locked(*object))) {
+      return "what was invalidated is not served";
+    }
+  }
   if (cookie.has(kCookieInvalidating)) {
     const Object::Figures f = objects.front()->figures_locked();
     if ((f.events & bit(Event::kInvalidate)) == 0 && f.state != State::kInvalidating &&

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "cache/driven_world.h"
@@ -132,6 +133,12 @@ std::string DrivenWorld::state_text(Mirror mirror) NO_THREAD_SAFETY_ANALYSIS {
   std::map<std::string, std::string_view> kept;
   for (const auto& [key, one] : world_.backend->kept) kept.emplace(as_seen(key, mirror), one.aux);
   for (const auto& [key, aux] : kept) text.put(key, aux);
+  std::set<std::string> outdated;
+  for (const std::string& place : world_.backend->outdated) {
+    const std::size_t key = place.rfind('/') + 1;
+    outdated.insert(place.substr(0, key) + as_seen(place.substr(key), mirror));
+  }
+  for (const std::string& place : outdated) text.put(place);
   text.put(world_.backend->fail_finds, static_cast<unsigned>(world_.answer_to_check), withdrawing_);
   for (const unsigned budget : budget_) text.put(budget);
   text.put(events_left_);

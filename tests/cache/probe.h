@@ -12,6 +12,10 @@ namespace larder::cache {
 struct Probe {
   explicit Probe(Object& object) : o(object) {}
   const Work& work() const { return o; }
+  // Null: it is an operation's.
+  static Object* machine_of(Work& work) {
+    return work.run == Object::run_work ? &static_cast<Object&>(work) : nullptr;
+  }
 
   unsigned gate() const NO_THREAD_SAFETY_ANALYSIS { return static_cast<unsigned>(o.gate_); }
   bool is_queued() const NO_THREAD_SAFETY_ANALYSIS { return o.queued_; }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,10 @@ class ScriptedBackend final : public cache::Backend {
     ++finds;
     if (fail_finds) return fail(ErrorCode::kStoreIo);
     last_found_ = name;
-    if (!kept.contains(name)) return fail(ErrorCode::kNotFound);
+    if (!kept.contains(name)) {
+      if ((at_work + "/").find("/" + name + "/") != std::string::npos) outdated.erase(at_work);
+      return fail(ErrorCode::kNotFound);
+    }
     return store::ObjectRef();
   }
   ObjectRecord record(const store::ObjectRef&) override {
@@ -58,14 +62,17 @@ class ScriptedBackend final : public cache::Backend {
     MutexLock lock(mutex);
     if (fail_creates) return fail(ErrorCode::kStoreFull);
     kept[cache::to_key(key)] = {type, cache::to_key(aux), size.value()};
+    outdated.erase(at_work);
     return store::ObjectRef();
   }
   void update(const store::ObjectRef&, cache::Bytes aux, ByteCount) override {
+    if (on_update) on_update();
     MutexLock lock(mutex);
     updates.push_back(cache::to_key(aux));
   }
   void invalidate(const store::ObjectRef&, cache::Bytes aux, ByteCount) override {
     MutexLock lock(mutex);
+    outdated.erase(at_work);
     invalidates.push_back(cache::to_key(aux));
   }
   Status attr_changed(const store::ObjectRef&, ByteCount size) override {
@@ -77,6 +84,7 @@ class ScriptedBackend final : public cache::Backend {
   void retire(const store::ObjectRef&) override {
     MutexLock lock(mutex);
     ++retires;
+    outdated.erase(at_work);
   }
   Status rename(const store::ObjectRef&, const store::ObjectRef&, cache::Bytes) override {
     if (fail_renames) return fail(ErrorCode::kStoreIo);
@@ -88,6 +96,7 @@ class ScriptedBackend final : public cache::Backend {
   store::Store* store() override { return nullptr; }
 
   std::function<void(const std::string&)> on_find;
+  std::function<void()> on_update;
   bool fail_finds = false;
   bool fail_creates = false;
   bool fail_renames = false;
@@ -98,6 +107,10 @@ class ScriptedBackend final : public cache::Backend {
   std::vector<std::string> invalidates;
   std::vector<std::uint64_t> sizes;
   int finds = 0, retires = 0, renames = 0;
+  // For who says at which place the object is whose machine or operation is at work: where content
+  // is stored that must not be served, since it was invalidated or is to be deleted.
+  std::string at_work;
+  std::set<std::string> outdated;
 
  private:
   std::string last_found_;
