@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vfs/leaving.h"
 
-#include <algorithm>
 #include <atomic>
+#include <boost/intrusive/list.hpp>
 #include <cerrno>
 #include <utility>
-#include <vector>
 
-#include "base/mutex.h"
+#include "vfs/rounds.h"
 #include "vfs/signalled.h"
 
 namespace larder {
@@ -15,41 +14,27 @@ namespace {
 
 constexpr Nanoseconds kLook_ns = 100 * kMillisecond;
 
+struct Waiter : boost::intrusive::list_base_hook<> {};  // a Guarded
+
 }  // namespace
 
-struct Leaving::Core : Timer, std::enable_shared_from_this<Core> {
+struct Leaving::Core final : Rounds {
   Core(const Clock& c, Timers& t, WorkQueue& a, Nanoseconds p, stats::Counter& l)
-      : clock(c), timers(t), answers(a), patience_ns(p), left(l) {
-    fire = [](Timer& self) {
-      const std::shared_ptr<Core> me = static_cast<Core&>(self).taken_from_timers();
-      me->look();
-    };
-  }
-  std::shared_ptr<Core> taken_from_timers() {
-    const MutexLock lock(mutex);
-    return std::move(for_timers);
-  }
-  void look();
-  void arm_locked() REQUIRES(mutex);
-  void enter_locked(Guarded& one) REQUIRES(mutex);
-  void remove_locked(Guarded& one) REQUIRES(mutex);
+      : Rounds(c, t, kLook_ns), answers(a), patience_ns(p), left(l) {}
+  using Rounds::ask_locked, Rounds::ended_locked, Rounds::now_ns;
+  void look() override;
 
-  const Clock& clock;
-  Timers& timers;
   WorkQueue& answers;
   const Nanoseconds patience_ns;
   stats::Counter& left;
-  Mutex mutex{Rank::kShareCalls};
-  std::vector<Guarded*> waiting GUARDED_BY(mutex);
-  bool ended GUARDED_BY(mutex) = false;
-  std::shared_ptr<Core> for_timers GUARDED_BY(mutex);  // while the timer waits
+  boost::intrusive::list<Waiter> waiting GUARDED_BY(mutex);
 };
 
 // One reference is the owner's Reply, one the answer's that is on its way.
-class Leaving::Guarded final : public ReplySlot {
+class Leaving::Guarded final : public ReplySlot, public Waiter {
  public:
   Guarded(std::shared_ptr<Core> core, Reply inner)
-      : core_(std::move(core)), since_ns_(core_->clock.mono_ns()), inner_(std::move(inner)) {
+      : core_(std::move(core)), since_ns_(core_->now_ns()), inner_(std::move(inner)) {
     ear_.heard = [](Listener& self) { static_cast<Ear&>(self).whose.interrupt(); };
   }
   // Apart: the listener may be called before this returns. Behind it: who is among those that wait
@@ -57,7 +42,9 @@ class Leaving::Guarded final : public ReplySlot {
   void begin() {
     inner_.slot().listen(&ear_);
     const MutexLock lock(core_->mutex);
-    if (state_ == State::kWaits) core_->enter_locked(*this);
+    if (state_ != State::kWaits || core_->ended_locked()) return;
+    core_->waiting.push_back(*this);
+    core_->ask_locked();
   }
 
   // True: there is nothing more to look for, unless an interrupt comes.
@@ -77,7 +64,7 @@ class Leaving::Guarded final : public ReplySlot {
   }
   void leave_locked() REQUIRES(core_->mutex) {
     state_ = State::kLeft;
-    core_->remove_locked(*this);
+    no_longer_waits_locked();
     references_.fetch_add(1);
     core_->left.add();
     larder::post(core_->answers, [this] {
@@ -92,7 +79,7 @@ class Leaving::Guarded final : public ReplySlot {
       const MutexLock lock(core_->mutex);
       if (state_ != State::kWaits) return state_ == State::kStays;
       state_ = State::kStays;
-      core_->remove_locked(*this);
+      no_longer_waits_locked();
     }
     inner_.slot().listen(nullptr);
     return true;
@@ -167,7 +154,6 @@ class Leaving::Guarded final : public ReplySlot {
   void recycle() override { let_go(); }
 
  private:
-  friend struct Core;
   enum class State : std::uint8_t { kWaits, kLeft, kStays };
   enum class Notice : std::uint8_t { kNone, kLookedAt, kTold };
   struct Ear : Listener {
@@ -176,11 +162,14 @@ class Leaving::Guarded final : public ReplySlot {
   };
 
   void interrupt() {
-    const Nanoseconds now_ns = core_->clock.mono_ns();
+    const Nanoseconds now_ns = core_->now_ns();
     const MutexLock lock(core_->mutex);
-    if (state_ != State::kWaits || core_->ended) return;
+    if (state_ != State::kWaits || core_->ended_locked()) return;
     notice_ = Notice::kTold;
-    if (!look_locked(now_ns)) core_->arm_locked();
+    if (!look_locked(now_ns)) core_->ask_locked();
+  }
+  void no_longer_waits_locked() REQUIRES(core_->mutex) {
+    if (is_linked()) core_->waiting.erase(core_->waiting.iterator_to(*this));
   }
   void let_go() {
     if (references_.fetch_sub(1) == 1) delete this;
@@ -193,38 +182,19 @@ class Leaving::Guarded final : public ReplySlot {
   const std::uint32_t inner_thread_ = inner_.slot().asker();
   State state_ GUARDED_BY(core_->mutex) = State::kWaits;
   Notice notice_ GUARDED_BY(core_->mutex) = Notice::kNone;
-  std::size_t place_ = 0;  // among those that wait; under the core's mutex
   std::atomic<int> references_{1};
 };
 
-void Leaving::Core::arm_locked() {
-  if (for_timers) return;
-  for_timers = shared_from_this();
-  timers.add(*this, clock.mono_ns() + kLook_ns);
-}
-
-void Leaving::Core::enter_locked(Guarded& one) {
-  if (ended) return;
-  one.place_ = waiting.size();
-  waiting.push_back(&one);
-  arm_locked();
-}
-
-void Leaving::Core::remove_locked(Guarded& one) {
-  if (one.place_ >= waiting.size() || waiting[one.place_] != &one) return;
-  waiting.back()->place_ = one.place_;
-  waiting[one.place_] = waiting.back();
-  waiting.pop_back();
-}
-
 // The analysis does not see that the core of one who waits is this one.
 void Leaving::Core::look() NO_THREAD_SAFETY_ANALYSIS {
-  const Nanoseconds now_ns = clock.mono_ns();
+  const Nanoseconds now = now_ns();
   const MutexLock lock(mutex);
   bool again = false;
-  // From the end: one that leaves gives its place to the last.
-  for (std::size_t i = waiting.size(); i-- > 0;) again = !waiting[i]->look_locked(now_ns) || again;
-  if (again) arm_locked();
+  for (auto at = waiting.begin(); at != waiting.end();) {
+    auto& one = static_cast<Guarded&>(*at++);  // it may leave
+    again = !one.look_locked(now) || again;
+  }
+  if (again) ask_locked();
 }
 
 Leaving::Leaving(const Clock& clock, Timers& timers, WorkQueue& answers, Nanoseconds patience_ns,
@@ -241,12 +211,9 @@ void Leaving::guard(Reply& reply) {
 }
 
 void Leaving::end() {
-  std::shared_ptr<Core> waited;
+  core_->end();
   const MutexLock lock(core_->mutex);
-  core_->ended = true;
   core_->waiting.clear();
-  // One that is firing lets go of its reference itself.
-  if (core_->for_timers && core_->timers.cancel(*core_)) waited = std::move(core_->for_timers);
 }
 
 }  // namespace larder

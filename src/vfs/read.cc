@@ -211,7 +211,7 @@ void Vfs::with_store(std::unique_ptr<ParkedRead> read, ReadStep then) {
   waiting.go_on = [](StoreWaits::Wait& wait, StoreWaits::Turn turn) {
     auto& self = static_cast<ParkedRead::Waiting&>(wait);
     cache::Operation* const operation = turn == StoreWaits::Turn::kCame ? &self : nullptr;
-    self.read.past_store = operation == nullptr;
+    if (turn == StoreWaits::Turn::kTooLate) self.read.past_store = true;
     (self.read.vfs.*self.then)(std::unique_ptr<ParkedRead>(&self.read), operation);
   };
   store_waits_.add(waiting);

@@ -17,31 +17,31 @@
 #include <larder/timers.h>
 #include <larder/work_queue.h>
 
+#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
-#include <vector>
-
-#include "base/mutex.h"
 
 namespace larder {
 
 class StoreWaits {
  public:
-  enum class Turn : std::uint8_t { kCame, kNever };
+  enum class Turn : std::uint8_t {
+    kCame,    // the operation is in progress
+    kNever,   // it was refused or cancelled: the store is not to be had now
+    kTooLate  // it was taken back
+  };
 
-  struct Wait {
+  struct Wait : boost::intrusive::list_base_hook<> {
     cache::Operation* operation = nullptr;
-    // `turn`: kCame: the operation is in progress; kNever: it is nobody's, and is not to be had.
     // Thread: of the answer queue.
     void (*go_on)(Wait& self, Turn turn) = nullptr;
 
    private:
     friend class StoreWaits;
-    enum class State : std::uint8_t { kAlone, kListed, kClaimed, kLeft };
-    State state = State::kAlone;
+    enum class State : std::uint8_t { kOwn, kClaimed, kLeft };
+    State state = State::kOwn;
     Turn turn = Turn::kNever;  // kLeft: as it came
     Nanoseconds since_mono_ns = 0;
-    std::size_t place = 0;
   };
 
   // All outlive this, except as end() says.
