@@ -92,7 +92,7 @@ class ReplySlot {
   // From here on the answer is the owner's. False: whoever asked has left, nothing that is answered
   // reaches him, and payload() is not to be touched.
   virtual bool stay() { return true; }
-  // Could he?
+  // Does whoever asked leave at all where he is interrupted?
   virtual bool is_guarded() const { return false; }
   // The other way: whoever asked may leave again, until the next stay(). REQUIRES: nobody uses
   // payload() any more.

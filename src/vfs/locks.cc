@@ -32,6 +32,11 @@ bool is_conflict(const Error& error) {
          (error.sys_errno == EAGAIN || error.sys_errno == EACCES);
 }
 
+template <class Files>
+auto find_of(Files& files, LockOwner owner) {
+  return std::ranges::find(files, owner, &LockFile::owner);
+}
+
 bool was_interrupted(Reply& reply) {
   return reply.interrupted() ||
          signalled_now(reply.slot().asker()).value_or(Signalled::kNothing) != Signalled::kNothing;
@@ -80,8 +85,7 @@ void Vfs::lock_whole(NodeId node, HandleId id, LockType type, Waits waits, Reply
 
 std::shared_ptr<NetfsFile> Vfs::lock_file_of(const Inode& inode, LockOwner owner) const {
   MutexLock lock(inode.mutex);
-  const auto found = std::find_if(inode.lock_files.begin(), inode.lock_files.end(),
-                                  [&](const LockFile& one) { return one.owner == owner; });
+  const auto found = find_of(inode.lock_files, owner);
   return found == inode.lock_files.end() ? nullptr : found->file;
 }
 
@@ -89,8 +93,8 @@ std::shared_ptr<NetfsFile> Vfs::lock_file_of(const Inode& inode, LockOwner owner
 std::shared_ptr<NetfsFile> Vfs::note_lock_file(Inode& inode, LockOwner owner,
                                                const std::shared_ptr<NetfsFile>& file) {
   MutexLock lock(inode.mutex);
-  for (const LockFile& one : inode.lock_files)
-    if (one.owner == owner) return one.file;
+  const auto there = find_of(inode.lock_files, owner);
+  if (there != inode.lock_files.end()) return there->file;
   inode.lock_files.push_back({owner, file});
   return file;
 }
@@ -189,8 +193,7 @@ void Vfs::end_waiting() {
 // POSIX has it.
 std::shared_ptr<NetfsFile> Vfs::take_lock_file(Inode& inode, LockOwner owner) {
   MutexLock lock(inode.mutex);
-  const auto found = std::find_if(inode.lock_files.begin(), inode.lock_files.end(),
-                                  [&](const LockFile& one) { return one.owner == owner; });
+  const auto found = find_of(inode.lock_files, owner);
   if (found == inode.lock_files.end()) return nullptr;
   auto file = std::move(found->file);
   inode.lock_files.erase(found);
