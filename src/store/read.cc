@@ -277,7 +277,10 @@ void Store::go_on(StoreRead& read) {
     const auto into = read.into.subspan(to_bytes(read.got).value());
     const ColdRun cold = impl_->plan(*read.object, rest, into, read.plan);
     if (!cold.empty() && ++read.sum_loads <= kSumLoadsMost) return load_sums(read, cold);
-    if (!cold.empty()) impl_->pins.unpin(cold.pin);
+    if (!cold.empty()) {
+      impl_->pins.unpin(cold.pin);
+      impl_->counters.misses.add();
+    }
   }
   if (rest.empty() || read.plan.covered().value() == 0) return read.done(read, read.got);
   read.sys_errno.store(0);
