@@ -16,8 +16,8 @@ import time
 
 import pytest
 
-from support import (LARDERCTL, Larder, Slowshare, age_tree, is_mounted, pseudo_random, run_larder,
-                     wait_until, within)
+from support import (LARDERCTL, Larder, Slowshare, age_tree, is_mounted, kill_as_it_asks, pseudo_random,
+                     run_larder, wait_until, within)
 from support.load import where_it_waits
 
 LIMIT_S = 2
@@ -248,16 +248,10 @@ def test_a_signal_that_comes_with_the_question_ends_him_too(workspace):
         for round_ in range(100):
             child = os.fork()
             if child == 0:
-                os.write(theirs, b"a")
+                os.write(theirs, b"w")
                 os.pread(file.fileno(), 4096, 0)
                 os._exit(0)
-            assert os.read(ours, 1) == b"a"
-            asked_by = time.monotonic_ns() + round_ % 50 * 4_000
-            while time.monotonic_ns() < asked_by:
-                pass
-            os.kill(child, signal.SIGKILL)
-            wait_until(lambda pid=child: os.waitpid(pid, os.WNOHANG)[0] == pid,
-                       f"the end of the one killed in round {round_}", patience_s=LIMIT_S)
+            kill_as_it_asks(child, ours, round_, LIMIT_S)
         world.share.ctl("clear")
     os.close(ours)
     os.close(theirs)

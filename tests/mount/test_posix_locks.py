@@ -5,11 +5,10 @@ import fcntl
 import os
 import signal
 import struct
-import time
 
 import pytest
 
-from support import Larder, LocalShare, wait_until, within
+from support import Larder, LocalShare, kill_as_it_asks, wait_until, within
 from support.posix import raises
 
 NOT_NOW = (errno.EAGAIN, errno.EACCES)
@@ -166,13 +165,7 @@ def test_who_is_killed_as_he_asks_goes_too(here, there):
         fcntl.lockf(file, fcntl.LOCK_EX)
         for round_ in range(200):
             child = wait_for_lock(there / "file", theirs)
-            assert os.read(ours, 1) == b"w"
-            asked_by = time.monotonic_ns() + round_ % 50 * 4_000
-            while time.monotonic_ns() < asked_by:
-                pass
-            os.kill(child, signal.SIGKILL)
-            wait_until(lambda pid=child: os.waitpid(pid, os.WNOHANG)[0] == pid,
-                       f"the end of the one killed in round {round_}")
+            kill_as_it_asks(child, ours, round_)
         fcntl.lockf(file, fcntl.LOCK_UN)
         assert lock_in_child(here / "file", fcntl.LOCK_EX, 0, 0) is None
     os.close(ours)

@@ -209,8 +209,7 @@ TEST_CASE("sums come back from their homes, once, and pages whose sums cannot be
   Rig rig(ByteCount{64u << 20});
   const ByteCount size{kPages * kPageSize};
   const ObjectRef file = rig.make("file", size);
-  for (std::uint64_t page = 0; page < kPages; page += 256)
-    REQUIRE(rig.fill(file, page, 256, 1, size));
+  rig.fill_runs(file, kPages, 1);
   CHECK(rig.good(file, 0, 16, 1) == 16);
   CHECK(rig.store->counters().sum_reads.value() == 0);
   rig.reopen();
@@ -282,8 +281,7 @@ struct Unreadable {
   Unreadable() {
     const ByteCount size{2 * kPages * kPageSize};
     const ObjectRef file = rig.make("file", size);
-    for (std::uint64_t page = 0; page < kPages; page += 256)
-      REQUIRE(rig.fill(file, page, 256, 1, size));
+    rig.fill_runs(file, kPages, 1);
     rig.reopen();
     // In the second chunk, most of which is at home.
     REQUIRE(rig.fill(rig.find("file"), kPages, 16, 1, size));
@@ -343,8 +341,7 @@ TEST_CASE("who must not wait for sums is told so, and a read that is started wai
   const ByteCount size{kPages * kPageSize};
   {
     const ObjectRef file = rig.make("file", size);
-    for (std::uint64_t page = 0; page < kPages; page += 256)
-      REQUIRE(rig.fill(file, page, 256, 1, size));
+    rig.fill_runs(file, kPages, 1);
   }
   rig.reopen();
   // The sums of these lie in two chunks.
@@ -461,8 +458,7 @@ TEST_CASE("with little memory for the index, sums leave it and everything can st
   const ByteCount size{kPages * kPageSize};
   for (std::uint64_t i = 0; i < kFiles; ++i) {
     const ObjectRef file = rig.make(std::to_string(i), size);
-    for (std::uint64_t page = 0; page < kPages; page += 256)
-      REQUIRE(rig.fill(file, page, 256, i + 1, size));
+    rig.fill_runs(file, kPages, i + 1);
     REQUIRE(rig.store->sync());
   }
   CHECK(rig.store->counters().checkpoints.value() > 0);

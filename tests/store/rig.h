@@ -166,6 +166,11 @@ struct Rig {
               std::uint64_t version) {
     return fill(object, first, pages, version, store->record(object).size);
   }
+  // The first `pages`, in runs of 256.
+  void fill_runs(const ObjectRef& object, std::uint64_t pages, std::uint64_t version) {
+    for (std::uint64_t page = 0; page < pages; page += 256)
+      REQUIRE(fill(object, page, 256, version));
+  }
   // How many pages from `first` are read and are of this version; -1 where one is wrong.
   int good(const ObjectRef& object, std::uint64_t first, std::uint64_t pages,
            std::uint64_t version) {

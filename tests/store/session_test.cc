@@ -48,8 +48,7 @@ TEST_CASE("the end of a session records what changed in it and no more") {
   constexpr std::uint64_t kPages = 2048;
   const ByteCount size{kPages * kPageSize};
   const ObjectRef file = rig.make("file", size);
-  for (std::uint64_t page = 0; page < kPages; page += 256)
-    REQUIRE(rig.fill(file, page, 256, 1, size));
+  rig.fill_runs(file, kPages, 1);
   REQUIRE(rig.store->sync());
   const auto before = rig.store->counters().journal_bytes.value();
   rig.store->begin_session(file);
@@ -72,8 +71,7 @@ TEST_CASE(
   constexpr std::uint64_t kPages = 4096, kNear = 300;
   const ByteCount size{kPages * kPageSize};
   const ObjectRef file = rig.make("file", size);
-  for (std::uint64_t page = 0; page < kPages; page += 256)
-    REQUIRE(rig.fill(file, page, 256, 1, size));
+  rig.fill_runs(file, kPages, 1);
   REQUIRE(rig.store->sync());
   const auto before = rig.store->counters().journal_bytes.value();
   rig.store->begin_session(file);
@@ -101,8 +99,7 @@ TEST_CASE("the end of a session does not read the disk: what it has no sums of g
   Rig rig(ByteCount{64u << 20});
   {
     const ObjectRef file = rig.make("file", size);
-    for (std::uint64_t page = 0; page < kPages; page += 256)
-      REQUIRE(rig.fill(file, page, 256, 1, size));
+    rig.fill_runs(file, kPages, 1);
   }
   rig.reopen();
   const ObjectRef file = rig.find("file");

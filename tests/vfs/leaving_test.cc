@@ -109,6 +109,14 @@ struct World {
     REQUIRE(seen.listener != nullptr);
     seen.listener->heard(*seen.listener);
   }
+  // He was told that he was interrupted, and nothing else.
+  void check_left() const {
+    CHECK(seen.answers == 1);
+    REQUIRE(seen.error);
+    CHECK(seen.error->sys_errno == EINTR);
+    CHECK(seen.recycled == 1);
+    CHECK(left.value() == 1);
+  }
   void pass(Nanoseconds by_ns) {
     clock.advance(by_ns);
     timers.run_due();
@@ -151,11 +159,7 @@ TEST_CASE("who has waited long leaves at once, and his owner's answer is passed 
     reply.ok();
   }
   w.answers.run_all();
-  CHECK(w.seen.answers == 1);
-  REQUIRE(w.seen.error);
-  CHECK(w.seen.error->sys_errno == EINTR);
-  CHECK(w.seen.recycled == 1);
-  CHECK(w.left.value() == 1);
+  w.check_left();
 }
 
 TEST_CASE("who has not waited long stays until he has, and may be answered before") {
@@ -206,11 +210,7 @@ TEST_CASE("who has a signal that nobody told of leaves all the same") {
       CHECK_FALSE(reply.stay());
     }
   }
-  CHECK(w.seen.answers == 1);
-  REQUIRE(w.seen.error);
-  CHECK(w.seen.error->sys_errno == EINTR);
-  CHECK(w.seen.recycled == 1);
-  CHECK(w.left.value() == 1);
+  w.check_left();
 }
 
 TEST_CASE("of those that wait each is looked at, and each once") {
@@ -253,10 +253,7 @@ TEST_CASE("who stayed for an answer that did not do may leave again") {
     reply.ok();
   }
   w.answers.run_all();
-  CHECK(w.seen.answers == 1);
-  REQUIRE(w.seen.error);
-  CHECK(w.seen.error->sys_errno == EINTR);
-  CHECK(w.seen.recycled == 1);
+  w.check_left();
 }
 
 TEST_CASE("a reply that is dropped is answered all the same") {

@@ -38,6 +38,17 @@ def wait_until(condition, what, patience_s=PATIENCE_S):
         time.sleep(0.005)
 
 
+def kill_as_it_asks(child, asks, round_, patience_s=PATIENCE_S):
+    """Kills a child that has written b"w" to `asks` and is about to ask; it gets further from round to round."""
+    assert os.read(asks, 1) == b"w"
+    asked_by = time.monotonic_ns() + round_ % 50 * 4_000
+    while time.monotonic_ns() < asked_by:
+        pass
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: os.waitpid(child, os.WNOHANG)[0] == child,
+               f"the end of the one killed in round {round_}", patience_s)
+
+
 class TooLong(AssertionError):
     """A call was still out at its limit."""
 
